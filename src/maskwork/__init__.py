@@ -1,0 +1,105 @@
+"""maskwork: a mask is a value. Write it once; compile, prove, train, stream and look at it.
+
+`import maskwork` loads NumPy only; names that need torch load it when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .masks import (
+    BoundMask,
+    Grid,
+    Mask,
+    Verdict,
+    causal,
+    document,
+    empty,
+    full,
+    padding,
+    parse,
+    prefix,
+    sinks,
+    sliding_window,
+    within,
+)
+from .spans import Spans
+
+if TYPE_CHECKING:
+    from . import cache, data, decoding, lower, models, nn, objectives, testing, training
+    from .kernels import attention, plan
+    from .objectives import Batch, LossOutput, masked_cross_entropy
+    from .proof import Cause, audit
+
+__version__ = "0.1.0"
+
+# name -> the package that holds it; a package is its own name.
+_LAZY = {
+    "attention": "kernels",
+    "plan": "kernels",
+    "Batch": "objectives",
+    "LossOutput": "objectives",
+    "masked_cross_entropy": "objectives",
+    "Cause": "proof",
+    "audit": "proof",
+    "cache": "cache",
+    "data": "data",
+    "decoding": "decoding",
+    "lower": "lower",
+    "models": "models",
+    "nn": "nn",
+    "objectives": "objectives",
+    "testing": "testing",
+    "training": "training",
+}
+
+__all__ = [
+    "Batch",
+    "BoundMask",
+    "Cause",
+    "Grid",
+    "LossOutput",
+    "Mask",
+    "Spans",
+    "Verdict",
+    "attention",
+    "audit",
+    "cache",
+    "causal",
+    "data",
+    "decoding",
+    "document",
+    "empty",
+    "errors",
+    "full",
+    "lower",
+    "masked_cross_entropy",
+    "models",
+    "nn",
+    "objectives",
+    "padding",
+    "parse",
+    "plan",
+    "prefix",
+    "sinks",
+    "sliding_window",
+    "testing",
+    "training",
+    "within",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _LAZY.get(name)
+    if home is None:
+        raise AttributeError(f"module 'maskwork' has no attribute {name!r}")
+    module = import_module(f".{home}", __name__)
+    value = module if home == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,6 @@
+"""HOW: attention under a mask, one file per implementation; the reference is the specification."""
+
+from ._attention import attention
+from ._plan import Plan, plan
+
+__all__ = ["Plan", "attention", "plan"]

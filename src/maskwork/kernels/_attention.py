@@ -1,0 +1,93 @@
+"""`attention`: the one call that every model in this package makes."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import torch
+
+from ..masks import BoundMask, Mask
+from ._call import check
+from ._plan import take
+
+
+@overload
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: Mask | BoundMask | None = None,
+    *,
+    q_start: int | None = None,
+    bias: torch.Tensor | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    generator: torch.Generator | None = None,
+    return_lse: Literal[False] = False,
+    impl: str = "auto",
+) -> torch.Tensor: ...
+@overload
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: Mask | BoundMask | None = None,
+    *,
+    q_start: int | None = None,
+    bias: torch.Tensor | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    generator: torch.Generator | None = None,
+    return_lse: Literal[True],
+    impl: str = "auto",
+) -> tuple[torch.Tensor, torch.Tensor]: ...
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: Mask | BoundMask | None = None,
+    *,
+    q_start: int | None = None,
+    bias: torch.Tensor | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    generator: torch.Generator | None = None,
+    return_lse: bool = False,
+    impl: str = "auto",
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """Scaled dot-product attention (Vaswani et al. 2017) under a mask.
+
+    Args:
+        q: `(B, Hq, Q, D)`, floating point.
+        k: `(B, Hkv, K, D)`; `Hq` is a multiple of `Hkv` (grouped-query attention, Ainslie et al. 2023).
+        v: `(B, Hkv, K, Dv)`.
+        mask: a `Mask`, bound here; a `BoundMask`, which lowers once however often it is used; or None for `full()`.
+        q_start: absolute position of the first query, needed when `Q != K` and the mask depends on the query.
+        bias: added to the scaled scores, broadcast to `(B, Hq, Q, K)`.
+        scale: factor on `q @ k.T`, `D ** -0.5` when left out.
+        dropout_p: chance that an attention weight is dropped.
+        generator: source of the dropout's randomness (`impl="reference"` only).
+        return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row.
+        impl: `"reference"`, `"sdpa"`, or `"auto"` (see `mw.plan`). One asked for by name never falls back.
+
+    Returns:
+        `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.
+
+    Raises:
+        ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do this.
+
+    >>> import torch, maskwork as mw
+    >>> q = k = torch.zeros(1, 1, 3, 2)
+    >>> v = torch.tensor([[[[1.0], [2.0], [6.0]]]])
+    >>> mw.attention(q, k, v, mw.causal()).flatten()
+    tensor([1.0000, 1.5000, 3.0000])
+    """
+    call = check(
+        q, k, v, mask,
+        q_start=q_start, bias=bias, scale=scale, dropout_p=dropout_p, generator=generator, return_lse=return_lse,
+    )  # fmt: skip
+    out, lse = take(impl, call)(call)
+    if return_lse:
+        assert lse is not None, "take() chose an implementation that returns no log-sum-exp"
+        return out, lse
+    return out

@@ -1,0 +1,102 @@
+"""One checked attention call: what every implementation is handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import ArgumentError, GridError
+from ..masks import BoundMask, Mask, full
+
+
+@dataclass(frozen=True)
+class Call:
+    """Checked arguments. `q (B, Hq, Q, D)`, `k (B, Hkv, K, D)`, `v (B, Hkv, K, Dv)`, Hq a multiple of Hkv."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    mask: BoundMask
+    bias: torch.Tensor | None
+    scale: float
+    dropout_p: float
+    generator: torch.Generator | None
+    return_lse: bool
+
+    @property
+    def groups(self) -> int:
+        """Query heads per key head."""
+        return self.q.shape[1] // self.k.shape[1]
+
+
+def check(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: Mask | BoundMask | None,
+    *,
+    q_start: int | None,
+    bias: torch.Tensor | None,
+    scale: float | None,
+    dropout_p: float,
+    generator: torch.Generator | None,
+    return_lse: bool,
+) -> Call:
+    """The call, or an error that names the argument that breaks its rule."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim != 4:
+            raise ArgumentError(f"{name} must be (batch, heads, length, head_dim), got shape {tuple(x.shape)}; add the axis")
+        if not x.is_floating_point():
+            raise ArgumentError(f"{name} must be floating point, got {x.dtype}; convert it")
+        if x.dtype != q.dtype or x.device != q.device:
+            raise ArgumentError(f"q, k and v must share dtype and device, got {q.dtype} on {q.device} and {name} {x.dtype} on {x.device}")
+    if k.shape[:3] != v.shape[:3] or k.shape[0] != q.shape[0] or k.shape[3] != q.shape[3]:
+        raise ArgumentError(
+            "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
+            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; mind that length comes after heads"
+        )
+    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        raise ArgumentError(f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}")
+    if not 0.0 <= dropout_p < 1.0:
+        raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
+    bound = _bind(mask, q, k, q_start)
+    if bias is not None:
+        _check_bias(bias, q, k)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return Call(q, k, v, bound, bias, scale, dropout_p, generator, return_lse)
+
+
+def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None) -> BoundMask:
+    batch, heads, q_len, _ = q.shape
+    kv_len = k.shape[2]
+    if mask is None:
+        mask = full()
+    if isinstance(mask, Mask):
+        return mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+    if not isinstance(mask, BoundMask):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"mask must be a maskwork mask, got {type(mask).__name__}: a raw array does not say whether True means "
+            "attend or ignore; build one from atoms such as mw.causal() and mw.padding(lengths)"
+        )
+    if q_start is not None:
+        raise ArgumentError("q_start belongs to a Mask; a BoundMask knows its own, bind it there instead")
+    b, h, rows, keys = mask.shape
+    if (rows, keys) != (q_len, kv_len) or b not in (1, batch) or h not in (1, heads):
+        raise GridError(
+            f"a bound mask must match (batch, heads, q_len, kv_len) = {(batch, heads, q_len, kv_len)}, got {mask.shape}; "
+            "bind it for these lengths"
+        )
+    return mask
+
+
+def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:
+    shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    try:
+        fits = torch.broadcast_shapes(bias.shape, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits or not bias.is_floating_point():
+        raise ArgumentError(
+            f"bias must be floating point and broadcast to (B, Hq, Q, K) = {shape}, got {bias.dtype} {tuple(bias.shape)}"
+        )

@@ -1,0 +1,58 @@
+"""The specification: dense, float64 inside, obvious. Every other implementation answers to it."""
+
+from __future__ import annotations
+
+import torch
+
+from ..lower import to_dense
+from ._call import Call
+
+
+def cannot(call: Call) -> str | None:
+    """The reference expresses everything."""
+    return None
+
+
+def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Output `(B, Hq, Q, Dv)` in q's dtype and, on request, the log-sum-exp `(B, Hq, Q)` in float32 (at least)."""
+    allowed = to_dense(call.mask, call.q.device)
+    q = call.q.double()
+    k = call.k.double().repeat_interleave(call.groups, dim=1)
+    v = call.v.double().repeat_interleave(call.groups, dim=1)
+    scores = _scores(q, k, allowed) * call.scale
+    if call.bias is not None:
+        scores = scores + call.bias.double()
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    # An empty row has no largest score; 0 stands in, so that exp(-inf - 0) = 0 and nothing is NaN.
+    largest = scores.amax(-1, keepdim=True).detach() if scores.shape[-1] else scores.new_zeros((*scores.shape[:-1], 1))
+    largest = largest.masked_fill(largest == float("-inf"), 0.0)
+    # The fill cuts the gradient too: a forbidden score may be NaN, and 0 x NaN would be NaN.
+    weights = (scores - largest).exp().masked_fill(~allowed, 0.0)
+    total = weights.sum(-1, keepdim=True)
+    empty = total == 0
+    weights = weights / total.masked_fill(empty, 1.0)
+    if call.dropout_p:
+        keep = torch.rand(weights.shape, generator=call.generator, device=weights.device) >= call.dropout_p
+        weights = weights * keep / (1.0 - call.dropout_p)
+    out = _weighted_sum(weights, v, allowed).to(call.q.dtype)
+    if not call.return_lse:
+        return out, None
+    lse = (largest + total.masked_fill(empty, 1.0).log()).masked_fill(empty, float("-inf")).squeeze(-1)
+    return out, lse.to(torch.promote_types(call.q.dtype, torch.float32))
+
+
+# A NaN or inf in a key or value must not reach a row that may not see it, neither forward nor backward, where a
+# product would turn 0 x NaN into NaN. Only then are the products spread out per cell, (B, H, Q, K, D), and filtered
+# before they are multiplied.
+
+
+def _scores(q: torch.Tensor, k: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    if k.isfinite().all():
+        return q @ k.transpose(-2, -1)
+    return (q.unsqueeze(-2) * k.unsqueeze(-3).where(allowed.unsqueeze(-1), 0.0)).sum(-1)
+
+
+def _weighted_sum(weights: torch.Tensor, v: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    if v.isfinite().all():
+        return weights @ v
+    return (weights.unsqueeze(-1) * v.unsqueeze(-3).where(allowed.unsqueeze(-1), 0.0)).sum(-2)

@@ -1,0 +1,54 @@
+"""PyTorch's `scaled_dot_product_attention`, made to keep our laws: empty rows are 0 and nothing leaks a NaN."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..lower import to_additive, to_sdpa
+from ._call import Call
+
+
+def cannot(call: Call) -> str | None:
+    """Why SDPA cannot express the call, or None."""
+    if call.return_lse:
+        return "it does not return the log-sum-exp"
+    if call.dropout_p and call.generator is not None:
+        return "its dropout takes no generator"
+    return None
+
+
+def attend(call: Call) -> tuple[torch.Tensor, None]:
+    """Output `(B, Hq, Q, Dv)`."""
+    device = call.q.device
+    k, v = _hide_unseen(call)
+    if call.groups > 1:
+        k, v = k.repeat_interleave(call.groups, dim=1), v.repeat_interleave(call.groups, dim=1)
+    if call.bias is None:
+        arguments = to_sdpa(call.mask, device)
+        attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
+    else:
+        attn_mask, is_causal = call.bias.to(call.q.dtype) + to_additive(call.mask, call.q.dtype, device), False
+    out = F.scaled_dot_product_attention(
+        call.q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
+    )
+    empty = call.mask.memo(("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+    # What a kernel returns for a row without keys differs between kernels; the fill also cuts its gradient.
+    return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
+
+
+def _hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
+    """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
+    device = call.k.device
+    unseen = call.mask.memo(("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
+    if unseen is None:
+        return call.k, call.v
+    if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree
+        unseen = unseen.unflatten(1, (call.k.shape[1], call.groups)).all(2)
+    hidden = unseen.unsqueeze(-1)
+    return call.k.masked_fill(hidden, 0.0), call.v.masked_fill(hidden, 0.0)
+
+
+def _tensor_if_any(flags: object, device: torch.device) -> torch.Tensor | None:
+    tensor = torch.tensor(flags, device=device)
+    return tensor if bool(tensor.any()) else None

@@ -1,0 +1,189 @@
+"""The atoms whose rows are one interval: positions, windows, prefixes, padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import MaskError
+from ..spans import Spans, single
+from ._arrays import Ints, array_key, array_repr, as_int, as_ints
+from ._mask import Constant, Mask, Queries
+
+
+def full() -> Mask:
+    """Every key: `True` everywhere. The encoder's mask (Devlin et al. 2018, BERT).
+
+    >>> import maskwork as mw
+    >>> mw.full().bind(2, 3).allowed
+    6
+    """
+    return Constant(True)
+
+
+def empty() -> Mask:
+    """No key at all; every row is empty, and attention over it is 0 by definition.
+
+    >>> import maskwork as mw
+    >>> mw.empty() | mw.causal()
+    causal
+    """
+    return Constant(False)
+
+
+class _Causal(Mask):
+    """See `causal`."""
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return ("causal",)
+
+    def _text(self) -> str:
+        return "causal"
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        return single(0, queries + 1, kv_len)
+
+
+def causal() -> Mask:
+    """`k <= q`: each token sees itself and the past (Vaswani et al. 2017, the decoder's mask).
+
+    Positions are absolute. Where `q_len != kv_len`, `bind` asks for `q_start` instead of guessing: PyTorch's SDPA
+    aligns the triangle top-left (`q_start=0`), flash-attention bottom-right (`q_start=kv_len - q_len`).
+
+    >>> import maskwork as mw
+    >>> mw.causal().bind(3).dense().astype(int)[0, 0].tolist()
+    [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    return _Causal()
+
+
+class _Sized(Mask):
+    """An atom with one whole-number parameter."""
+
+    name: str
+    depends_on_query = False
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return (self.name, self.size)
+
+    def _text(self) -> str:
+        return f"{self.name}({self.size})"
+
+
+class _SlidingWindow(_Sized):
+    """See `sliding_window`."""
+
+    name = "sliding_window"
+    depends_on_query = True
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        return single(queries + 1 - self.size, queries + 1, kv_len)
+
+
+def sliding_window(size: int) -> Mask:
+    """`q - size < k <= q`: the last `size` keys, the query's own included (Mistral 7B, Jiang et al. 2023).
+
+    Args:
+        size: number of keys that a query sees, at least 1.
+
+    Raises:
+        MaskError: `size` is not an integer of at least 1.
+
+    | library | its way to say `sliding_window(W)` |
+    | --- | --- |
+    | Mistral, Hugging Face `sliding_window` | `W` |
+    | flash-attention `window_size=(left, right)` | `(W - 1, 0)` |
+    | Longformer `attention_window` (both sides, one-sided half) | half of it is `W - 1` |
+
+    >>> import maskwork as mw
+    >>> mw.sliding_window(2).bind(4).spans.row(3)
+    [(2, 4)]
+    """
+    return _SlidingWindow(as_int(size, "sliding_window(size)", minimum=1))
+
+
+class _Sinks(_Sized):
+    """See `sinks`."""
+
+    name = "sinks"
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        return single(0, self.size, kv_len)
+
+
+def sinks(n: int) -> Mask:
+    """`k < n`: the first `n` keys, which streaming models keep (StreamingLLM, Xiao et al. 2023).
+
+    It says nothing about the query: write `causal() & (sliding_window(W) | sinks(n))`.
+
+    Args:
+        n: number of sink tokens, at least 0.
+
+    >>> import maskwork as mw
+    >>> (mw.causal() & (mw.sliding_window(2) | mw.sinks(1))).bind(5).spans.row(4)
+    [(0, 1), (3, 5)]
+    """
+    return _Sinks(as_int(n, "sinks(n)", minimum=0))
+
+
+class _KeyRange(Mask):
+    """Keys in `[start, end)`, one bound given per batch row: `prefix` and `padding`."""
+
+    depends_on_query = False
+
+    def __init__(self, name: str, bound: Ints, *, from_left: bool) -> None:
+        self.name, self.bound, self.from_left = name, bound, from_left
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return (self.name, self.from_left, *array_key(self.bound))
+
+    @property
+    def batch(self) -> int:
+        return 1 if self.bound.ndim == 0 else len(self.bound)
+
+    def _text(self) -> str:
+        keyword = "" if self.from_left else "starts="
+        return f"{self.name}({keyword}{array_repr(self.bound)})"
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        bound = self.bound.reshape(-1, 1, 1)
+        return single(0, bound, kv_len) if self.from_left else single(bound, kv_len, kv_len)
+
+
+def prefix(length: Any) -> Mask:
+    """`k < length`: keys that every query sees, both ways (prefix-LM: Raffel et al. 2020, T5).
+
+    Args:
+        length: an int, or int `(B,)` with one prefix per batch row.
+
+    >>> import maskwork as mw
+    >>> (mw.causal() | mw.prefix(2)).bind(3).dense().astype(int)[0, 0].tolist()
+    [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    return _KeyRange("prefix", as_ints(length, "prefix(length)", ndims=(0, 1)), from_left=True)
+
+
+def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
+    """Real keys: `k < lengths[b]` (padding on the right) or `k >= starts[b]` (padding on the left).
+
+    It says nothing about queries: a padded query still has a row, whose output nobody should score.
+
+    Args:
+        lengths: int `(B,)`, or an int; the number of real tokens.
+        starts: int `(B,)`, or an int; the position of the first real token.
+
+    >>> import maskwork as mw
+    >>> (mw.causal() & mw.padding([1, 3])).bind(3).shape
+    (2, 1, 3, 3)
+    """
+    if (lengths is None) == (starts is None):
+        given = "neither" if lengths is None else "both"
+        raise MaskError(f"padding takes either lengths (right) or starts (left), got {given}; pass exactly one")
+    if lengths is not None:
+        return _KeyRange("padding", as_ints(lengths, "padding(lengths)", ndims=(0, 1)), from_left=True)
+    return _KeyRange("padding", as_ints(starts, "padding(starts)", ndims=(0, 1)), from_left=False)

@@ -1,0 +1,168 @@
+"""`BoundMask`: a mask on a grid with its exact geometry. Everything countable or executable is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import spans as sp
+from ..errors import GridError, MaskError
+from ..spans import Spans
+from ._arrays import Ints, as_ints
+from ._grid import Grid
+from ._mask import Mask
+from ._verdict import Verdict
+
+T = TypeVar("T")
+
+
+class BoundMask:
+    """What `mask.bind(...)` returns. Query and key positions in its methods are absolute.
+
+    >>> import maskwork as mw
+    >>> bound = mw.causal().bind(1_000_000)
+    >>> bound.allowed, bound.shape
+    (500000500000, (1, 1, 1000000, 1000000))
+    """
+
+    def __init__(self, mask: Mask, grid: Grid, spans: Spans | None = None) -> None:
+        self.mask = mask
+        self.grid = grid
+        self._given = spans
+        self._memo: dict[Hashable, Any] = {}
+
+    @cached_property
+    def spans(self) -> Spans:
+        """The exact geometry, with every query of the grid a row of its own; computed once."""
+        spans = self.mask._spans(self.grid.queries(), self.grid.kv_len) if self._given is None else self._given
+        batch, heads, _ = spans.shape
+        return spans.expand((batch, heads, self.grid.q_len))
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(B, H, Q, K)`; B and H are 1 where nothing differs along them."""
+        return (*self.spans.shape, self.grid.kv_len)
+
+    @property
+    def allowed(self) -> int:
+        """Exact number of allowed (query, key) pairs over `shape`."""
+        return int(self.spans.sizes().sum())
+
+    @property
+    def density(self) -> float:
+        """`allowed` as a part of all pairs, 0.0 on an empty grid."""
+        cells = int(np.prod([float(n) for n in self.shape]))
+        return self.allowed / cells if cells else 0.0
+
+    def dense(self) -> npt.NDArray[np.bool_]:
+        """bool `(B, H, Q, K)`, True where attention is allowed. It holds Q x K cells: for small grids."""
+        return self.spans.dense()
+
+    def count(self, q0: int, q1: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
+        """Exact allowed pairs with `q0 <= q < q1` and `k0 <= k < k1`: int64 `(B, H)`."""
+        return self.tiles([q0, q1], [k0, k1])[..., 0, 0]
+
+    def tiles(self, q_edges: Any, k_edges: Any) -> npt.NDArray[np.int64]:
+        """Exact counts on a grid of rectangles: int64 `(B, H, len(q_edges) - 1, len(k_edges) - 1)`.
+
+        Args:
+            q_edges: non-decreasing absolute query positions within the grid.
+            k_edges: non-decreasing key positions within `[0, kv_len]`.
+
+        >>> import maskwork as mw
+        >>> mw.causal().bind(4).tiles([0, 2, 4], [0, 2, 4])[0, 0].tolist()
+        [[3, 0], [4, 3]]
+        """
+        grid = self.grid
+        q = _edges(q_edges, "q_edges", grid.q_start, grid.q_end) - grid.q_start
+        return sp.count_tiles(self.spans, q, _edges(k_edges, "k_edges", 0, grid.kv_len))
+
+    def rows(self, q0: int, q1: int) -> BoundMask:
+        """The `BoundMask` of queries `[q0, q1)` alone, absolute positions; decoding is this."""
+        grid = self.grid
+        if not grid.q_start <= q0 <= q1 <= grid.q_end:
+            raise GridError(f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); ask for rows of this grid")
+        part = Grid(q0, q1 - q0, grid.kv_len, grid.batch, grid.heads)
+        return BoundMask(self.mask, part, self.spans.rows(q0 - grid.q_start, q1 - grid.q_start))
+
+    def empty_rows(self) -> npt.NDArray[np.bool_]:
+        """bool `(B, H, Q)`: the queries that see no key, whose attention output is 0."""
+        return self.spans.planes_starts[0] >= self.grid.kv_len
+
+    def unseen_keys(self) -> npt.NDArray[np.bool_]:
+        """bool `(B, H, K)`: the keys that no query of the grid sees."""
+        batch, heads, _ = self.spans.shape
+        delta = np.zeros((batch, heads, self.grid.kv_len + 1), dtype=np.int64)
+        for b in range(batch):
+            for h in range(heads):
+                size = self.grid.kv_len + 1
+                delta[b, h] += np.bincount(self.spans.planes_starts[:, b, h].ravel(), minlength=size)
+                delta[b, h] -= np.bincount(self.spans.planes_ends[:, b, h].ravel(), minlength=size)
+        return delta.cumsum(axis=-1)[..., :-1] == 0
+
+    def subset_of(self, other: Mask | BoundMask) -> Verdict:
+        """Whether every cell allowed here is allowed by `other`; a proof, with a counterexample when it is false."""
+        there = self._same_grid(other)
+        return self._verdict(sp.difference(self.spans, there.spans), f"{self.mask!r} is a subset of {there.mask!r}")
+
+    def equals(self, other: Mask | BoundMask) -> Verdict:
+        """Whether both allow exactly the same cells of this grid."""
+        there = self._same_grid(other)
+        return self._verdict(sp.xor(self.spans, there.spans), f"{self.mask!r} equals {there.mask!r}")
+
+    def disjoint(self, other: Mask | BoundMask) -> Verdict:
+        """Whether no cell is allowed by both."""
+        there = self._same_grid(other)
+        return self._verdict(sp.intersection(self.spans, there.spans), f"{self.mask!r} is disjoint from {there.mask!r}")
+
+    def show(self, width: int | None = None) -> None:
+        """Print a drawing that fits the terminal; every character cell is counted exactly."""
+        from ._draw import draw_text
+
+        print(draw_text(self, width))
+
+    def svg(self) -> str:
+        """The drawing as an SVG document, exact at any length."""
+        from ._svg import draw_svg
+
+        return draw_svg(self)
+
+    def _repr_html_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        grid = self.grid
+        return f"BoundMask({self.mask!r}, queries [{grid.q_start}, {grid.q_end}), keys [0, {grid.kv_len}))"
+
+    def memo(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The lowering filed under `key`, made on first use: 32 layers lower once."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
+
+    def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
+        grid = self.grid
+        if isinstance(other, Mask):
+            return other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
+        if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (grid.q_start, grid.q_len, grid.kv_len):
+            raise GridError(f"two masks are compared on one grid, got {self!r} and {other!r}; bind both alike")
+        return other
+
+    def _verdict(self, cells: Spans, claim: str) -> Verdict:
+        """The claim that `cells` is empty."""
+        hits = np.argwhere(cells.planes_starts[0] < self.grid.kv_len)
+        if not len(hits):
+            return Verdict(claim, None)
+        b, h, q = (int(i) for i in hits[0])
+        return Verdict(claim, (b, h, q + self.grid.q_start, int(cells.planes_starts[0, b, h, q])))
+
+
+def _edges(values: Any, name: str, low: int, high: int) -> Ints:
+    edges = as_ints(values, name, ndims=(1,), minimum=None)
+    if len(edges) < 2 or edges[0] < low or edges[-1] > high or (np.diff(edges) < 0).any():
+        raise MaskError(f"{name} must be at least two non-decreasing positions within [{low}, {high}], got {edges.tolist()}")
+    return edges

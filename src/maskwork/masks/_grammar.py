@@ -1,0 +1,203 @@
+"""The text form: `parse("causal & (sliding_window(4096) | sinks(4))")`, by recursive descent, never by `eval`.
+
+    expression := a | b,  a & b,  a - b,  ~a  or an atom, from the loosest to the tightest, as in Python
+    atom       := name | name(argument, …) | (expression)
+    argument   := [name =] (integer | [integers or lists of them] | expression | [expressions])
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ..errors import MaskError, ParseError
+from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
+from ._document import document, within
+from ._mask import And, Mask, Or, combine
+
+_ATOMS: dict[str, Callable[..., Mask]] = {
+    maker.__name__: maker
+    for maker in (full, empty, causal, sliding_window, sinks, prefix, padding, document, within)
+}
+
+# Hostile input ends here rather than in Python's recursion limit or in memory.
+MAX_TEXT = 100_000
+MAX_DEPTH = 50
+MAX_DIGITS = 18
+
+_TOKEN = re.compile(r"(?P<name>[A-Za-z_]\w*)|(?P<int>[0-9]+)|(?P<sign>[-&|~()\[\],=])|(?P<space>\s+)", re.ASCII)
+
+
+def parse(text: str) -> Mask:
+    """The mask that a text says.
+
+    Args:
+        text: atoms with Python's operators `~ - & |` in Python's order of binding, and brackets. An atom without
+            arguments needs no brackets. At most 100,000 characters, 50 levels deep.
+
+    Raises:
+        ParseError: with a caret under the place.
+
+    >>> import maskwork as mw
+    >>> mw.parse("causal & (sliding_window(4096) | sinks(4))")
+    causal & (sinks(4) | sliding_window(4096))
+    >>> mw.parse("causal & slidingwindow(3)")
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ParseError: a mask is made of known atoms, found 'slidingwindow'; did you mean 'sliding_window'?
+      causal & slidingwindow(3)
+               ^
+    """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ParseError(f"parse takes a text, got {type(text).__name__}; masks need no parsing")
+    if len(text) > MAX_TEXT:
+        raise ParseError(f"a mask's text may have {MAX_TEXT} characters, got {len(text)}; build it in Python instead")
+    parser = _Parser(text)
+    mask = parser.expression(0)
+    if parser.token.kind != "end":
+        parser.fail(f"a mask ends here, found {parser.token.text!r}; join two masks with & or |")
+    return mask
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str  # name, int, sign or end
+    text: str
+    at: int
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.source = text
+        self.tokens = self._tokens()
+        self.index = 0
+
+    def _tokens(self) -> list[_Token]:
+        tokens: list[_Token] = []
+        at = 0
+        while at < len(self.source):
+            match = _TOKEN.match(self.source, at)
+            if match is None:
+                self.fail(f"a mask is written with names, numbers and ~ - & | ( ) [ ] , =, found {self.source[at]!r}", at)
+            kind = str(match.lastgroup)
+            if kind != "space":
+                tokens.append(_Token(kind, match[kind], at))
+            at = match.end()
+        return [*tokens, _Token("end", "the end", len(self.source))]
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.index]
+
+    def fail(self, message: str, at: int | None = None) -> NoReturn:
+        at = self.token.at if at is None else at
+        # A line of a long text is shown as the stretch round the caret.
+        left = max(0, at - 60)
+        shown = re.sub(r"\s", " ", self.source[left : at + 20])
+        raise ParseError(f"{message}\n  {shown}\n  {' ' * (at - left)}^")
+
+    def accept(self, sign: str) -> bool:
+        if self.token.kind == "sign" and self.token.text == sign:
+            self.index += 1
+            return True
+        return False
+
+    def expect(self, sign: str) -> None:
+        if not self.accept(sign):
+            self.fail(f"expected {sign!r}, found {self.token.text!r}")
+
+    def expression(self, depth: int) -> Mask:
+        terms = [self.conjunction(depth)]
+        while self.accept("|"):
+            terms.append(self.conjunction(depth))
+        return combine(Or, terms)  # all at once: a long text must not cost its length squared
+
+    def conjunction(self, depth: int) -> Mask:
+        terms = [self.difference(depth)]
+        while self.accept("&"):
+            terms.append(self.difference(depth))
+        return combine(And, terms)
+
+    def difference(self, depth: int) -> Mask:
+        terms = [self.unary(depth)]
+        while self.accept("-"):
+            terms.append(~self.unary(depth))
+        return combine(And, terms)
+
+    def unary(self, depth: int) -> Mask:
+        if depth > MAX_DEPTH:
+            self.fail(f"a mask's text may be nested {MAX_DEPTH} deep; build it in Python instead")
+        if self.accept("~"):
+            return ~self.unary(depth + 1)
+        if self.accept("("):
+            mask = self.expression(depth + 1)
+            self.expect(")")
+            return mask
+        if self.token.kind != "name":
+            self.fail(f"expected an atom such as causal, found {self.token.text!r}")
+        return self.atom(depth)
+
+    def atom(self, depth: int) -> Mask:
+        name = self.token
+        maker = _ATOMS.get(name.text)
+        if maker is None:
+            # imported here: only a mistake needs it
+            from difflib import get_close_matches
+
+            near = get_close_matches(name.text, _ATOMS, n=1)
+            mend = f"did you mean {near[0]!r}?" if near else f"the atoms are {', '.join(_ATOMS)}"
+            self.fail(f"a mask is made of known atoms, found {name.text[:40]!r}; {mend}")
+        self.index += 1
+        args: list[Any] = []
+        named: dict[str, Any] = {}
+        if self.accept("("):
+            while not self.accept(")"):
+                if args or named:
+                    self.expect(",")
+                self.argument(args, named, depth)
+        try:
+            inspect.signature(maker).bind(*args, **named)
+        except TypeError as error:
+            wanted = ", ".join(str(p).split(":")[0] for p in inspect.signature(maker).parameters.values())
+            self.fail(f"{name.text} takes ({wanted}): {error}", name.at)
+        try:
+            return maker(*args, **named)
+        except MaskError as error:
+            self.fail(str(error), name.at)
+
+    def argument(self, args: list[Any], named: dict[str, Any], depth: int) -> None:
+        token, after = self.token, self.tokens[min(self.index + 1, len(self.tokens) - 1)]
+        if token.kind == "name" and after.text == "=" and after.kind == "sign":
+            if token.text in named:
+                self.fail(f"the argument {token.text!r} is given twice")
+            self.index += 2
+            named[token.text] = self.value(depth + 1)
+        elif named:
+            self.fail("an argument without a name comes before those with one")
+        else:
+            args.append(self.value(depth + 1))
+
+    def value(self, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            self.fail(f"a mask's text may be nested {MAX_DEPTH} deep; build it in Python instead")
+        if self.accept("["):
+            items: list[Any] = []
+            while not self.accept("]"):
+                if items:
+                    self.expect(",")
+                items.append(self.value(depth + 1))
+            return items
+        after = self.tokens[min(self.index + 1, len(self.tokens) - 1)]
+        negative = self.token.text == "-" and after.kind == "int"
+        if negative:
+            self.index += 1
+        if self.token.kind == "int":
+            if len(self.token.text) > MAX_DIGITS:
+                self.fail(f"a number may have {MAX_DIGITS} digits")
+            value = int(self.token.text)
+            self.index += 1
+            return -value if negative else value
+        return self.expression(depth)

@@ -1,0 +1,63 @@
+"""`Grid`: where a mask is evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import GridError
+from ._arrays import as_int
+
+if TYPE_CHECKING:
+    from ._mask import Mask, Queries
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Queries at absolute positions `[q_start, q_start + q_len)` against keys `[0, kv_len)`."""
+
+    q_start: int
+    q_len: int
+    kv_len: int
+    batch: int = 1
+    heads: int = 1
+
+    @property
+    def q_end(self) -> int:
+        """One past the last query position."""
+        return self.q_start + self.q_len
+
+    def queries(self) -> Queries:
+        """int64 `(1, 1, Q)`: the absolute query positions."""
+        return np.arange(self.q_start, self.q_end, dtype=np.int64)[None, None]
+
+    @staticmethod
+    def of(
+        mask: Mask, q_len: int, kv_len: int | None, *, q_start: int | None, batch: int | None, heads: int | None
+    ) -> Grid:
+        """The grid that `Mask.bind` describes; it refuses to guess where the queries stand."""
+        from ._mask import Extent
+
+        q_len = as_int(q_len, "q_len", minimum=0)
+        if q_start is not None:
+            q_start = as_int(q_start, "q_start", minimum=0)
+        kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
+        if q_start is None and q_len != kv_len and mask.depends_on_query:
+            raise GridError(
+                f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 if "
+                f"the queries are the first positions, or q_start={kv_len - q_len} (kv_len - q_len) if they are the last"
+            )
+        batch = mask.batch if batch is None else as_int(batch, "batch", minimum=1)
+        if mask.batch not in (1, batch):
+            raise GridError(
+                f"the batch must match the mask's, {mask!r} speaks of {mask.batch} rows and the grid has {batch}; "
+                "pass parameters with one entry per batch row"
+            )
+        heads = 1 if heads is None else as_int(heads, "heads", minimum=1)
+        grid = Grid(q_start or 0, q_len, kv_len, batch, heads)
+        # A mask blind to the query is asked about keys only; where the queries stand does not matter to it.
+        queries = grid.q_end if mask.depends_on_query else kv_len
+        mask._check(Extent(queries, kv_len, whole=q_start is None and q_len == kv_len))
+        return grid

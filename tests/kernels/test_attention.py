@@ -1,0 +1,197 @@
+"""Attention's laws on every implementation, against a float64 oracle written row by row."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import BATCH, LENGTH, Case, cases, grids
+
+import maskwork as mw
+from maskwork.errors import ArgumentError, CannotExpress, GridError, MaskError
+
+IMPLS = ("reference", "sdpa")
+
+
+def oracle(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, allowed: np.ndarray) -> torch.Tensor:
+    """Row by row, in float64, over the allowed keys alone."""
+    groups = q.shape[1] // k.shape[1]
+    out = torch.zeros(*q.shape[:3], v.shape[-1], dtype=torch.float64)
+    allowed = np.broadcast_to(allowed, (q.shape[0], q.shape[1], q.shape[2], k.shape[2]))
+    for b, h, i in np.ndindex(*q.shape[:3]):
+        keys = np.flatnonzero(allowed[b, h, i])
+        if len(keys):
+            scores = k[b, h // groups, keys].double() @ q[b, h, i].double() / math.sqrt(q.shape[-1])
+            out[b, h, i] = torch.softmax(scores, 0) @ v[b, h // groups, keys].double()
+    return out
+
+
+def tensors(q_len: int, kv_len: int, heads: int = 4, kv_heads: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    g = torch.Generator().manual_seed(seed)
+    q = torch.randn(BATCH, heads, q_len, 8, generator=g)
+    k, v = (torch.randn(BATCH, kv_heads, kv_len, 8, generator=g) for _ in range(2))
+    return q, k, v
+
+
+@settings(max_examples=80)
+@given(cases, grids(), st.sampled_from(IMPLS))
+def test_matches_the_oracle(case: Case, grid: tuple[int, int, int], impl: str):
+    q_start, q_len, kv_len = grid
+    q, k, v = tensors(q_len, kv_len)
+    out = mw.attention(q, k, v, case.mask, q_start=q_start, impl=impl)
+    expected = oracle(q, k, v, case.dense(*grid))
+    # float32: 12 terms of size about 1 each rounded at 2**-24, with a wide margin
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_empty_rows_are_zero_with_zero_gradient(impl: str):
+    q, k, v = (x.requires_grad_() for x in tensors(LENGTH, LENGTH))
+    mask = mw.causal() - mw.sinks(3)  # the first three queries see nothing
+    out = mw.attention(q, k, v, mask, impl=impl)
+    assert (out[:, :, :3] == 0).all()
+    out.sum().backward()
+    assert (q.grad[:, :, :3] == 0).all()
+    assert (k.grad[:, :, :3] == 0).all()
+    for x in (q, k, v):
+        assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_nan_in_a_key_that_no_row_sees_changes_nothing(impl: str, bad: float):
+    q, k, v = tensors(LENGTH, LENGTH)
+    mask = mw.full() - (mw.prefix(5) - mw.prefix(4))
+    clean = mw.attention(q, k, v, mask, impl=impl)
+    k[:, :, 4], v[:, :, 4] = bad, bad
+    q, k, v = (x.requires_grad_() for x in (q, k, v))
+    out = mw.attention(q, k, v, mask, impl=impl)
+    assert torch.equal(out, clean)
+    out.sum().backward()
+    assert all(x.grad.isfinite().all() for x in (q, k, v))
+
+
+def test_nan_reaches_only_rows_that_see_it_in_the_reference():
+    q, k, v = tensors(LENGTH, LENGTH)
+    clean = mw.attention(q, k, v, mw.causal(), impl="reference")
+    k[:, :, 7], v[:, :, 7] = math.nan, math.inf
+    q = q.requires_grad_()
+    out = mw.attention(q, k, v, mw.causal(), impl="reference")
+    torch.testing.assert_close(out[:, :, :7], clean[:, :, :7])
+    assert out[:, :, 7:].isnan().all()
+    out[:, :, :7].sum().backward()
+    assert q.grad[:, :, :7].isfinite().all()
+
+
+def test_reference_gradient_is_the_derivative():
+    q, k, v = (x.double().requires_grad_() for x in tensors(4, 5))
+    mask = mw.causal() & (mw.sliding_window(2) | mw.sinks(1))
+    assert torch.autograd.gradcheck(
+        lambda q, k, v: mw.attention(q, k, v, mask, q_start=1, impl="reference", return_lse=True), (q, k, v)
+    )
+
+
+@pytest.mark.parametrize("mask", ["causal", "full", "causal & sliding_window(3)", "causal - sinks(2)"])
+def test_sdpa_gradient_matches_the_reference(mask: str):
+    grads = []
+    for impl in IMPLS:
+        q, k, v = (x.requires_grad_() for x in tensors(LENGTH, LENGTH))
+        mw.attention(q, k, v, mw.parse(mask), impl=impl).square().sum().backward()
+        grads.append((q.grad, k.grad, v.grad))
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
+
+
+def test_log_sum_exp():
+    q, k, v = tensors(LENGTH, LENGTH)
+    out, lse = mw.attention(q, k, v, mw.causal() - mw.sinks(1), return_lse=True)
+    scores = (q.double() @ k.double().repeat_interleave(2, 1).mT) / math.sqrt(8)
+    allowed = torch.tensor((mw.causal() - mw.sinks(1)).bind(LENGTH).dense())
+    expected = scores.masked_fill(~allowed, -math.inf).logsumexp(-1)
+    assert (lse[:, :, 0] == -math.inf).all()
+    torch.testing.assert_close(lse.double(), expected, rtol=1e-6, atol=1e-6)
+    assert out.shape == q.shape
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_bias_is_added_to_the_scores(impl: str):
+    q, k, v = tensors(LENGTH, LENGTH)
+    bias = torch.randn(4, LENGTH, LENGTH, generator=torch.Generator().manual_seed(1))
+    out = mw.attention(q, k, v, mw.causal(), bias=bias, impl=impl)
+    scores = (q.double() @ k.double().repeat_interleave(2, 1).mT) / math.sqrt(8) + bias.double()
+    allowed = torch.tensor(mw.causal().bind(LENGTH).dense())
+    weights = scores.masked_fill(~allowed, -math.inf).softmax(-1)
+    torch.testing.assert_close(out.double(), weights @ v.double().repeat_interleave(2, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_is_seeded_and_unbiased():
+    q, k, v = tensors(LENGTH, LENGTH)
+    g = torch.Generator()
+    runs = [
+        mw.attention(q, k, v, dropout_p=0.5, generator=g.manual_seed(seed), impl="reference") for seed in (1, 1, 2)
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+    ones = torch.ones_like(v)
+    mean = torch.stack(
+        [mw.attention(q, k, ones, dropout_p=0.5, generator=g.manual_seed(s), impl="reference") for s in range(200)]
+    ).mean()
+    assert abs(mean - 1.0) < 0.02
+
+
+def test_a_name_asked_for_never_falls_back_and_auto_explains():
+    q, k, v = tensors(LENGTH, LENGTH)
+    with pytest.raises(CannotExpress, match="log-sum-exp; impl='reference' can"):
+        mw.attention(q, k, v, return_lse=True, impl="sdpa")
+    plan = mw.plan(q, k, v, mw.causal(), return_lse=True)
+    assert plan.impl == "reference"
+    assert "log-sum-exp" in plan.why_not["sdpa"]
+
+
+def test_auto_never_goes_dense_above_its_budget(monkeypatch: pytest.MonkeyPatch):
+    from maskwork.kernels import _plan
+
+    monkeypatch.setattr(_plan, "MAX_DENSE", 100)
+    q, k, v = tensors(LENGTH, LENGTH)
+    with pytest.raises(CannotExpress, match="no dense mask of more than 100 cells"):
+        mw.attention(q, k, v, mw.causal() & mw.sliding_window(3))
+    mw.attention(q, k, v, mw.causal())  # needs no mask at all
+    mw.attention(q, k, v, mw.causal() & mw.sliding_window(3), impl="sdpa")  # asked for by name
+
+
+def test_bad_arguments_say_rule_finding_and_mend():
+    q, k, v = tensors(6, 9)
+    with pytest.raises(GridError, match="q_start=3"):
+        mw.attention(q, k, v, mw.causal())
+    with pytest.raises(ArgumentError, match="maskwork mask"):
+        mw.attention(q, k, v, torch.ones(6, 9, dtype=torch.bool))
+    with pytest.raises(ArgumentError, match="q_start belongs to a Mask"):
+        mw.attention(q, k, v, mw.full().bind(6, 9), q_start=0)
+    with pytest.raises(GridError, match="must match"):
+        mw.attention(q, k, v, mw.full().bind(6, 8))
+    with pytest.raises(ArgumentError, match="multiple"):
+        mw.attention(q[:, :3], k, v)
+    with pytest.raises(ArgumentError, match="length comes after heads"):
+        mw.attention(q, k, v[..., :5, :])
+    with pytest.raises(ArgumentError, match="floating"):
+        mw.attention(q.int(), k, v)
+    with pytest.raises(ArgumentError, match="impl must be one of"):
+        mw.attention(q, k, v, impl="flash")
+    with pytest.raises(GridError, match="the batch must match"):
+        mw.attention(q, k, v, mw.padding([1, 2]))
+    with pytest.raises(MaskError, match="no truth value"):
+        bool(mw.causal() and mw.sinks(2))
+
+
+def test_a_bound_mask_lowers_once(monkeypatch: pytest.MonkeyPatch):
+    from maskwork.lower import _dense
+
+    painted = []
+    paint = _dense._paint
+    monkeypatch.setattr(_dense, "_paint", lambda b, device: painted.append(b) or paint(b, device))
+    q, k, v = tensors(LENGTH, LENGTH)
+    bound = (mw.causal() & mw.sliding_window(3)).bind(LENGTH)
+    for _ in range(32):
+        mw.attention(q, k, v, bound)
+    assert len(painted) == 1
