@@ -3,9 +3,13 @@
 import sys
 from pathlib import Path
 
+import torch
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# The tests' tensors are small: threads would cost more than they bring.
+torch.set_num_threads(1)
 
 # No deadline: nothing in a test depends on wall time. Derandomised: a run that passed passes again.
 settings.register_profile("maskwork", deadline=None, derandomize=True)

@@ -85,7 +85,8 @@ def atoms(draw: st.DrawFn) -> Case:
         flat = draw(st.lists(st.integers(-1, 2), min_size=int(np.prod(size)), max_size=int(np.prod(size))))
         ids = np.array(flat).reshape(size)
         return Case(
-            mw.document(ids=ids), lambda b, q, k: (_in_row(ids, b, q) == _in_row(ids, b, k)) & (_in_row(ids, b, q) >= 0)
+            mw.document(ids=ids),
+            lambda b, q, k: (_in_row(ids, b, q) == _in_row(ids, b, k)) & (_in_row(ids, b, q) >= 0),
         )
     sizes = draw(lengths(batched))
     ids = _ids_of(sizes)
@@ -112,7 +113,10 @@ def _within(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
 
     mask = mw.within(cases[0].mask if len(cases) == 1 else [case.mask for case in cases], sizes)
     # the oracle above always speaks of BATCH rows; a mask that does not is the same in each
-    return Case(mask, lambda b, q, k: cell(np.arange(BATCH).reshape(-1, 1, 1), q, k)[np.broadcast_to(b, (b.size, 1, 1))[:, 0, 0]])
+    return Case(
+        mask,
+        lambda b, q, k: cell(np.arange(BATCH).reshape(-1, 1, 1), q, k)[np.broadcast_to(b, (b.size, 1, 1))[:, 0, 0]],
+    )
 
 
 def _joined(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:

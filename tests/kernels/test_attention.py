@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import BATCH, LENGTH, Case, cases, grids
 
 import maskwork as mw
 from maskwork.errors import ArgumentError, CannotExpress, GridError, MaskError
+from strategies import BATCH, LENGTH, Case, cases, grids
 
 IMPLS = ("reference", "sdpa")
 
@@ -128,9 +128,7 @@ def test_bias_is_added_to_the_scores(impl: str):
 def test_dropout_is_seeded_and_unbiased():
     q, k, v = tensors(LENGTH, LENGTH)
     g = torch.Generator()
-    runs = [
-        mw.attention(q, k, v, dropout_p=0.5, generator=g.manual_seed(seed), impl="reference") for seed in (1, 1, 2)
-    ]
+    runs = [mw.attention(q, k, v, dropout_p=0.5, generator=g.manual_seed(seed), impl="reference") for seed in (1, 1, 2)]
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
     ones = torch.ones_like(v)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import LENGTH, Case, cases, grids
 
 import maskwork as mw
+from strategies import LENGTH, Case, cases, grids
 
 
 @settings(max_examples=400)

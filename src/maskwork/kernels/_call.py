@@ -46,11 +46,15 @@ def check(
     """The call, or an error that names the argument that breaks its rule."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 4:
-            raise ArgumentError(f"{name} must be (batch, heads, length, head_dim), got shape {tuple(x.shape)}; add the axis")
+            raise ArgumentError(
+                f"{name} must be (batch, heads, length, head_dim), got shape {tuple(x.shape)}; add the axis"
+            )
         if not x.is_floating_point():
             raise ArgumentError(f"{name} must be floating point, got {x.dtype}; convert it")
         if x.dtype != q.dtype or x.device != q.device:
-            raise ArgumentError(f"q, k and v must share dtype and device, got {q.dtype} on {q.device} and {name} {x.dtype} on {x.device}")
+            raise ArgumentError(
+                f"q, k and v must share dtype and device, got q {q.dtype} on {q.device}, {name} {x.dtype} on {x.device}"
+            )
     if k.shape[:3] != v.shape[:3] or k.shape[0] != q.shape[0] or k.shape[3] != q.shape[3]:
         raise ArgumentError(
             "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
@@ -84,8 +88,8 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
     b, h, rows, keys = mask.shape
     if (rows, keys) != (q_len, kv_len) or b not in (1, batch) or h not in (1, heads):
         raise GridError(
-            f"a bound mask must match (batch, heads, q_len, kv_len) = {(batch, heads, q_len, kv_len)}, got {mask.shape}; "
-            "bind it for these lengths"
+            f"a bound mask must match (batch, heads, q_len, kv_len) = {(batch, heads, q_len, kv_len)}, "
+            f"got {mask.shape}; bind it for these lengths"
         )
     return mask
 
@@ -98,5 +102,5 @@ def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:
         fits = False
     if not fits or not bias.is_floating_point():
         raise ArgumentError(
-            f"bias must be floating point and broadcast to (B, Hq, Q, K) = {shape}, got {bias.dtype} {tuple(bias.shape)}"
+            f"bias must be floating point broadcast to (B, Hq, Q, K) = {shape}, got {bias.dtype} {tuple(bias.shape)}"
         )

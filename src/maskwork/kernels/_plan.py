@@ -58,7 +58,18 @@ def plan(
       not reference: slower: dense, in float64
     """
     return choose(
-        check(q, k, v, mask, q_start=q_start, bias=None, scale=None, dropout_p=0.0, generator=None, return_lse=return_lse)
+        check(
+            q,
+            k,
+            v,
+            mask,
+            q_start=q_start,
+            bias=None,
+            scale=None,
+            dropout_p=0.0,
+            generator=None,
+            return_lse=return_lse,
+        )
     )
 
 
@@ -104,4 +115,3 @@ def _too_dense(name: str, call: Call) -> str | None:
     if name == "sdpa" and call.bias is None and sdpa_shortcut(call.mask):
         return None
     return f"its dense mask would hold {cells} cells, over the {MAX_DENSE} that auto allows"
-

@@ -28,7 +28,10 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
         arguments = to_sdpa(call.mask, device)
         attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
     else:
-        attn_mask, is_causal = call.bias.to(call.q.dtype) + to_additive(call.mask, call.q.dtype, device), False
+        attn_mask, is_causal = (
+            call.bias.to(call.q.dtype) + to_additive(call.mask, call.q.dtype, device),
+            False,
+        )
     out = F.scaled_dot_product_attention(
         call.q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )

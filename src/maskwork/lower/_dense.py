@@ -19,9 +19,7 @@ def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
     return b.memo(("dense", device), lambda: _paint(b, device))
 
 
-def to_additive(
-    b: BoundMask, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
-) -> torch.Tensor:
+def to_additive(b: BoundMask, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> torch.Tensor:
     """`(B, H, Q, K)` of `dtype`: 0 where attention is allowed and -inf where it is not, to be added to the scores.
 
     A softmax over an empty row (all -inf) is NaN: mend such rows as `mw.attention` does, or see `b.empty_rows()`.

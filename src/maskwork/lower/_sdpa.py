@@ -33,9 +33,7 @@ def to_sdpa(b: BoundMask, device: torch.device | str = "cpu") -> SdpaArguments:
     """
     device = torch.device(device)
 
-    return b.memo(
-        ("sdpa", device), lambda: sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False}
-    )
+    return b.memo(("sdpa", device), lambda: sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False})
 
 
 def sdpa_shortcut(b: BoundMask) -> SdpaArguments | None:

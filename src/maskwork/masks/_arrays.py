@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,12 @@ PRINTED = 16
 
 def as_int(value: object, name: str, *, minimum: int) -> int:
     """One Python or NumPy integer, checked; a bool is not a number here."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise MaskError(f"{name} must be an integer, got {value!r} ({type(value).__name__}); pass an int")
-    if value < minimum:
-        raise MaskError(f"{name} must be at least {minimum}, got {value}; pass a larger one")
-    return int(value)
+    number = operator.index(value)  # type: ignore[arg-type]
+    if number < minimum:
+        raise MaskError(f"{name} must be at least {minimum}, got {number}; pass a larger one")
+    return number
 
 
 def as_ints(value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | None = 0) -> Ints:
@@ -36,9 +38,13 @@ def as_ints(value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | Non
         raise MaskError(f"{name} holds positions, which have no gradient, but the tensor requires one; pass .detach()")
     if hasattr(value, "detach"):  # a tensor, recognised without importing torch
         value = value.detach().cpu().numpy()
-    if isinstance(value, Sequence) and value and all(isinstance(row, Sequence) for row in value):
-        value = _fill_ragged(value, name)
-    array = np.asarray(value)
+    if isinstance(value, (list, tuple)):
+        rows = cast(Sequence[Any], value)
+        value = _fill_ragged(rows, name) if rows and all(isinstance(row, (list, tuple)) for row in rows) else rows
+    try:
+        array: npt.NDArray[Any] = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise MaskError(f"{name} must be an array of integers, got {value!r:.60}: {error}; reshape it") from None
     if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":

@@ -33,8 +33,7 @@ def empty() -> Mask:
 class _Causal(Mask):
     """See `causal`."""
 
-    @property
-    def _key(self) -> tuple[Any, ...]:
+    def _identity(self) -> tuple[Any, ...]:
         return ("causal",)
 
     def _text(self) -> str:
@@ -66,8 +65,7 @@ class _Sized(Mask):
     def __init__(self, size: int) -> None:
         self.size = size
 
-    @property
-    def _key(self) -> tuple[Any, ...]:
+    def _identity(self) -> tuple[Any, ...]:
         return (self.name, self.size)
 
     def _text(self) -> str:
@@ -138,8 +136,7 @@ class _KeyRange(Mask):
     def __init__(self, name: str, bound: Ints, *, from_left: bool) -> None:
         self.name, self.bound, self.from_left = name, bound, from_left
 
-    @property
-    def _key(self) -> tuple[Any, ...]:
+    def _identity(self) -> tuple[Any, ...]:
         return (self.name, self.from_left, *array_key(self.bound))
 
     @property

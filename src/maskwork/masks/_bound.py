@@ -85,7 +85,9 @@ class BoundMask:
         """The `BoundMask` of queries `[q0, q1)` alone, absolute positions; decoding is this."""
         grid = self.grid
         if not grid.q_start <= q0 <= q1 <= grid.q_end:
-            raise GridError(f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); ask for rows of this grid")
+            raise GridError(
+                f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); ask for rows of this grid"
+            )
         part = Grid(q0, q1 - q0, grid.kv_len, grid.batch, grid.heads)
         return BoundMask(self.mask, part, self.spans.rows(q0 - grid.q_start, q1 - grid.q_start))
 
@@ -148,7 +150,11 @@ class BoundMask:
         grid = self.grid
         if isinstance(other, Mask):
             return other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
-        if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (grid.q_start, grid.q_len, grid.kv_len):
+        if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (
+            grid.q_start,
+            grid.q_len,
+            grid.kv_len,
+        ):
             raise GridError(f"two masks are compared on one grid, got {self!r} and {other!r}; bind both alike")
         return other
 
@@ -164,5 +170,7 @@ class BoundMask:
 def _edges(values: Any, name: str, low: int, high: int) -> Ints:
     edges = as_ints(values, name, ndims=(1,), minimum=None)
     if len(edges) < 2 or edges[0] < low or edges[-1] > high or (np.diff(edges) < 0).any():
-        raise MaskError(f"{name} must be at least two non-decreasing positions within [{low}, {high}], got {edges.tolist()}")
+        raise MaskError(
+            f"{name} must be at least two non-decreasing positions within [{low}, {high}], got {edges.tolist()}"
+        )
     return edges

@@ -104,8 +104,7 @@ class _ByLength(_Packed):
     def __init__(self, lengths: Ints) -> None:
         self.lengths = lengths
 
-    @cached_property
-    def _key(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _identity(self) -> tuple[Any, ...]:
         return ("document", "lengths", *array_key(self.lengths))
 
     def _text(self) -> str:
@@ -122,8 +121,7 @@ class _Within(_Packed):
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
         self.masks, self.lengths = masks, lengths
 
-    @cached_property
-    def _key(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _identity(self) -> tuple[Any, ...]:
         return ("within", tuple(mask._key for mask in self.masks), *array_key(self.lengths))
 
     @property
@@ -148,7 +146,9 @@ class _Within(_Packed):
         if len(self.masks) == 1:
             inner = self.masks[0]._spans(queries - starts, longest)
             return _runs(
-                np.minimum(inner.planes_starts + starts, ends), np.minimum(inner.planes_ends + starts, ends), kv_len
+                np.minimum(inner.planes_starts + starts, ends),
+                np.minimum(inner.planes_ends + starts, ends),
+                kv_len,
             )
         return self._spans_of_each(queries, starts, ends, kv_len)
 
@@ -178,8 +178,7 @@ class _ById(Mask):
     def __init__(self, ids: Ints) -> None:
         self.ids = ids
 
-    @cached_property
-    def _key(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _identity(self) -> tuple[Any, ...]:
         return ("document", "ids", *array_key(self.ids))
 
     @property

@@ -1,8 +1,8 @@
 """The text form: `parse("causal & (sliding_window(4096) | sinks(4))")`, by recursive descent, never by `eval`.
 
-    expression := a | b,  a & b,  a - b,  ~a  or an atom, from the loosest to the tightest, as in Python
-    atom       := name | name(argument, …) | (expression)
-    argument   := [name =] (integer | [integers or lists of them] | expression | [expressions])
+expression := a | b,  a & b,  a - b,  ~a  or an atom, from the loosest to the tightest, as in Python
+atom       := name | name(argument, …) | (expression)
+argument   := [name =] (integer | [integers or lists of them] | expression | [expressions])
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from ._document import document, within
 from ._mask import And, Mask, Or, combine
 
 _ATOMS: dict[str, Callable[..., Mask]] = {
-    maker.__name__: maker
-    for maker in (full, empty, causal, sliding_window, sinks, prefix, padding, document, within)
+    maker.__name__: maker for maker in (full, empty, causal, sliding_window, sinks, prefix, padding, document, within)
 }
 
 # Hostile input ends here rather than in Python's recursion limit or in memory.
@@ -81,7 +80,10 @@ class _Parser:
         while at < len(self.source):
             match = _TOKEN.match(self.source, at)
             if match is None:
-                self.fail(f"a mask is written with names, numbers and ~ - & | ( ) [ ] , =, found {self.source[at]!r}", at)
+                self.fail(
+                    f"a mask is written with names, numbers and ~ - & | ( ) [ ] , =, found {self.source[at]!r}",
+                    at,
+                )
             kind = str(match.lastgroup)
             if kind != "space":
                 tokens.append(_Token(kind, match[kind], at))

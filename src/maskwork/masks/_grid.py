@@ -35,7 +35,13 @@ class Grid:
 
     @staticmethod
     def of(
-        mask: Mask, q_len: int, kv_len: int | None, *, q_start: int | None, batch: int | None, heads: int | None
+        mask: Mask,
+        q_len: int,
+        kv_len: int | None,
+        *,
+        q_start: int | None,
+        batch: int | None,
+        heads: int | None,
     ) -> Grid:
         """The grid that `Mask.bind` describes; it refuses to guess where the queries stand."""
         from ._mask import Extent
@@ -46,8 +52,8 @@ class Grid:
         kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
         if q_start is None and q_len != kv_len and mask.depends_on_query:
             raise GridError(
-                f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 if "
-                f"the queries are the first positions, or q_start={kv_len - q_len} (kv_len - q_len) if they are the last"
+                f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "
+                f"if the queries are the first positions, or q_start={kv_len - q_len} (kv_len - q_len) if the last"
             )
         batch = mask.batch if batch is None else as_int(batch, "batch", minimum=1)
         if mask.batch not in (1, batch):

@@ -34,8 +34,8 @@ class Extent:
 class Mask(ABC):
     """An immutable expression that says which key each query may see, free of any length.
 
-    Combine masks with `&`, `|`, `~` and `-`. Two masks are `==`, and hash alike, when they have the same canonical form:
-    nested `&` and `|` are flattened, repeated terms dropped, `full` and `empty` folded away and operands sorted.
+    Combine masks with `&`, `|`, `~` and `-`. Two masks are `==`, and hash alike, when their canonical form is the
+    same: nested `&` and `|` are flattened, repeated terms dropped, `full` and `empty` folded away and operands sorted.
 
     >>> import maskwork as mw
     >>> mw.sinks(4) & mw.causal() == mw.causal() & mw.sinks(4)
@@ -53,10 +53,14 @@ class Mask(ABC):
     #: How tightly the text form binds; an operand of a tighter operator is put in brackets.
     _level: int = 9
 
-    @property
     @abstractmethod
-    def _key(self) -> tuple[Any, ...]:
+    def _identity(self) -> tuple[Any, ...]:
         """What makes this mask itself: hashable, and equal for equal masks."""
+
+    @cached_property
+    def _key(self) -> tuple[Any, ...]:
+        """`_identity`, made once: arrays are copied into it."""
+        return self._identity()
 
     @abstractmethod
     def _text(self) -> str:
@@ -66,8 +70,8 @@ class Mask(ABC):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         """The exact geometry of the rows at these absolute positions (all >= 0), against keys `[0, kv_len)`."""
 
-    def _check(self, extent: Extent) -> None:
-        """Raise `GridError` when a parameter does not cover the grid. Atoms without arrays have nothing to check."""
+    def _check(self, extent: Extent) -> None:  # noqa: B027  (most atoms have nothing to check)
+        """Raise `GridError` when an array parameter does not cover the grid."""
 
     @property
     def batch(self) -> int:
@@ -138,8 +142,7 @@ class Constant(Mask):
     def __init__(self, value: bool) -> None:
         self.value = value
 
-    @property
-    def _key(self) -> tuple[Any, ...]:
+    def _identity(self) -> tuple[Any, ...]:
         return ("full" if self.value else "empty",)
 
     def _text(self) -> str:
@@ -163,8 +166,7 @@ class Not(Mask):
         self.operand = operand
         self.depends_on_query = operand.depends_on_query
 
-    @cached_property
-    def _key(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _identity(self) -> tuple[Any, ...]:
         return ("~", self.operand._key)
 
     @property
@@ -195,8 +197,7 @@ class _Nary(Mask):
         self.operands = operands
         self.depends_on_query = any(operand.depends_on_query for operand in operands)
 
-    @cached_property
-    def _key(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _identity(self) -> tuple[Any, ...]:
         return (self.sign, *(operand._key for operand in self.operands))
 
     @property

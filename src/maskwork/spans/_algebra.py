@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ._spans import Planes, Spans, check_budget
 
@@ -123,7 +122,7 @@ def _pack(planes: Planes, kv_len: int) -> Planes:
     """Sort each row whose planes are out of order; unused slots hold `kv_len`, the largest value."""
     if len(planes) == 1:
         return planes
-    bad: npt.NDArray[np.bool_] = (planes[:-1] > planes[1:]).any(axis=0)
+    bad = np.any(planes[:-1] > planes[1:], axis=0)
     if not bad.any():
         return planes
     planes = planes.copy()

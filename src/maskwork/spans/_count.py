@@ -46,7 +46,8 @@ def _below(
     for plane in planes:
         points = plane[inside].astype(np.int64)
         # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]: those that edge j is the first to pass.
-        slot = tile_row[inside] * shape[1] + np.searchsorted(k_edges, points, side="right")
+        column = np.asarray(np.searchsorted(k_edges, points, side="right"), dtype=np.int64)
+        slot = tile_row[inside] * shape[1] + column
         number += np.bincount(slot, minlength=number.size)
         # float64 sums of integers are exact below 2**53, more than 4 million rows of 2**31 keys.
         total += np.bincount(slot, weights=points, minlength=total.size)

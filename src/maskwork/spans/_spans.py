@@ -77,9 +77,7 @@ class Spans:
         if self.shape == shape:
             return self
         full = (self.runs, *shape)
-        return Spans(
-            np.broadcast_to(self.planes_starts, full), np.broadcast_to(self.planes_ends, full), self.kv_len
-        )
+        return Spans(np.broadcast_to(self.planes_starts, full), np.broadcast_to(self.planes_ends, full), self.kv_len)
 
     def trim(self) -> Spans:
         """Without the slots that no row uses, as the canonical form wants it."""
@@ -107,9 +105,7 @@ class Spans:
             return False
         shape = np.broadcast_shapes(self.shape, other.shape)
         a, b = self.expand(shape), other.expand(shape)  # type: ignore[arg-type]
-        return bool(
-            np.array_equal(a.planes_starts, b.planes_starts) and np.array_equal(a.planes_ends, b.planes_ends)
-        )
+        return bool(np.array_equal(a.planes_starts, b.planes_starts) and np.array_equal(a.planes_ends, b.planes_ends))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -130,7 +126,9 @@ def single(start: npt.ArrayLike, end: npt.ArrayLike, kv_len: int) -> Spans:
     s, e = np.atleast_3d(s), np.atleast_3d(e)
     empty = s >= e
     return Spans(
-        np.where(empty, kv_len, s).astype(np.int32)[None], np.where(empty, kv_len, e).astype(np.int32)[None], kv_len
+        np.where(empty, kv_len, s).astype(np.int32)[None],
+        np.where(empty, kv_len, e).astype(np.int32)[None],
+        kv_len,
     )
 
 

@@ -1,0 +1,48 @@
+# Every target needs only Python (3.11 or later), pip and make: what else it uses goes into .venv.
+# Another interpreter: make PYTHON=python3.13 test. Another index or wheel folder: set pip's own PIP_* variables.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check test-slow test-cuda bench format clean
+
+demo: .venv/demo.done
+	$(BIN)/maskwork demo
+
+test: check
+	$(BIN)/python -m pytest
+
+# Format, lint and types, without the tests.
+check: .venv/dev.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+# Minutes: the whole demo, and what needs a C++ compiler.
+test-slow: .venv/dev.done
+	$(BIN)/python -m pytest -m slow
+
+test-cuda: .venv/dev.done
+	$(BIN)/python -m pytest -m cuda
+
+# The character-level text of nanoGPT: make bench DATA=path/to/tinyshakespeare.txt
+bench: .venv/dev.done
+	$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA)
+
+format: .venv/dev.done
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.done: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[viz]'
+	@touch $@
+
+.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	@touch $@ .venv/demo.done

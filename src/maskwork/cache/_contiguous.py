@@ -1,0 +1,73 @@
+"""`KVCache`: keys and values of every layer in one preallocated block of memory."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import ArgumentError
+
+
+class KVCache:
+    """Keys and values at absolute positions `[0, length)`, for every layer.
+
+    Args:
+        layers: number of attention layers.
+        batch: sequences that are decoded together.
+        kv_heads: key heads of each layer.
+        capacity: most positions it can hold.
+        head_dim: width of one head.
+        dtype, device: of the tensors.
+
+    A model appends each layer's new keys and values, attends over what `append` returns, and calls `advance` once
+    after its last layer; until then `length` stays, so every layer writes at the same positions.
+
+    >>> import torch
+    >>> from maskwork.cache import KVCache
+    >>> cache = KVCache(layers=1, batch=1, kv_heads=1, capacity=4, head_dim=2)
+    >>> k, v = cache.append(0, torch.ones(1, 1, 3, 2), torch.ones(1, 1, 3, 2))
+    >>> cache.advance(3)
+    >>> k.shape, cache.length
+    (torch.Size([1, 1, 3, 2]), 3)
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        kv_heads: int,
+        capacity: int,
+        head_dim: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (layers, batch, kv_heads, capacity, head_dim)
+        # Zeros, not garbage: a NaN left in unused memory could reach a product with weight 0.
+        self._k = torch.zeros(shape, dtype=dtype, device=device)
+        self._v = torch.zeros(shape, dtype=dtype, device=device)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        """Most positions it can hold."""
+        return self._k.shape[3]
+
+    @property
+    def batch(self) -> int:
+        """Sequences that are decoded together."""
+        return self._k.shape[1]
+
+    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write `(B, Hkv, L, D)` after the positions held; return all of them, `(B, Hkv, length + L, D)`."""
+        end = self.length + k.shape[2]
+        if end > self.capacity:
+            raise ArgumentError(
+                f"a cache holds {self.capacity} positions, got {k.shape[2]} more after {self.length}; "
+                "make it with a larger capacity"
+            )
+        self._k[layer, :, :, self.length : end] = k
+        self._v[layer, :, :, self.length : end] = v
+        return self._k[layer, :, :, :end], self._v[layer, :, :, :end]
+
+    def advance(self, count: int) -> None:
+        """Count `count` positions as held, once every layer has appended them."""
+        self.length += count

@@ -1,0 +1,63 @@
+"""Streaming a completion: text as it becomes certain, and how fast it came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..data import Tokenizer
+from ..decoding import Sampling, StreamingDetokenizer, generate
+from ..models import Transformer
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What was generated after a prompt."""
+
+    tokens: tuple[int, ...]
+    text: str
+    seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed, the prompt's own pass included."""
+        return len(self.tokens) / self.seconds if self.seconds else 0.0
+
+
+def complete(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: list[int],
+    *,
+    max_tokens: int,
+    sampling: Sampling,
+    use_cache: bool = True,
+    emit: Callable[[str], None] = lambda text: None,
+) -> Completion:
+    """Generate until end-of-text, `max_tokens` or a full context; `emit` is given each piece of text."""
+    detokenizer = StreamingDetokenizer(tokenizer.token_bytes)
+    tokens: list[int] = []
+    text = ""
+    began = time.perf_counter()
+    for token in generate(
+        model,
+        prompt,
+        max_tokens=max_tokens,
+        sampling=sampling,
+        stop=frozenset({tokenizer.end_of_text}),
+        use_cache=use_cache,
+    ):
+        tokens.append(token)
+        piece = detokenizer.push(token)
+        text += piece
+        emit(piece)
+    seconds = time.perf_counter() - began
+    rest = detokenizer.finish()
+    emit(rest)
+    return Completion(tuple(tokens), text + rest, seconds)
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The prompt as the start of a document: end-of-text comes before it, as it did in training."""
+    return [tokenizer.end_of_text, *tokenizer.encode(prompt)]

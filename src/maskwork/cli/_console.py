@@ -1,0 +1,30 @@
+"""What the commands print with: a console that stays readable in a log, and a table that needs no colour."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def make_console() -> Console:
+    """Standard output; no colour codes and no moving parts when it is not a terminal."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table; every column but the first is aligned right."""
+    out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        out.add_column(column, justify="left" if i == 0 else "right")
+    return out
+
+
+def duration(seconds: float) -> str:
+    """As people say it.
+
+    >>> duration(75.2), duration(9.84)
+    ('1 min 15 s', '9.8 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

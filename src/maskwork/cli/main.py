@@ -1,0 +1,66 @@
+"""The `maskwork` command: its options, its sub-commands, and how errors leave it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import MaskworkError
+from . import audit, demo, generate, show, train
+
+app = typer.Typer(
+    name="maskwork",
+    help="Write the attention mask once: train with it, prove that nothing leaks, stream from it, look at it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.command)
+app.command("train")(train.command)
+app.command("generate")(generate.command)
+app.command("audit")(audit.command)
+app.command("show")(show.command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"maskwork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+) -> None:
+    """Write the attention mask once: train with it, prove that nothing leaks, stream from it, look at it."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # A log or a pipe in an old locale must not turn a block glyph into a crash.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        app()
+    except MaskworkError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # Who read our output has left, as `head` does; there is nobody to tell. Keep Python's exit quiet too.
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        _fail(
+            f"{error.strerror or error}: {error.filename or 'input or output'}; check the path, the rights and the room"
+        )
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

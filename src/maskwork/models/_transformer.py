@@ -1,0 +1,131 @@
+"""The decoder: pre-norm RMSNorm, rotary positions, grouped-query attention, SwiGLU, tied head."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..cache import KVCache
+from ..errors import ArgumentError
+from ..masks import BoundMask, Mask, parse
+from ..nn import Attention, Rotary, SwiGLU
+from ._config import ModelConfig
+
+# Suffixes say the axes: B batch, L new positions, W width, V vocabulary.
+
+
+class Block(nn.Module):
+    """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.attention = Attention(config.width, config.heads, config.kv_heads)
+        self.feed_forward_norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.feed_forward = SwiGLU(config.width, config.hidden)
+
+    def forward(
+        self,
+        x_BLW: torch.Tensor,
+        *,
+        mask: BoundMask,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        cache: KVCache | None,
+        layer: int,
+    ) -> torch.Tensor:
+        """`(B, L, W)` -> `(B, L, W)`."""
+        x_BLW = x_BLW + self.attention(self.attention_norm(x_BLW), mask=mask, rotary=rotary, cache=cache, layer=layer)
+        return x_BLW + self.feed_forward(self.feed_forward_norm(x_BLW))
+
+
+class Transformer(nn.Module):
+    """A decoder that takes its mask as an argument: there is no triangle inside.
+
+    >>> import torch, maskwork as mw
+    >>> config = mw.models.ModelConfig(vocab_size=50, layers=2, width=32, heads=4, kv_heads=2, hidden=64, context=16)
+    >>> model = mw.models.Transformer(config)
+    >>> model(torch.zeros(1, 8, dtype=torch.long)).shape
+    torch.Size([1, 8, 50])
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mask = parse(config.mask)
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.rotary = Rotary(config.head_dim, config.context, config.rope_theta)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Normal weights of deviation 0.02, smaller where they add to the residual stream (Radford et al. 2019)."""
+        residual = 0.02 * (2 * self.config.layers) ** -0.5
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                nn.init.ones_(parameter)  # the norms' gains
+            else:
+                deviation = residual if name.endswith(("out.weight", "down.weight")) else 0.02
+                nn.init.normal_(parameter, std=deviation, generator=generator)
+
+    def new_cache(self, batch: int = 1, capacity: int | None = None) -> KVCache:
+        """An empty cache for this model, of the whole context unless told otherwise."""
+        config, weight = self.config, self.embedding.weight
+        capacity = config.context if capacity is None else capacity
+        return KVCache(config.layers, batch, config.kv_heads, capacity, config.head_dim, weight.dtype, weight.device)
+
+    def hidden(
+        self,
+        input_ids: torch.Tensor,
+        *,
+        mask: Mask | BoundMask | None = None,
+        position_ids: torch.Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> torch.Tensor:
+        """What the head reads, `(B, L, W)`; arguments as for `forward`."""
+        if input_ids.ndim != 2 or input_ids.dtype != torch.long:
+            raise ArgumentError(
+                f"input_ids must be int64 (batch, length), got {input_ids.dtype} {tuple(input_ids.shape)}; "
+                "add the batch axis or convert with .long()"
+            )
+        batch, length = input_ids.shape
+        past = 0 if cache is None else cache.length
+        if cache is not None and cache.batch != batch:
+            raise ArgumentError(f"the cache holds {cache.batch} sequences, got a batch of {batch}; make one for it")
+        mask = self.mask if mask is None else mask
+        if isinstance(mask, Mask):
+            # Bound once here, so that it is lowered once for all layers.
+            mask = mask.bind(length, past + length, q_start=past if cache is not None else None, batch=batch)
+        if position_ids is None:
+            if past + length > self.config.context:
+                raise ArgumentError(
+                    f"the model knows {self.config.context} positions, got {past + length}; "
+                    "shorten the sequence, or pass position_ids"
+                )
+            position_ids = torch.arange(past, past + length, device=input_ids.device).unsqueeze(0)
+        rotary = self.rotary(position_ids)
+        # Scaled by the root of the width (Vaswani et al. 2017, 3.4): the tied head wants small rows, the blocks large.
+        x_BLW = self.embedding(input_ids) * self.config.width**0.5
+        for layer, block in enumerate(self.blocks):
+            x_BLW = block(x_BLW, mask=mask, rotary=rotary, cache=cache, layer=layer)
+        if cache is not None:
+            cache.advance(length)
+        return self.norm(x_BLW)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        *,
+        mask: Mask | BoundMask | None = None,
+        position_ids: torch.Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> torch.Tensor:
+        """Logits `(B, L, V)`.
+
+        Args:
+            input_ids: int64 `(B, L)`; with a cache, the new tokens alone.
+            mask: the configuration's own when left out. Over L queries and, with a cache, over all keys held.
+            position_ids: int64 `(B or 1, L)`; counted on from the cache when left out. Packed rows restart them.
+            cache: from `new_cache`; it grows by L.
+        """
+        x_BLW = self.hidden(input_ids, mask=mask, position_ids=position_ids, cache=cache)
+        return nn.functional.linear(x_BLW, self.embedding.weight)  # the head is tied (Press & Wolf 2017)

@@ -1,0 +1,138 @@
+"""`Batch`: what a model reads, what is scored, and what may be seen, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from ..errors import ArgumentError, CannotExpress
+from ..lower import to_dense
+
+if TYPE_CHECKING:
+    from ..data import PackedRow
+    from ..masks import Mask
+
+#: The target of a position that is not scored: PyTorch's and transformers' convention.
+IGNORED = -100
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One training or evaluation batch of B rows of L positions.
+
+    Attributes:
+        input_ids: (B, L) int64, what the model reads.
+        targets: (B, L) int64, aligned with the logits that predict them (already shifted); -100 where nothing
+            is scored.
+        weights: (B, L) float32, how much each target counts; 0 where nothing is scored.
+        position_ids: (B, L) int64, restarting at 0 in every document.
+        document_ids: (B, L) int64, counted from 0 in each row; -1 on padding.
+        mask: which key each query may see; bind it with `mask.bind(L, batch=B)`.
+
+    Raises:
+        ArgumentError: a tensor has another shape or dtype.
+
+    >>> from maskwork.data import PackedRow
+    >>> from maskwork.objectives import CausalLM
+    >>> import numpy as np
+    >>> batch = CausalLM()([PackedRow(tokens=np.arange(5), lengths=(3, 2), padding=0)])
+    >>> batch.targets.tolist(), batch.position_ids.tolist(), batch.n_targets
+    ([[1, 2, -100, 4, -100]], [[0, 1, 2, 0, 1]], 3)
+    """
+
+    input_ids: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    position_ids: torch.Tensor
+    document_ids: torch.Tensor
+    mask: Mask
+
+    def __post_init__(self) -> None:
+        shape = self.input_ids.shape
+        for name, dtype in _TENSORS.items():
+            tensor: torch.Tensor = getattr(self, name)
+            if tensor.ndim != 2 or tensor.shape != shape or tensor.dtype != dtype:
+                raise ArgumentError(
+                    f"a batch's {name} must be {dtype} of shape (B, L) like its input_ids {tuple(shape)}; "
+                    f"found {tensor.dtype} {tuple(tensor.shape)}; convert or reshape it"
+                )
+
+    @property
+    def scored(self) -> torch.Tensor:
+        """(B, L) bool: the positions that count in the loss."""
+        return (self.targets != IGNORED) & (self.weights > 0)
+
+    @property
+    def n_targets(self) -> int:
+        """How many positions are scored."""
+        return int(self.scored.sum())
+
+    @property
+    def weight_sum(self) -> float:
+        """The weight of all scored positions: what a token mean over this batch divides by."""
+        return float(self.weights.double().where(self.scored, 0.0).sum())
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on `device`; the mask is a value and belongs to no device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
+
+    def to_hf(self, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+        """Keyword arguments for a causal model of transformers, which shifts the labels itself.
+
+        Returns:
+            `input_ids`, `position_ids` and `labels` (B, L) int64, and `attention_mask` (B, 1 or H, L, L) of
+            `dtype`: 0 where a key may be seen and the dtype's smallest number elsewhere. It is dense, because
+            transformers' own (B, L) attention mask can't say that packed documents don't see each other. Pass
+            the model's dtype.
+
+        Raises:
+            CannotExpress: labels can't say it: a weight other than 1, or a target at the last position.
+
+        >>> from maskwork.data import PackedRow
+        >>> from maskwork.objectives import CausalLM
+        >>> import numpy as np
+        >>> batch = CausalLM()([PackedRow(tokens=np.arange(5), lengths=(3, 2), padding=0)])
+        >>> batch.to_hf()["labels"].tolist()
+        [[-100, 1, 2, -100, 4]]
+        """
+        scored = self.scored
+        if bool(scored[:, -1].any()):
+            raise CannotExpress(
+                "labels hold the target of position i at i + 1, so the last position can't have one; found a "
+                "target in the last column; call the model without labels and use masked_cross_entropy"
+            )
+        if bool((self.weights[scored] != 1).any()):
+            raise CannotExpress(
+                "labels say only whether a token is scored, not how much; found weights other than 1; "
+                "call the model without labels and use masked_cross_entropy"
+            )
+        labels = torch.full_like(self.targets, IGNORED)
+        labels[:, 1:] = self.targets.where(scored, IGNORED)[:, :-1]
+        rows, length = self.input_ids.shape
+        seen = to_dense(self.mask.bind(length, batch=rows), self.input_ids.device)
+        additive = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+        additive.masked_fill_(~seen, torch.finfo(dtype).min)
+        return {
+            "input_ids": self.input_ids,
+            "position_ids": self.position_ids,
+            "labels": labels,
+            "attention_mask": additive.expand(rows, -1, -1, -1),
+        }
+
+
+class Objective(Protocol):
+    """What turns packed rows into a batch; any randomness comes from `generator`."""
+
+    def __call__(self, rows: Sequence[PackedRow], generator: torch.Generator | None = None) -> Batch: ...
+
+
+_TENSORS = {
+    "input_ids": torch.int64,
+    "targets": torch.int64,
+    "weights": torch.float32,
+    "position_ids": torch.int64,
+    "document_ids": torch.int64,
+}

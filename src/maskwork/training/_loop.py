@@ -1,0 +1,95 @@
+"""`train`: from rows to weights, repeatable bit for bit, and safe to break off at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from ..errors import ArgumentError, RunError
+from ..objectives import Objective
+from ._config import TrainConfig
+from ._progress import TrainResult
+from ._run import RunFolder
+from ._trainer import OnStep, Trainer, Validate
+
+if TYPE_CHECKING:
+    from ..data import PackedRow
+
+
+def train(
+    model: nn.Module,
+    rows: Sequence[PackedRow],
+    objective: Objective,
+    config: TrainConfig,
+    *,
+    run: RunFolder | None = None,
+    validate: Validate | None = None,
+    resume: bool = False,
+    on_step: OnStep | None = None,
+) -> TrainResult:
+    """Train `model` in place with AdamW, and leave it in training mode.
+
+    A step's gradient is that of the mean over all scored tokens of its `batch_rows * accumulate` rows,
+    however they are cut into forward passes. On one machine and number of threads the same model, rows and
+    config give the same weights bit for bit, resumed or not: order, dropout and objectives draw from
+    generators seeded by `config.seed` and the step, and PyTorch's global generators are left as they were.
+
+    Ctrl-C finishes the step, saves it and raises `KeyboardInterrupt`; a second one raises at once, and what
+    was saved before stays.
+
+    Args:
+        model: called as `model(input_ids, mask=..., position_ids=...)`, gives logits (B, L, V).
+        rows: packed rows of one length; which ones a step reads depends on the seed and the step alone.
+        objective: makes a batch of some rows.
+        config: how to train.
+        run: where checkpoints, metrics and, at the end, weights go; None keeps nothing.
+        validate: called every `config.eval_every` steps and after the last one; its numbers go to the
+            metrics.
+        resume: go on from the run's checkpoint (from the start when there is none yet).
+        on_step: called after every step.
+
+    Raises:
+        ArgumentError: no rows, nothing to train, or `resume` without a run.
+        RunError: the run has begun and `resume` is False; or a loss or gradient is not finite (the model then
+            keeps the weights of the step before, and the last checkpoint stays).
+        CheckpointError: the checkpoint is damaged or of a run with another model, data or configuration.
+
+    >>> from maskwork.data import pack
+    >>> from maskwork.models import ModelConfig, Transformer
+    >>> from maskwork.objectives import CausalLM
+    >>> shape = ModelConfig(vocab_size=4, layers=1, width=8, heads=2, kv_heads=1, hidden=16, context=8)
+    >>> rows = list(pack([[1, 2, 3, 1, 2, 3]], max_len=8))
+    >>> config = TrainConfig(
+    ...     steps=30, batch_rows=1, learning_rate=0.1, warmup_steps=3, eval_every=0, save_every=0
+    ... )
+    >>> result = train(Transformer(shape), rows, CausalLM(), config)
+    >>> result.steps, result.tokens, result.loss < 0.5
+    (30, 180, True)
+    """
+    if not rows:
+        raise ArgumentError("training needs at least one row; found none; give more text or a smaller context")
+    if run is None and resume:
+        raise ArgumentError(
+            "resuming needs the run to go on with; found resume=True without run; pass run=RunFolder.open(path)"
+        )
+    if run is not None and not resume and (run.checkpoint_path.exists() or run.metrics_path.exists()):
+        raise RunError(
+            f"a new training needs a run without one; '{run.path}' has begun; resume it or give another folder"
+        )
+    began = time.perf_counter()
+    trainer = Trainer(model, rows, objective, config, run, validate, on_step)
+    if resume:
+        trainer.resume()
+    resumed_from = trainer.step
+    trainer.run_to_end()
+    return TrainResult(
+        steps=trainer.step,
+        tokens=trainer.tokens,
+        loss=trainer.loss,
+        validation=trainer.validation,
+        seconds=time.perf_counter() - began,
+        resumed_from=resumed_from,
+    )

@@ -1,0 +1,210 @@
+"""`Trainer`: the steps of one run, each whole or not done at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import RunError
+from ..objectives import Batch, Objective, masked_cross_entropy
+from ._checkpoint import Progress, load_checkpoint, save_checkpoint
+from ._config import TrainConfig
+from ._interrupt import Interrupts
+from ._module import device_of
+from ._optimizer import make_optimizer
+from ._order import rows_of_step
+from ._progress import Speed, StepReport
+from ._repeat import run_identity, seeded
+from ._run import RunFolder
+from ._schedule import learning_rate
+
+if TYPE_CHECKING:
+    from ..data import PackedRow
+
+Validate = Callable[[nn.Module], dict[str, float]]
+OnStep = Callable[[StepReport], None]
+
+
+class Trainer:
+    """One call of `train`: `step` steps are done, and `model` and `optimizer` stand just after them."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: Sequence[PackedRow],
+        objective: Objective,
+        config: TrainConfig,
+        run: RunFolder | None,
+        validate: Validate | None,
+        on_step: OnStep | None,
+    ) -> None:
+        self.model, self.rows, self.objective, self.config = model, rows, objective, config
+        self.run, self.validate, self.on_step = run, validate, on_step
+        self.optimizer = make_optimizer(model, config)
+        self.device = device_of(model)
+        self.identity = run_identity(rows, objective, config, run) if run else {}
+        self.step = self.saved_step = self.validated_step = self.tokens = 0
+        self.whole = True
+        self.loss: float | None = None
+        self.validation: dict[str, float] | None = None
+        self.speed, self.validation_seconds = Speed(), 0.0
+
+    def resume(self) -> None:
+        assert self.run is not None
+        if self.run.checkpoint_path.exists():
+            progress = load_checkpoint(self.run.checkpoint_path, self.model, self.optimizer, identity=self.identity)
+            self.step = self.saved_step = progress.step
+            self.tokens = progress.tokens
+        self.run.truncate_metrics(self.step)
+        for record in self.run.metrics():
+            if "validation" in record:
+                self.validated_step, self.validation = record["step"], record["validation"]
+
+    def run_to_end(self) -> None:
+        self.model.train()
+        with Interrupts() as interrupts:
+            try:
+                # A run that was broken off between a step and its validation resumes here.
+                self.validate_if_due(interrupts)
+                while self.step < self.config.steps:
+                    report = self.take_step()
+                    interrupts.check()
+                    self.validate_if_due(interrupts)
+                    if self.due(self.config.save_every):
+                        self.save()
+                    if self.on_step:
+                        left = self.seconds_left()
+                        self.on_step(dataclasses.replace(report, validation=self.validation, seconds_left=left))
+                    interrupts.check()
+                self.finish()
+                interrupts.check()
+            except KeyboardInterrupt:
+                if self.whole and self.step > self.saved_step:
+                    self.save()
+                raise
+
+    def take_step(self) -> StepReport:
+        """One step, whole: the update and its line of metrics."""
+        began = time.perf_counter()
+        self.whole = False
+        config, rate = self.config, learning_rate(self.step, self.config)
+        with seeded(config.seed, self.step, self.device) as generator:
+            batches = self.batches(generator)
+            loss, norm = self.backward(batches)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            kept = (
+                f"the checkpoint of step {self.saved_step} is kept"
+                if self.saved_step
+                else "no checkpoint was saved yet"
+            )
+            raise RunError(
+                f"training needs finite losses and gradients; step {self.step + 1} has loss {loss:g} and "
+                f"gradient norm {norm:g} at learning rate {rate:.3g} ({kept}); lower learning_rate or raise "
+                "warmup_steps"
+            )
+        tokens = sum(int((batch.document_ids >= 0).sum()) for batch in batches)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step, self.tokens, self.loss = self.step + 1, self.tokens + tokens, loss
+        self.speed.add(tokens, time.perf_counter() - began)
+        report = StepReport(
+            step=self.step,
+            steps=config.steps,
+            loss=loss,
+            grad_norm=norm,
+            learning_rate=rate,
+            tokens=self.tokens,
+            tokens_per_second=self.speed.tokens_per_second,
+            seconds_left=self.seconds_left(),
+        )
+        if self.run and (self.step == 1 or self.due(config.log_every)):
+            values = dataclasses.asdict(report)
+            record = {name: values[name] for name in ("step", "loss", "grad_norm", "learning_rate", "tokens")}
+            self.run.log(record | {"timing": {"tokens_per_second": report.tokens_per_second}})
+        self.whole = True
+        return report
+
+    def batches(self, generator: torch.Generator) -> list[Batch]:
+        order = rows_of_step(len(self.rows), self.config.rows_per_step, self.config.seed, self.step)
+        return [
+            self.objective([self.rows[index] for index in part], generator).to(self.device)
+            for part in np.split(order, self.config.accumulate)
+        ]
+
+    def backward(self, batches: list[Batch]) -> tuple[float, float]:
+        """Leave the step's gradient in the parameters, clipped; its loss and its norm before clipping."""
+        weight = sum(batch.weight_sum for batch in batches)
+        if weight == 0:
+            raise RunError(
+                f"a step needs a token to score; step {self.step + 1} reads {self.config.rows_per_step} rows "
+                "without one; give longer documents or a larger batch_rows"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = 0.0
+        for batch in batches:
+            logits = self.model(batch.input_ids, mask=batch.mask, position_ids=batch.position_ids)
+            # Divided by the weight of the whole step: dividing each part by its own would let a part with few
+            # scored tokens count as much as one with many.
+            out = masked_cross_entropy(logits, batch.targets, batch.weights, denominator=weight)
+            out.loss.backward()
+            loss += out.loss.item()
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        if self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
+        return loss, norm.item()
+
+    def validate_if_due(self, interrupts: Interrupts) -> None:
+        if not (self.validate and self.step > self.validated_step and self.due(self.config.eval_every)):
+            return
+        began = time.perf_counter()
+        # Nothing changes while validating, so Ctrl-C needn't wait for its end.
+        with interrupts.at_once():
+            self.validation = self.validate(self.model)
+        self.model.train()
+        self.validation_seconds = time.perf_counter() - began
+        if self.run:
+            record = {"step": self.step, "validation": self.validation}
+            self.run.log(record | {"timing": {"validation_seconds": self.validation_seconds}})
+        self.validated_step = self.step
+
+    def due(self, every: int) -> bool:
+        return self.step == self.config.steps or (every > 0 and self.step > 0 and self.step % every == 0)
+
+    def seconds_left(self) -> float:
+        steps, every = self.config.steps - self.step, self.config.eval_every or self.config.steps
+        # One validation at each multiple still to come, and one at the end.
+        validations = -(-self.config.steps // every) - self.step // every if self.validate and steps else 0
+        return steps * self.speed.seconds_per_step + validations * self.validation_seconds
+
+    def save(self) -> None:
+        if self.run is None or self.step == self.saved_step:
+            return
+        from .. import __version__
+
+        self.run.sync_metrics()
+        save_checkpoint(
+            self.run.checkpoint_path,
+            self.model,
+            self.optimizer,
+            progress=Progress(self.step, self.tokens),
+            identity=self.identity,
+            version=__version__,
+        )
+        self.saved_step = self.step
+
+    def finish(self) -> None:
+        if self.run is None:
+            return
+        from ..models import save_weights
+
+        self.save()
+        save_weights(self.model, self.run.model_path)

@@ -1,0 +1,206 @@
+"""`masked_cross_entropy` against a float64 loop, and what stands at unscored positions."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskwork.errors import ArgumentError
+from maskwork.objectives import masked_cross_entropy
+
+REDUCTIONS = ["token_mean", "sequence_mean", "sum"]
+NAN, INF = float("nan"), float("inf")
+
+
+def case(seed, rows=3, length=5, vocabulary=7, scale=3.0):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, length, vocabulary, generator=g, dtype=torch.float64) * scale
+    targets = torch.randint(0, vocabulary, (rows, length), generator=g)
+    targets[torch.rand(rows, length, generator=g) < 0.3] = -100
+    weights = torch.rand(rows, length, generator=g)
+    weights[torch.rand(rows, length, generator=g) < 0.2] = 0.0
+    return logits, targets, weights
+
+
+def oracle(logits, targets, weights, reduction):
+    """The definition in Python floats (float64): (loss, loss_sum, weight_sum, n_targets)."""
+    total = total_weight = 0.0
+    n_targets = 0
+    means = []
+    for row in range(len(targets)):
+        row_sum = row_weight = 0.0
+        for i, target in enumerate(targets[row].tolist()):
+            weight = float(weights[row, i])
+            if target == -100 or weight == 0:
+                continue
+            x = logits[row, i].tolist()
+            top = max(x)
+            row_sum += weight * (top + math.log(sum(math.exp(v - top) for v in x)) - x[target])
+            row_weight += weight
+            n_targets += 1
+        total += row_sum
+        total_weight += row_weight
+        if row_weight:
+            means.append(row_sum / row_weight)
+    loss = {
+        "sum": total,
+        "token_mean": total / total_weight if total_weight else 0.0,
+        "sequence_mean": sum(means) / len(means) if means else 0.0,
+    }[reduction]
+    return loss, total, total_weight, n_targets
+
+
+@given(st.integers(0, 2**32), st.sampled_from(REDUCTIONS), st.booleans())
+def test_equals_the_float64_loop(seed, reduction, weighted):
+    logits, targets, weights = case(seed)
+    used = weights if weighted else torch.ones_like(weights)
+    loss, loss_sum, weight_sum, n_targets = oracle(logits, targets, used, reduction)
+    exact = masked_cross_entropy(logits, targets, weights if weighted else None, reduction=reduction)
+    assert exact.loss.item() == pytest.approx(loss, rel=1e-12, abs=1e-12)
+    assert exact.loss_sum.item() == pytest.approx(loss_sum, rel=1e-12, abs=1e-12)
+    assert exact.weight_sum.item() == pytest.approx(weight_sum, rel=1e-12)
+    assert exact.n_targets == n_targets
+    single = masked_cross_entropy(logits.float(), targets, weights if weighted else None, reduction=reduction)
+    assert single.loss.dtype == torch.float32
+    # A handful of float32 roundings, of numbers as large as the largest logit.
+    slack = 16 * torch.finfo(torch.float32).eps * (logits.abs().max().item() + abs(loss_sum))
+    assert abs(single.loss.item() - loss) <= slack
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_logits_are_reduced_in_float32(dtype):
+    logits, targets, weights = case(1, rows=4, length=64, vocabulary=33)
+    rounded = logits.to(dtype).requires_grad_()
+    out = masked_cross_entropy(rounded, targets, weights)
+    assert out.loss.dtype == torch.float32
+    # Only the input was rounded: against the same rounded logits the loss is exact to float32.
+    expected = oracle(rounded.detach().double(), targets, weights, "token_mean")[0]
+    assert out.loss.item() == pytest.approx(expected, rel=1e-6)
+    out.loss.backward()
+    assert rounded.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradcheck(reduction):
+    logits, targets, weights = case(2)
+    weights = weights.double()
+    logits.requires_grad_()
+    weights.requires_grad_()
+    # A weight at its border (0) has no two-sided derivative.
+    targets = targets.where(weights > 1e-3, -100)
+    assert torch.autograd.gradcheck(
+        lambda x, w: masked_cross_entropy(x, targets, w.abs(), reduction=reduction).loss, (logits, weights)
+    )
+
+
+@pytest.mark.parametrize("poison", [NAN, INF, -INF])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_unscored_logits_change_nothing(poison, reduction):
+    logits, targets, weights = case(3)
+    logits = logits.float()
+    unscored = (targets == -100) | (weights == 0)
+    assert unscored.any()
+    results = []
+    for fill in (0.0, poison):
+        x = logits.clone()
+        x[unscored] = fill
+        if fill is poison:
+            x[unscored, 0] = 1.0  # a mixture of finite and not
+        x.requires_grad_()
+        out = masked_cross_entropy(x, targets, weights, reduction=reduction)
+        out.loss.backward()
+        results.append((out.loss.detach(), x.grad))
+    (clean, clean_grad), (poisoned, poisoned_grad) = results
+    assert torch.equal(clean, poisoned)
+    assert torch.equal(clean_grad, poisoned_grad)
+    assert not poisoned_grad[unscored].any()
+
+
+def test_gradient_reaches_a_head_only_through_scored_positions():
+    # As in real use: hidden states times a head. What reaches an unscored hidden state is exactly 0.
+    hidden = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    head = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    masked_cross_entropy(hidden @ head.T, torch.tensor([1, -100, 2, -100])).loss.backward()
+    assert hidden.grad[[0, 2]].any(dim=-1).all()
+    assert not hidden.grad[[1, 3]].any()
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_nothing_scored(reduction):
+    logits = torch.full((2, 3, 4), NAN, requires_grad=True)
+    targets = torch.full((2, 3), -100)
+    out = masked_cross_entropy(logits, targets, reduction=reduction)
+    out.loss.backward()
+    assert (out.loss.item(), out.loss_sum.item(), out.weight_sum.item(), out.n_targets) == (0.0, 0.0, 0.0, 0)
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+    with pytest.raises(ArgumentError, match="at least one scored position"):
+        masked_cross_entropy(logits, targets, reduction=reduction, on_empty="raise")
+
+
+def test_parts_with_a_common_denominator_add_up():
+    logits, targets, weights = case(4, rows=4)
+    whole = masked_cross_entropy(logits, targets, weights)
+    for denominator in (whole.weight_sum, float(whole.weight_sum)):
+        parts = [
+            masked_cross_entropy(logits[i : i + 1], targets[i : i + 1], weights[i : i + 1], denominator=denominator)
+            for i in range(4)
+        ]
+        total = sum(part.loss.item() for part in parts)
+        assert total == pytest.approx(whole.loss.item(), rel=1e-6)
+    by_sequence = masked_cross_entropy(logits, targets, weights, reduction="sequence_mean")
+    twice = masked_cross_entropy(logits, targets, weights, reduction="sequence_mean", denominator=8)
+    assert twice.loss.item() == pytest.approx(by_sequence.loss.item() / 2)
+
+
+def test_any_leading_shape():
+    logits, targets, _ = case(5)
+    expected = masked_cross_entropy(logits, targets).loss
+    assert torch.equal(masked_cross_entropy(logits.flatten(0, 1), targets.flatten()).loss, expected)
+    turned = masked_cross_entropy(logits.transpose(0, 1), targets.T).loss
+    torch.testing.assert_close(turned, expected)
+    single = masked_cross_entropy(logits[0, 0], torch.tensor(3))
+    assert single.loss.item() == pytest.approx(-torch.log_softmax(logits[0, 0], -1)[3].item())
+
+
+def test_no_gradient_is_recorded_where_none_is_asked():
+    logits, targets, weights = case(6)
+    assert not masked_cross_entropy(logits, targets, weights).loss.requires_grad
+    with torch.no_grad():
+        assert not masked_cross_entropy(logits.requires_grad_(), targets).loss.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"targets": torch.tensor([[0, 7]])},
+            r"targets must lie in \[0, 7\) or be -100; found 7 at \[0, 1\]",
+        ),
+        ({"targets": torch.tensor([[-1, 9]])}, r"found -1 at \[0, 0\]"),
+        ({"targets": torch.zeros(2, 1, dtype=torch.long)}, r"\(1, 2\); found \(2, 1\)"),
+        ({"targets": torch.zeros(1, 2)}, "targets must be integers; found torch.float32"),
+        ({"weights": torch.ones(2)}, r"weights must have the targets' shape \(1, 2\); found \(2,\)"),
+        (
+            {"weights": torch.tensor([[1.0, -0.5]])},
+            r"weights must be finite and at least 0; found -0.5 at \[0, 1\]",
+        ),
+        ({"weights": torch.tensor([[NAN, 1.0]])}, r"weights must be finite .* found nan at \[0, 0\]"),
+        ({"logits": torch.zeros(1, 2, 7, dtype=torch.long)}, "logits must be floats"),
+        ({"reduction": "mean"}, "reduction must be token_mean, sequence_mean or sum; found 'mean'"),
+        ({"on_empty": "ignore"}, "on_empty must be zero or raise; found 'ignore'"),
+        ({"denominator": 0.0}, "denominator must be finite and above 0; found 0"),
+        ({"denominator": 2.0, "reduction": "sum"}, "a sum is divided by nothing"),
+    ],
+)
+def test_refuses(change, message):
+    arguments = {"logits": torch.zeros(1, 2, 7), "targets": torch.tensor([[0, 1]])} | change
+    with pytest.raises(ArgumentError, match=message) as caught:
+        masked_cross_entropy(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_target_is_refused_even_where_its_weight_is_zero():
+    with pytest.raises(ArgumentError, match="found 99"):
+        masked_cross_entropy(torch.zeros(2, 7), torch.tensor([0, 99]), torch.tensor([1.0, 0.0]))

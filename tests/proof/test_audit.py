@@ -1,0 +1,135 @@
+"""The audit: clean models pass, every planted fault is caught and named, and what cannot be checked says so."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import maskwork as mw
+from maskwork.errors import ArgumentError
+from maskwork.models import ModelConfig, Transformer
+from maskwork.proof import FAULTS, Cause, plant
+
+
+def make(mask: str = "causal", layers: int = 2) -> Transformer:
+    config = ModelConfig(vocab_size=61, layers=layers, width=32, heads=4, kv_heads=2, hidden=48, context=64, mask=mask)
+    model = Transformer(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    with torch.no_grad():  # sharper than a fresh model, so that influence is not lost in rounding
+        for parameter in model.blocks.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(5.0)
+    return model
+
+
+IDS = torch.randint(0, 61, (48,), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    "mask", ["causal", "causal & sliding_window(5)", "causal & (sliding_window(4) | sinks(2))", "full"]
+)
+def test_an_honest_model_is_clean(mask: str):
+    model = make(mask)
+    report = mw.audit(model, IDS, mw.parse(mask), checks=("mask", "packing"))
+    assert report.ok, str(report)
+    assert dict(report.checks) == {"mask": "clean", "packing": "clean"}
+
+
+def test_an_honest_decoder_passes_every_check():
+    report = mw.audit(make(), IDS)
+    assert report.ok, str(report)
+    assert set(report.checks.values()) == {"clean"}
+    assert "of 1128 forbidden ones" in report.evidence["mask"]
+
+
+@pytest.mark.parametrize("cause", list(FAULTS))
+def test_every_planted_fault_is_caught_and_named(cause: Cause):
+    report = mw.audit(plant(cause, make()), IDS)
+    assert not report.ok
+    assert cause in [finding.cause for finding in report.findings], str(report)
+
+
+def test_a_wider_window_than_expected_is_a_leak_and_through_layers_it_is_not():
+    window = mw.causal() & mw.sliding_window(4)
+    model = make("causal & sliding_window(5)")
+    assert not mw.audit(model, IDS, window, checks=["mask"]).ok
+    honest = make("causal & sliding_window(4)")
+    assert mw.audit(honest, IDS, window, checks=["mask"]).ok
+    # two layers of 4 reach 7 back: judged as one layer, that looks like a leak
+    assert not mw.audit(honest, IDS, window, checks=["mask"], layers=1).ok
+
+
+class Recurrent(nn.Module):
+    """Somebody else's model: a tuple comes back, and nothing takes a mask."""
+
+    def __init__(self, both_ways: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(61, 8)
+        self.rnn = nn.GRU(8, 8, batch_first=True, bidirectional=both_ways)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.dropout(self.rnn(self.embed(ids))[0]), None
+
+
+def test_any_module_can_be_audited():
+    report = mw.audit(Recurrent(both_ways=False), IDS)
+    assert report.ok
+    assert report.checks["packing"].startswith("cannot run: the model takes no mask")
+    assert report.checks["cache"].startswith("cannot run")
+    leaky = mw.audit(Recurrent(both_ways=True), IDS, checks=["mask"])
+    assert leaky.findings[0].cause in (Cause.NO_MASK, None)
+    mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.causal())
+    with pytest.raises(AssertionError, match="NOT ok"):
+        mw.testing.assert_honours(Recurrent(both_ways=True), IDS, mw.causal())
+
+
+def test_the_training_mode_comes_back_module_by_module():
+    model = Recurrent(both_ways=False)
+    model.rnn.eval()
+    mw.audit(model, IDS, checks=["mask"])
+    assert model.training
+    assert not model.rnn.training
+
+
+def test_randomness_and_a_model_that_mixes_nothing_are_not_called_clean():
+    random = mw.audit(lambda ids: torch.randn(*ids.shape, 2), IDS, checks=["mask"])
+    assert not random.ok
+    assert "two equal calls" in random.checks["mask"]
+    alone = mw.audit(lambda ids: ids.float().unsqueeze(-1), IDS, checks=["mask"])
+    assert not alone.ok
+    assert alone.checks["mask"].startswith("warning")
+
+
+def test_a_tiny_leak_is_a_leak():
+    def leaky(ids: torch.Tensor) -> torch.Tensor:
+        x = ids.double()
+        return (x.cumsum(1) + 1e-9 * x.roll(-1, 1)).unsqueeze(-1)
+
+    report = mw.audit(leaky, IDS, checks=["mask"])
+    assert report.findings[0].pairs >= 47
+    assert report.findings[0].effect < 1e-6
+
+
+def test_report_as_json():
+    report = mw.audit(plant("no_mask", make()), IDS, checks=["mask"])
+    data = json.loads(report.to_json())
+    assert data["ok"] is False
+    assert data["findings"][0]["cause"] == "no_mask"
+    assert data["checks"] == {"mask": "leak"}
+
+
+def test_bad_arguments():
+    model = make()
+    with pytest.raises(ArgumentError, match="4 to 512"):
+        mw.audit(model, torch.zeros(3, dtype=torch.long))
+    with pytest.raises(ArgumentError, match="two different"):
+        mw.audit(model, torch.zeros(8, dtype=torch.long))
+    with pytest.raises(ArgumentError, match="checks are"):
+        mw.audit(model, IDS, checks=["masks"])
+    with pytest.raises(ArgumentError, match="one output per position"):
+        mw.audit(lambda ids: ids.float().mean(1), IDS, checks=["mask"])
+    with pytest.raises(ArgumentError, match="faults are"):
+        plant("gremlins", model)

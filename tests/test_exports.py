@@ -1,0 +1,46 @@
+"""The public names, pinned: a change here is a change of the interface."""
+
+import importlib
+
+import pytest
+
+import maskwork
+
+PUBLIC = {
+    "maskwork": (
+        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit cache causal data decoding "
+        "document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
+        "sinks sliding_window testing training within"
+    ),
+    "maskwork.cache": "KVCache",
+    "maskwork.data": (
+        "Corpus Document PackedRow Tokenizer compressed_bits_per_byte default_cache_dir pack read_corpus "
+        "standard_library temporary_beside train_tokenizer write_atomic"
+    ),
+    "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
+    "maskwork.kernels": "Plan attention plan",
+    "maskwork.lower": "sdpa_shortcut to_additive to_dense to_sdpa",
+    "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
+    "maskwork.nn": "Attention Rotary SwiGLU rotate",
+    "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",
+    "maskwork.proof": "FAULTS Cause Finding Report audit plant",
+    "maskwork.testing": "assert_honours",
+    "maskwork.training": (
+        "DEFAULT_RECIPE Evaluation Experiment Recipe RunFolder STANDARD_LIBRARY StepReport TrainConfig TrainResult "
+        "bits_per_byte evaluate learning_rate rows_of_step train"
+    ),
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module: str):
+    loaded = importlib.import_module(module)
+    assert sorted(loaded.__all__) == sorted(PUBLIC[module].split())
+    for name in loaded.__all__:
+        assert getattr(loaded, name) is not None
+    assert set(loaded.__all__) <= set(dir(loaded))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'causl'"):
+        maskwork.causl  # noqa: B018
