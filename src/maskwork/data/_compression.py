@@ -8,8 +8,8 @@ directly.
 import zlib
 from collections.abc import Iterable
 
-from maskwork.data._corpus import Document
-from maskwork.errors import DataError
+from ..errors import DataError
+from ._corpus import Document
 
 
 def compressed_bits_per_byte(documents: Iterable[Document]) -> dict[str, float]:

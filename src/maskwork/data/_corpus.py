@@ -7,7 +7,7 @@ itself: to add, remove or rename another file does not move it.
 import hashlib
 from dataclasses import dataclass
 
-from maskwork.errors import DataError
+from ..errors import DataError
 
 # A digest is uniform over [0, 2**256): this share of it is validation.
 _VALIDATION_SHARE = 0.1

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from maskwork.errors import DataError
+from ..errors import DataError
 
 
 @contextmanager

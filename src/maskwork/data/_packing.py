@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskwork.errors import ArgumentError
+from ..errors import ArgumentError
 
 _STRATEGIES = ("best_fit", "sequential")
 

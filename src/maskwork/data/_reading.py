@@ -12,8 +12,8 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
-from maskwork.data._corpus import Corpus, Document, split_documents
-from maskwork.errors import DataError
+from ..errors import DataError
+from ._corpus import Corpus, Document, split_documents
 
 _NOT_LIBRARY = {"site-packages", "dist-packages", "__pycache__"}
 # test, tests, idle_test, test_tkinter, … but not unittest, which is library

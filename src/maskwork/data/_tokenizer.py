@@ -14,10 +14,10 @@ from pathlib import Path
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
-from maskwork.data._byte_alphabet import token_to_bytes
-from maskwork.data._files import write_atomic
-from maskwork.data._tokenizer_file import END_OF_TEXT, read_vocabulary
-from maskwork.errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError
+from ._byte_alphabet import token_to_bytes
+from ._files import write_atomic
+from ._tokenizer_file import END_OF_TEXT, read_vocabulary
 
 # Text is encoded in pieces, because the backend keeps some hundred bytes for each character of one call. A
 # piece may end before a space or a newline that follows something else: there the pre-tokenizer cuts in any

@@ -5,9 +5,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from maskwork.data._files import write_atomic
-from maskwork.data._tokenizer import Tokenizer
-from maskwork.errors import DataError
+from ..errors import DataError
+from ._files import write_atomic
+from ._tokenizer import Tokenizer
 
 
 def default_cache_dir() -> Path:

@@ -8,8 +8,8 @@ anew.
 import json
 from typing import Any
 
-from maskwork.data._byte_alphabet import BYTE_OF
-from maskwork.errors import DataError
+from ..errors import DataError
+from ._byte_alphabet import BYTE_OF
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tokenizers import models, pre_tokenizers, trainers
 
-from maskwork.data._corpus import Document
-from maskwork.data._tokenizer import Tokenizer, make_backend, text_pieces
-from maskwork.data._tokenizer_cache import load_cached, save_cached
-from maskwork.data._tokenizer_file import END_OF_TEXT, read_vocabulary
-from maskwork.errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError
+from ._corpus import Document
+from ._tokenizer import Tokenizer, make_backend, text_pieces
+from ._tokenizer_cache import load_cached, save_cached
+from ._tokenizer_file import END_OF_TEXT, read_vocabulary
 
 # Part of the cache's key: raise it when the pipeline or the options of the trainer change.
 _FORMAT = 1

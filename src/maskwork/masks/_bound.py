@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -55,7 +56,7 @@ class BoundMask:
     @property
     def density(self) -> float:
         """`allowed` as a part of all pairs, 0.0 on an empty grid."""
-        cells = int(np.prod([float(n) for n in self.shape]))
+        cells = math.prod(self.shape)
         return self.allowed / cells if cells else 0.0
 
     def dense(self) -> npt.NDArray[np.bool_]:

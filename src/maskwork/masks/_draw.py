@@ -27,12 +27,13 @@ def draw_text(bound: BoundMask, width: int | None = None) -> str:
         tiles, wide = picture(bound, grid.q_len, grid.kv_len), 2
     else:
         tiles, wide = picture(bound, max(room // 2, 1), room), 1
+    lines = title(bound, width)
     if grid.q_len == 0 or grid.kv_len == 0:
-        return title(bound)
-    lines = [title(bound), " " * gutter + _key_axis(tiles, wide)]
+        return "\n".join(lines)
+    lines.append(" " * gutter + _key_axis(tiles, wide))
     for i, row in enumerate(_glyphs(tiles)):
         lines.append(f"{int(tiles.q_edges[i]):>{gutter - 1}} " + "".join(glyph * wide for glyph in row).rstrip())
-    lines.append("rows: queries ↓   columns: keys →   " + _legend(tiles))
+    lines += ["rows: queries ↓   columns: keys →", _legend(tiles)]
     if bound.shape[:2] != (1, 1):
         lines.append(f"batch row 0 of {bound.shape[0]}, head 0 of {bound.shape[1]}")
     return "\n".join(lines)
@@ -70,4 +71,4 @@ def _legend(tiles: Picture) -> str:
     if tiles.exact:
         return "█ may attend   · may not"
     q, k = int(np.diff(tiles.q_edges).max()), int(np.diff(tiles.k_edges).max())
-    return f"█ all   ▓▒░ some   blank none, of tiles up to {q}x{k}"
+    return f"█ all  ▓▒░ some  blank none, of up to {q} x {k} pairs"

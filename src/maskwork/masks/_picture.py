@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +41,8 @@ def _even_edges(low: int, high: int, most: int) -> Ints:
     return low + np.arange(tiles + 1, dtype=np.int64) * (high - low) // tiles
 
 
-def title(bound: BoundMask) -> str:
-    """Mask, grid and exact counts, in one line."""
-    grid = bound.grid
+def title(bound: BoundMask, width: int) -> list[str]:
+    """The mask, cut to `width` characters, and its exact counts."""
     text = repr(bound.mask)
-    text = text if len(text) <= 100 else text[:99] + "…"
-    return (
-        f"{text}: queries {grid.q_start}–{grid.q_end - 1}, keys 0–{grid.kv_len - 1}, "
-        f"{bound.allowed:,} of {int(np.prod([float(n) for n in bound.shape])):,} pairs allowed ({bound.density:.1%})"
-    )
+    text = text if len(text) <= width else text[: width - 1] + "…"
+    return [text, f"{bound.allowed:,} of {math.prod(bound.shape):,} pairs allowed ({bound.density:.1%})"]

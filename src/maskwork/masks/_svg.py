@@ -22,10 +22,11 @@ def draw_svg(bound: BoundMask) -> str:
     grid = bound.grid
     tiles = picture(bound, _MOST, _MOST)
     width, height = _LEFT + _SIZE + 24, _TOP + _SIZE + _BOTTOM
+    label = ": ".join(title(bound, 100))
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escape(title(bound), quote=True)}">',
-        f"<title>{escape(title(bound))}</title><style>{_STYLE}</style>",
+        f'role="img" aria-label="{escape(label, quote=True)}">',
+        f"<title>{escape(label)}</title><style>{_STYLE}</style>",
         # dots carry the meaning where there is no colour
         '<defs><pattern id="part" width="4" height="4" patternUnits="userSpaceOnUse"><rect width="4" height="4" '
         'class="part"/><circle cx="2" cy="2" r="1" fill="#5c3a00"/></pattern></defs>',

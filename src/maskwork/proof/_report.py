@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The answer of `mw.audit`. `ok` is True when no check found a leak and at least one could run."""
+    """The answer of `mw.audit`. `ok` is True when no check found a leak or anything odd, and at least one could run."""
 
     findings: tuple[Finding, ...]
     #: check -> "clean", "leak", "warning: …" or "cannot run: …"
@@ -64,8 +64,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """No leak, and something was really checked."""
-        return not self.findings and any(state == "clean" for state in self.checks.values())
+        """No leak, no warning, and something was really checked."""
+        states = self.checks.values()
+        return "clean" in states and all(state == "clean" or state.startswith("cannot run") for state in states)
 
     def to_json(self) -> str:
         """The whole report as JSON text."""

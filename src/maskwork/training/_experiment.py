@@ -51,6 +51,7 @@ class Experiment:
 
         Raises:
             DataError: the corpus can't be read, or its training side is shorter than one row.
+            ArgumentError: the model's mask shows later tokens, which the objective predicts.
         """
         corpus = standard_library() if source == STANDARD_LIBRARY else read_corpus(source)
         tokenizer = train_tokenizer(corpus.train, recipe.model.vocab_size, cache_dir)
@@ -66,6 +67,8 @@ class Experiment:
                     f"has {tokens}; give more text, or a smaller context in the recipe's [model]"
                 )
             sides.append(list(pack(examples, context, recipe.packing)))
+        # Refuses a mask that shows the future now, before a run folder is made.
+        CausalLM(parse(recipe.model.mask))(sides[0][:1])
         recipe = replace(recipe, model=replace(recipe.model, vocab_size=tokenizer.vocab_size))
         return Experiment(corpus, source, recipe, tokenizer, *sides)
 
