@@ -27,7 +27,8 @@ def main() -> None:
 
 
 def _median(statement: str, runs: int = 9) -> tuple[float, bool]:
-    code = f"import time; t = time.perf_counter(); {statement}; s = time.perf_counter() - t; import sys; print(s, 'torch' in sys.modules)"
+    code = f"import sys, time; t = time.perf_counter(); {statement}; s = time.perf_counter() - t"
+    code += "; print(s, 'torch' in sys.modules)"
     seconds: list[float] = []
     torch_seen = False
     for _ in range(runs):

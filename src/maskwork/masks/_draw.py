@@ -54,16 +54,12 @@ def _glyphs(tiles: Picture) -> list[list[str]]:
 def _key_axis(tiles: Picture, wide: int) -> str:
     """Key positions over their columns, as many as fit without touching."""
     axis = ""
+    room = tiles.allowed.shape[1] * wide
+    every = 4 if wide == 2 else 10  # columns from one label to the next
     for column, key in enumerate(tiles.k_edges[:-1].tolist()):
-        at = column * wide
-        if (
-            (not axis or at >= len(axis) + 2)
-            and (column % 4 == 0 or wide == 1)
-            and at + len(str(key)) <= len(tiles.k_edges) * wide
-        ):
-            if wide == 1 and column % 10:
-                continue
-            axis = axis.ljust(at) + str(key)
+        at, label = column * wide, str(key)
+        if column % every == 0 and at + len(label) <= room and (not axis or at >= len(axis) + 2):
+            axis = axis.ljust(at) + label
     return axis
 
 

@@ -55,6 +55,11 @@ class Grid:
                 f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "
                 f"if the queries are the first positions, or q_start={kv_len - q_len} (kv_len - q_len) if the last"
             )
+        if max(kv_len, (q_start or 0) + q_len) >= 2**31:
+            raise GridError(
+                f"positions must be below 2**31, got queries up to {(q_start or 0) + q_len} and {kv_len} keys; "
+                "cut the sequence into shards"
+            )
         batch = mask.batch if batch is None else as_int(batch, "batch", minimum=1)
         if mask.batch not in (1, batch):
             raise GridError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MaskError, TooManySpans
+from ..errors import TooManySpans
 
 Planes = npt.NDArray[np.int32]
 
@@ -120,8 +120,6 @@ def single(start: npt.ArrayLike, end: npt.ArrayLike, kv_len: int) -> Spans:
     >>> single([[[0, 1, 9]]], [[[1, 3, 12]]], 4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
-    if kv_len >= 2**31:
-        raise MaskError(f"kv_len must be below 2**31, got {kv_len}; cut the sequence into shards")
     s, e = np.broadcast_arrays(np.clip(start, 0, kv_len), np.clip(end, 0, kv_len))
     s, e = np.atleast_3d(s), np.atleast_3d(e)
     empty = s >= e

@@ -1,0 +1,122 @@
+"""Bad input says rule, finding and mend; nothing is guessed."""
+
+import numpy as np
+import pytest
+import torch
+
+import maskwork as mw
+from maskwork.errors import GridError, MaskError, ParseError, TooManySpans
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mw.sliding_window(0), "at least 1, got 0"),
+        (lambda: mw.sliding_window(2.5), "must be an integer, got 2.5"),
+        (lambda: mw.sliding_window(True), "must be an integer, got True"),
+        (lambda: mw.sinks(-1), "at least 0"),
+        (lambda: mw.prefix([-1]), "at least 0, found -1"),
+        (lambda: mw.prefix(0.5), "dtype float64"),
+        (lambda: mw.padding(), "got neither"),
+        (lambda: mw.padding([1], starts=[1]), "got both"),
+        (lambda: mw.document(), "got neither"),
+        (lambda: mw.document(np.ones((1, 1, 1), dtype=int)), "1-D or 2-D"),
+        (lambda: mw.document(np.array([1.0, 2.0])), "dtype float64"),
+        (lambda: mw.document([[1, 2], 3]), "reshape"),
+        (lambda: mw.prefix(torch.ones(3, requires_grad=True)), "no gradient"),
+        (lambda: mw.within([mw.causal()], [1, 2]), "1 masks for 2 lengths"),
+        (lambda: mw.within(["causal"], [1]), "takes masks"),
+        (lambda: mw.padding([1, 2]) & mw.padding([1, 2, 3]), "2 and 3 rows"),
+        (lambda: bool(mw.causal()), "no truth value"),
+        (lambda: mw.causal().bind(4).tiles([0], [0, 4]), "at least two"),
+        (lambda: mw.causal().bind(4).tiles([0, 5], [0, 4]), "within"),
+        (lambda: mw.causal().bind(-1), "at least 0"),
+        (lambda: mw.full().bind(1, 2**31), r"below 2\*\*31"),
+    ],
+)
+def test_bad_parameters(make, words: str):
+    with pytest.raises(MaskError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mw.causal().bind(3, 5), "q_start=2"),
+        (lambda: mw.document([2, 2]).bind(5), "grid's 5 positions"),
+        (lambda: mw.document([2, 2]).bind(3), "exactly"),
+        (lambda: mw.document(ids=[0, 0, 1]).bind(4), "reach 3"),
+        (lambda: mw.within(mw.document([1]), [2, 2]).bind(4), "reach 1"),
+        (lambda: mw.document([[2, 2], [3, 0]]).bind(4), "reach 3"),
+        (lambda: mw.padding([1, 2]).bind(3, batch=3), "grid has 3"),
+        (lambda: mw.causal().bind(4, q_start=2).rows(1, 3), "rows must lie"),
+        (lambda: mw.causal().bind(4).equals(mw.causal().bind(5)), "one grid"),
+    ],
+)
+def test_bad_grids(make, words: str):
+    with pytest.raises(GridError, match=words):
+        make()
+
+
+def test_a_part_of_a_longer_sequence_is_fine_when_q_start_says_so():
+    mask = mw.within(mw.causal(), [3, 4])
+    assert np.array_equal(mask.bind(2, 5, q_start=3).dense(), mask.bind(7).dense()[..., 3:5, :5])
+
+
+def test_masks_blind_to_the_query_need_no_q_start():
+    assert mw.padding([2]).bind(1, 4).allowed == 2
+    assert mw.sinks(3).bind(2, 4).allowed == 6
+
+
+def test_too_many_spans_is_said_before_memory_is_taken():
+    ids = np.arange(40_000) % 2
+    with pytest.raises(TooManySpans, match="20000 runs a row"):
+        mw.document(ids=ids).bind(40_000).empty_rows()
+
+
+def test_parameters_are_copied_and_arrays_read_only():
+    lengths = np.array([2, 2])
+    mask = mw.document(lengths)
+    lengths[0] = 3
+    assert mask == mw.document([2, 2])
+    spans = mask.bind(4).spans
+    with pytest.raises(ValueError, match="read-only"):
+        spans.starts[0, 0, 0, 0] = 9
+
+
+def test_tensors_and_lists_make_the_same_mask():
+    for value in ([2, 2], (2, 2), np.array([2, 2], dtype=np.uint8), torch.tensor([2, 2], dtype=torch.int32)):
+        assert mw.document(value) == mw.document([2, 2])
+    assert mw.document([[1, 2], [3]]) == mw.document([[1, 2], [3, 0]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "causal &", "(causal", "causal)", "causal()()", "sinks(1, 2)", "sinks()", "sinks(n=1, n=2)", "sinks(x=1)",
+     "sinks(-1)", "sliding_window('8')", "causal & $", "__import__('os')", "causal.bind(3)", "sinks(1e9)",
+     "sinks(" + "9" * 40 + ")", "~" * 1000 + "causal", "(" * 1000 + "causal" + ")" * 1000, "document([1, 2)",
+     "within(causal)", "causal and full", "lambda: 0", "causal;full", "ｃausal", "sinks(٣)", "document(" + "[" * 200],
+)  # fmt: skip
+def test_bad_text_is_a_parse_error_with_a_caret(text: str):
+    with pytest.raises(ParseError) as error:
+        mw.parse(text)
+    *_, shown, caret = str(error.value).splitlines()
+    assert caret.strip() == "^"
+    assert caret.index("^") <= len(shown)
+
+
+def test_a_long_text_costs_its_length_not_its_square():
+    text = " | ".join(f"sinks({i})" for i in range(6000))
+    mask = mw.parse(text)
+    assert mw.parse(repr(mask)) == mask
+    with pytest.raises(ParseError, match="100000 characters"):
+        mw.parse(text + " " * 100_000)
+
+
+def test_binding_strength_is_pythons():
+    a, b, c = mw.causal(), mw.sinks(2), mw.prefix(3)
+    assert mw.parse("causal | sinks(2) & prefix(3)") == a | (b & c)
+    assert mw.parse("causal & sinks(2) - prefix(3)") == a & (b - c)
+    assert mw.parse("~causal & sinks(2)") == ~a & b
+    assert mw.parse("causal - sinks(2) - prefix(3)") == (a - b) - c
+    assert mw.parse("within([causal, full], lengths=[2, 3])") == mw.within([a, mw.full()], [2, 3])

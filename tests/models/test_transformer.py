@@ -1,0 +1,137 @@
+"""The model leaks nothing by even one bit, packs as it runs alone, and keeps its weights."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import maskwork as mw
+from maskwork.errors import ArgumentError, CheckpointError
+from maskwork.models import ModelConfig, Transformer, load_weights, save_weights
+
+SMALL = ModelConfig(vocab_size=53, layers=3, width=32, heads=4, kv_heads=2, hidden=48, context=64)
+
+
+def make(config: ModelConfig = SMALL) -> Transformer:
+    model = Transformer(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in model.blocks.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(5.0)
+    return model.eval()
+
+
+IDS = torch.randint(0, 53, (2, 40), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_changing_any_future_token_changes_no_earlier_logit_by_one_bit(threads: int):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        model = make()
+        with torch.no_grad():
+            base = model(IDS)
+            for k in range(1, IDS.shape[1]):
+                changed = IDS.clone()
+                changed[:, k] = (changed[:, k] + 7) % 53
+                out = model(changed)
+                assert torch.equal(out[:, :k], base[:, :k])
+                assert not torch.equal(out[:, k], base[:, k]), "the change itself must show, or this proves nothing"
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_changing_any_token_of_another_document_changes_no_logit_by_one_bit():
+    model = make()
+    lengths = [[7, 13, 20], [19, 1, 20]]
+    mask = mw.within(mw.causal(), lengths)
+    positions = torch.stack([torch.cat([torch.arange(n) for n in row]) for row in lengths])
+    document = torch.stack([torch.repeat_interleave(torch.arange(3), torch.tensor(row)) for row in lengths])
+    with torch.no_grad():
+        base = model(IDS, mask=mask, position_ids=positions)
+        for k in range(IDS.shape[1]):
+            changed = IDS.clone()
+            changed[:, k] = (changed[:, k] + 7) % 53
+            out = model(changed, mask=mask, position_ids=positions)
+            for b in range(2):
+                others = document[b] != document[b, k]
+                assert torch.equal(out[b, others], base[b, others])
+                assert not torch.equal(out[b, k], base[b, k])
+
+
+def test_a_packed_document_comes_out_as_alone():
+    model = make()
+    lengths = [9, 20, 11]
+    positions = torch.cat([torch.arange(n) for n in lengths]).unsqueeze(0)
+    with torch.no_grad():
+        packed = model(IDS[:1], mask=mw.within(mw.causal(), lengths), position_ids=positions)
+        start = 0
+        for n in lengths:
+            alone = model(IDS[:1, start : start + n])
+            torch.testing.assert_close(packed[:, start : start + n], alone, rtol=1e-4, atol=1e-4)
+            start += n
+
+
+def test_every_parameter_learns():
+    model = make()
+    model(IDS).logsumexp(-1).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_weights_round_trip_and_refuse_what_is_damaged_or_foreign(tmp_path: Path):
+    model = make()
+    path = tmp_path / "model.safetensors"
+    save_weights(model, path)
+    other = Transformer(SMALL)
+    load_weights(other, path)
+    with torch.no_grad():
+        assert torch.equal(model(IDS), other.eval()(IDS))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match="found none"):
+        load_weights(other, tmp_path / "none.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    for size in (0, 7, 100, path.stat().st_size - 1):
+        shutil.copy(path, cut)
+        with cut.open("r+b") as file:
+            file.truncate(size)
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_weights(other, cut)
+    for change in ({"layers": 2}, {"layers": 4}, {"hidden": 64}):
+        foreign = Transformer(ModelConfig.from_dict(SMALL.to_dict() | change))
+        with pytest.raises(CheckpointError, match="fit the model"):
+            load_weights(foreign, path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_configurations_are_checked():
+    assert ModelConfig.from_dict(SMALL.to_dict()) == SMALL
+    for change, words in (
+        ({"width": 30}, "multiple of heads"),
+        ({"kv_heads": 3}, "multiple of kv_heads"),
+        ({"layers": 0}, "layers must be an integer"),
+        ({"layers": "3"}, "layers must be an integer"),
+        ({"rope_theta": -1.0}, "rope_theta"),
+        ({"depth": 3}, "no field 'depth'"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            ModelConfig.from_dict(SMALL.to_dict() | change)
+    with pytest.raises(ArgumentError, match="needs the field 'width'"):
+        ModelConfig.from_dict({k: v for k, v in SMALL.to_dict().items() if k != "width"})
+    with pytest.raises(mw.errors.ParseError, match="causal"):
+        ModelConfig.from_dict(SMALL.to_dict() | {"mask": "causl"})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler (g++)")
+def test_a_compiled_model_agrees():
+    model = make()
+    compiled = torch.compile(model)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(IDS), model(IDS), rtol=1e-4, atol=1e-4)
+        mask = mw.within(mw.causal(), [[20, 20], [5, 35]])
+        torch.testing.assert_close(compiled(IDS, mask=mask), model(IDS, mask=mask), rtol=1e-4, atol=1e-4)
