@@ -13,10 +13,10 @@ def make(mask: str = "causal", context: int = 240) -> Transformer:
     config = ModelConfig(vocab_size=97, layers=3, width=48, heads=4, kv_heads=2, hidden=64, context=context, mask=mask)
     model = Transformer(config)
     model.init_weights(torch.Generator().manual_seed(0))
-    with torch.no_grad():  # larger blocks: attention is sharp, and the tied head does not just repeat its input
+    with torch.no_grad():  # larger blocks, so that the tied head does not just repeat its input
         for parameter in model.blocks.parameters():
             if parameter.ndim == 2:
-                parameter.mul_(12.0)
+                parameter.mul_(2.5)
     return model.eval()
 
 

@@ -16,10 +16,6 @@ SMALL = ModelConfig(vocab_size=53, layers=3, width=32, heads=4, kv_heads=2, hidd
 def make(config: ModelConfig = SMALL) -> Transformer:
     model = Transformer(config)
     model.init_weights(torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for parameter in model.blocks.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(5.0)
     return model.eval()
 
 

@@ -58,13 +58,19 @@ class Transformer(nn.Module):
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
 
     def init_weights(self, generator: torch.Generator) -> None:
-        """Normal weights of deviation 0.02, smaller where they add to the residual stream (Radford et al. 2019)."""
-        residual = 0.02 * (2 * self.config.layers) ** -0.5
+        """Normal weights that keep the scale of what passes through, whatever the width (LeCun et al. 1998).
+
+        Matrices that add to the residual stream are made smaller by the root of how many do (Radford et al. 2019).
+        """
+        residual = (2 * self.config.layers) ** -0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 nn.init.ones_(parameter)  # the norms' gains
+            elif parameter is self.embedding.weight:
+                nn.init.normal_(parameter, std=0.02, generator=generator)  # small, so that first logits are near 0
             else:
-                deviation = residual if name.endswith(("out.weight", "down.weight")) else 0.02
+                deviation = parameter.shape[1] ** -0.5
+                deviation *= residual if name.endswith(("out.weight", "down.weight")) else 1.0
                 nn.init.normal_(parameter, std=deviation, generator=generator)
 
     def new_cache(self, batch: int = 1, capacity: int | None = None) -> KVCache:
