@@ -9,7 +9,10 @@ from rich.table import Table
 
 def make_console() -> Console:
     """Standard output; no colour codes and no moving parts when it is not a terminal."""
-    return Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    # Words wrap in a terminal; in a log every message stays one line, which is easier to search.
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def table(title: str, *columns: str) -> Table:
