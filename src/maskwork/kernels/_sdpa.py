@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..lower import to_additive, to_sdpa
+from ..lower import lowered, to_additive, to_sdpa
 from ._call import Call
 
 
@@ -35,7 +35,7 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
     out = F.scaled_dot_product_attention(
         call.q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )
-    empty = call.mask.memo(("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+    empty = lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
     # What a kernel returns for a row without keys differs between kernels; the fill also cuts its gradient.
     return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
 
@@ -43,7 +43,7 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
 def _hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
     device = call.k.device
-    unseen = call.mask.memo(("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
+    unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
     if unseen is None:
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree

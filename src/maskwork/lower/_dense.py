@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..masks import BoundMask
+from ._memo import lowered
 
 
 def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -16,7 +17,7 @@ def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
               [ True,  True]]]])
     """
     device = torch.device(device)
-    return b.memo(("dense", device), lambda: _paint(b, device))
+    return lowered(b, ("dense", device), lambda: _paint(b, device))
 
 
 def to_additive(b: BoundMask, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -35,7 +36,7 @@ def to_additive(b: BoundMask, dtype: torch.dtype = torch.float32, device: torch.
         zeros = torch.zeros(b.shape, dtype=dtype, device=device)
         return zeros.masked_fill_(~to_dense(b, device), float("-inf"))
 
-    return b.memo(("additive", dtype, device), make)
+    return lowered(b, ("additive", dtype, device), make)
 
 
 def _paint(b: BoundMask, device: torch.device) -> torch.Tensor:
