@@ -19,7 +19,7 @@ PUBLIC = {
     ),
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.kernels": "Plan attention plan",
-    "maskwork.lower": "lowered sdpa_shortcut to_additive to_dense to_sdpa",
+    "maskwork.lower": "bind_outside_graph lowered sdpa_shortcut to_additive to_dense to_sdpa",
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": "Attention Rotary SwiGLU rotate",
     "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",

@@ -205,3 +205,41 @@ def test_a_bound_mask_lowers_once(monkeypatch: pytest.MonkeyPatch):
     for _ in range(32):
         mw.attention(q, k, v, bound)
     assert len(painted) == 1
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_nan_in_a_query_that_sees_nothing_reaches_no_gradient(impl: str):
+    q, k, v = tensors(LENGTH, LENGTH)
+    q[:, :, 0] = math.nan
+    q, k, v = (x.requires_grad_() for x in (q, k, v))
+    out = mw.attention(q, k, v, mw.causal() - mw.sinks(1), impl=impl)
+    assert (out[:, :, 0] == 0).all()
+    out.sum().backward()
+    assert all(x.grad.isfinite().all() for x in (q, k, v))
+    assert (q.grad[:, :, 0] == 0).all()
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_strange_bias_at_a_forbidden_cell_changes_nothing(impl: str, bad: float):
+    q, k, v = tensors(LENGTH, LENGTH)
+    bias = torch.zeros(LENGTH, LENGTH)
+    clean = mw.attention(q, k, v, mw.causal(), bias=bias, impl=impl)
+    bias = bias.masked_fill(torch.ones(LENGTH, LENGTH).triu(1).bool(), bad)
+    assert torch.equal(mw.attention(q, k, v, mw.causal(), bias=bias, impl=impl), clean)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_empty_batches_and_missing_widths(impl: str):
+    q, k, v = (x[:0] for x in tensors(LENGTH, LENGTH))
+    assert mw.attention(q, k, v, mw.causal() & mw.sliding_window(2), impl=impl).shape == q.shape
+    with pytest.raises(ArgumentError, match="head_dim"):
+        mw.attention(*(x[..., :0] for x in tensors(LENGTH, LENGTH)), mw.causal(), impl=impl)
+    with pytest.raises(ArgumentError, match="bias must be a tensor"):
+        mw.attention(*tensors(LENGTH, LENGTH), mw.causal(), bias=1.0, impl=impl)
+
+
+def test_what_a_caller_does_to_a_lowering_does_not_reach_the_mask():
+    bound = (mw.causal() & mw.sliding_window(2)).bind(LENGTH)
+    mw.lower.to_sdpa(bound)["attn_mask"] = None
+    assert mw.lower.to_sdpa(bound)["attn_mask"] is not None

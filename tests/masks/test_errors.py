@@ -1,5 +1,8 @@
 """Bad input says rule, finding and mend; nothing is guessed."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +123,56 @@ def test_binding_strength_is_pythons():
     assert mw.parse("~causal & sinks(2)") == ~a & b
     assert mw.parse("causal - sinks(2) - prefix(3)") == (a - b) - c
     assert mw.parse("within([causal, full], lengths=[2, 3])") == mw.within([a, mw.full()], [2, 3])
+
+
+def test_lengths_that_would_wrap_round_are_refused():
+    for lengths in ([2**62] * 4 + [4], [2**31], [2**30, 2**30]):
+        with pytest.raises(MaskError, match="2\\*\\*"):
+            mw.document(np.array(lengths)).bind(4)
+    with pytest.raises(MaskError, match="2\\*\\*62"):
+        mw.padding(np.array([2**64 - 1], dtype=np.uint64))
+    assert mw.document([2**30]).bind(4, q_start=0).allowed == 16, "no table longer than what is asked"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mw.within([], []), "list of masks"),
+        (lambda: mw.within(5, [1]), "list of masks"),
+        (lambda: mw.within(mw.padding([1, 2]), [[1], [1], [1]]), "2 and 3 rows"),
+        (lambda: mw.padding([]), "at least one"),
+        (lambda: mw.document(np.zeros((0, 3), dtype=int)), "batch row"),
+        (lambda: mw.sliding_window(torch.tensor([3, 4])), "must be an integer"),
+        (lambda: mw.sliding_window(torch.tensor(True)), "must be an integer"),
+        (lambda: mw.sliding_window(2**70), "below 2\\*\\*62"),
+        (lambda: mw.padding([1, 2]).bind(3).subset_of(mw.padding([1, 2, 3])), "2 and 3 rows"),
+        (lambda: mw.full().bind(3).subset_of(5), "compared with a mask"),
+        (lambda: mw.prefix(torch.ones(3, device="meta").long()), "reshape"),
+        (lambda: mw.parse("padding([1, 2]) & padding([1, 2, 3])"), "2 and 3 rows"),
+        (lambda: mw.document([[1] * 25_000] + [[1]] * 12_000), "16777216 numbers"),
+    ],
+)
+def test_more_bad_parameters(make, words: str):
+    with pytest.raises(MaskError, match=words):
+        make()
+
+
+def test_immutability_survives_pickling_and_copying():
+    mask = mw.within(mw.causal() & mw.padding([2, 3]), [[1, 2], [3, 0]])
+    again = pickle.loads(pickle.dumps(mask))
+    assert again == mask
+    assert hash(again) == hash(mask)
+    assert not again.lengths.flags.writeable
+    assert copy.deepcopy(mask) is mask
+    bound = pickle.loads(pickle.dumps(mask.bind(3)))
+    assert bound.spans == mask.bind(3).spans
+    for spans in (bound.spans, pickle.loads(pickle.dumps(bound.spans))):
+        assert not spans.starts.flags.writeable
+
+
+def test_masks_per_document_inside_another_packing():
+    inner = mw.within([mw.empty(), mw.full()], [4, 1])
+    outer = mw.within(inner, [[2, 3], [5, 0]])
+    alone = mw.within(inner, [2, 3])
+    assert np.array_equal(outer.bind(5).dense()[0], alone.bind(5).dense()[0])
+    assert mw.within([mw.document([2]), mw.causal()], [2, 5]).bind(7).allowed == 4 + 15

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import maskwork as mw
-from maskwork.errors import ArgumentError
+from maskwork.errors import ArgumentError, GridError
 from maskwork.models import ModelConfig, Transformer
 from maskwork.proof import FAULTS, Cause, plant
 
@@ -129,3 +129,62 @@ def test_bad_arguments():
         mw.audit(lambda ids: ids.float().mean(1), IDS, checks=["mask"])
     with pytest.raises(ArgumentError, match="faults are"):
         plant("gremlins", model)
+
+
+@pytest.mark.parametrize("layers", [0, -1, True, 1.5, None, "all"])
+def test_layers_are_counted(layers: object):
+    with pytest.raises(ArgumentError, match="layers must be"):
+        mw.audit(make(), IDS, checks=["mask"], layers=layers)  # type: ignore[arg-type]
+
+
+def test_off_by_one_is_not_blamed_on_packing():
+    report = mw.audit(plant("off_by_one", make()), IDS, checks=["mask", "packing"])
+    assert [finding.cause for finding in report.findings] == [Cause.OFF_BY_ONE, Cause.OFF_BY_ONE]
+    joined = mw.audit(plant("documents_joined", make()), IDS, checks=["packing"])
+    assert [finding.cause for finding in joined.findings] == [Cause.DOCUMENTS_JOINED]
+
+
+@pytest.mark.parametrize("mask", [mw.full(), mw.causal() | mw.prefix(3)])
+def test_a_mask_that_shows_later_keys_cannot_be_cached(mask: mw.Mask):
+    report = mw.audit(make(repr(mask)), IDS, mask)
+    assert report.ok, str(report)
+    assert report.checks["cache"] == "cannot run: a mask that shows later keys cannot be cached"
+
+
+@pytest.mark.parametrize("mask", [mw.within(mw.causal(), [24, 24]), mw.causal() & mw.document([24, 24])])
+def test_a_mask_of_the_whole_sequence_alone_cannot_be_packed(mask: mw.Mask):
+    honest = make()
+    honest.mask = mask
+    report = mw.audit(honest, IDS, mask, checks=["mask", "packing"])
+    assert report.ok, str(report)
+    assert report.checks["packing"].startswith("cannot run: the expected mask fits only the whole sequence")
+
+
+def test_a_mask_must_be_of_one_sequence_and_fit_it():
+    with pytest.raises(ArgumentError, match="one sequence, got a mask"):
+        mw.audit(make(), IDS, mw.causal() & mw.padding([30, 48]))
+    with pytest.raises(GridError, match="must fit the 48 audited tokens"):
+        mw.audit(make(), IDS, mw.causal() & mw.document([24, 20]))
+
+
+def test_the_evidence_says_what_was_tried():
+    def running_sum(ids: torch.Tensor) -> torch.Tensor:
+        return ids.cumsum(1)
+
+    report = mw.audit(running_sum, IDS, checks=["mask"])
+    assert "each of 48 tokens replaced by 2 others, a test of those alone" in report.evidence["mask"]
+    report = mw.audit(running_sum, IDS % 2, checks=["mask"])
+    assert "replaced by 1 other, " in report.evidence["mask"]
+    # a model that states its vocabulary is tried with tokens from all of it
+    report = mw.audit(make(), IDS, checks=["mask"])
+    assert "each of 48 tokens replaced by 4 others" in report.evidence["mask"]
+
+
+def test_a_leak_that_fires_for_tokens_outside_the_sequence_is_found_by_the_vocabulary():
+    class Rare(Transformer):
+        def forward(self, input_ids: torch.Tensor, **options: object) -> torch.Tensor:  # type: ignore[override]
+            out = super().forward(input_ids, **options)  # type: ignore[arg-type]
+            return out + (input_ids >= 8).any(1)[:, None, None]
+
+    model = Rare(make().config)
+    assert not mw.audit(model, IDS % 8, checks=["mask"]).ok

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import ArgumentError, GridError
+from ..lower import bind_outside_graph
 from ..masks import BoundMask, Mask, full
 
 
@@ -60,6 +61,8 @@ def check(
             "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
             f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; mind that length comes after heads"
         )
+    if q.shape[3] == 0:
+        raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass heads that hold something")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
         raise ArgumentError(f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}")
     if not 0.0 <= dropout_p < 1.0:
@@ -77,7 +80,7 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
     if mask is None:
         mask = full()
     if isinstance(mask, Mask):
-        return mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        return bind_outside_graph(mask, q_len, kv_len, q_start=q_start, batch=max(batch, 1), heads=heads)
     if not isinstance(mask, BoundMask):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentError(
             f"mask must be a maskwork mask, got {type(mask).__name__}: a raw array does not say whether True means "
@@ -96,6 +99,9 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
 
 def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:
     shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    if not isinstance(bias, torch.Tensor) or bias.device != q.device:  # pyright: ignore[reportUnnecessaryIsInstance]
+        found = f"one on {bias.device}" if isinstance(bias, torch.Tensor) else type(bias).__name__
+        raise ArgumentError(f"bias must be a tensor on q's device {q.device}, got {found}; move it there")
     try:
         fits = torch.broadcast_shapes(bias.shape, shape) == shape
     except RuntimeError:

@@ -73,6 +73,7 @@ def plan(
     )
 
 
+@torch.compiler.disable
 def choose(call: Call) -> Plan:
     """The first implementation that can express the call within the dense budget."""
     why_not: dict[str, str] = {}

@@ -16,7 +16,8 @@ def cannot(call: Call) -> str | None:
 def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Output `(B, Hq, Q, Dv)` in q's dtype and, on request, the log-sum-exp `(B, Hq, Q)` in float32 (at least)."""
     allowed = to_dense(call.mask, call.q.device)
-    q = call.q.double()
+    # A query that sees nothing counts as 0: a NaN in it would reach the keys' gradients as 0 x NaN.
+    q = call.q.double().masked_fill(~allowed.any(-1, keepdim=True), 0.0)
     k = call.k.double().repeat_interleave(call.groups, dim=1)
     v = call.v.double().repeat_interleave(call.groups, dim=1)
     scores = _scores(q, k, allowed) * call.scale

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ..lower import lowered, to_additive, to_sdpa
+from ..lower import lowered, to_dense, to_sdpa
 from ._call import Call
 
 
@@ -24,18 +26,21 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
     k, v = _hide_unseen(call)
     if call.groups > 1:
         k, v = k.repeat_interleave(call.groups, dim=1), v.repeat_interleave(call.groups, dim=1)
+    q = call.q
+    empty = lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+    if empty is not None:
+        # A NaN in a query that sees nothing would reach the keys' gradients as 0 x NaN.
+        q = q.masked_fill(empty.unsqueeze(-1), 0.0)
     if call.bias is None:
         arguments = to_sdpa(call.mask, device)
         attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
     else:
-        attn_mask, is_causal = (
-            call.bias.to(call.q.dtype) + to_additive(call.mask, call.q.dtype, device),
-            False,
-        )
+        # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
+        attn_mask = call.bias.to(q.dtype).masked_fill(~to_dense(call.mask, device), float("-inf"))
+        is_causal = False
     out = F.scaled_dot_product_attention(
-        call.q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
+        q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )
-    empty = lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
     # What a kernel returns for a row without keys differs between kernels; the fill also cuts its gradient.
     return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
 
@@ -52,6 +57,5 @@ def _hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     return call.k.masked_fill(hidden, 0.0), call.v.masked_fill(hidden, 0.0)
 
 
-def _tensor_if_any(flags: object, device: torch.device) -> torch.Tensor | None:
-    tensor = torch.tensor(flags, device=device)
-    return tensor if bool(tensor.any()) else None
+def _tensor_if_any(flags: npt.NDArray[np.bool_], device: torch.device) -> torch.Tensor | None:
+    return torch.tensor(flags, device=device) if flags.any() else None

@@ -9,7 +9,9 @@ from ._memo import lowered
 
 
 def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
-    """bool `(B, H, Q, K)`, True = may attend; painted on the device from the spans, memoised per device.
+    """bool `(B, H, Q, K)`, True = may attend; painted on the device from the spans.
+
+    Memoised per device and shared: do not write into it, clone it first.
 
     >>> import maskwork as mw
     >>> mw.lower.to_dense(mw.causal().bind(2))
@@ -22,6 +24,8 @@ def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
 
 def to_additive(b: BoundMask, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> torch.Tensor:
     """`(B, H, Q, K)` of `dtype`: 0 where attention is allowed and -inf where it is not, to be added to the scores.
+
+    Memoised and shared like `to_dense`.
 
     A softmax over an empty row (all -inf) is NaN: mend such rows as `mw.attention` does, or see `b.empty_rows()`.
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
-from ..masks import BoundMask
+from ..masks import BoundMask, Mask
 
 T = TypeVar("T")
+Call = TypeVar("Call", bound=Callable[..., object])
 
 
+def outside_graph(function: Call) -> Call:
+    """`function`, kept out of compiled graphs: geometry is NumPy, which torch.compile would try to trace."""
+    return cast(Call, torch.compiler.disable(function))
+
+
+@outside_graph
 def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
     """What `make` returns, made on first use of `key`.
 
@@ -24,3 +31,11 @@ def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
             return make()
 
     return b.memo(key, outside)
+
+
+@outside_graph
+def bind_outside_graph(
+    mask: Mask, q_len: int, kv_len: int, *, q_start: int | None, batch: int, heads: int = 1
+) -> BoundMask:
+    """`mask.bind` for code that may be compiled."""
+    return mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)

@@ -34,9 +34,11 @@ def to_sdpa(b: BoundMask, device: torch.device | str = "cpu") -> SdpaArguments:
     """
     device = torch.device(device)
 
-    return lowered(
-        b, ("sdpa", device), lambda: sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False}
-    )
+    def make() -> SdpaArguments:
+        return sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False}
+
+    # A copy: what the mask keeps must not change in a caller's hands. The tensor in it is shared.
+    return lowered(b, ("sdpa", device), make).copy()
 
 
 def sdpa_shortcut(b: BoundMask) -> SdpaArguments | None:

@@ -17,14 +17,26 @@ Ints = npt.NDArray[np.int64]
 #: An array of at most this many numbers prints in full, a longer one as its shape and a digest.
 PRINTED = 16
 
+#: No parameter reaches this, so that sums and differences with positions stay inside int64.
+LARGEST = 1 << 62
+
+#: Most numbers that a list of rows may be filled up to.
+MAX_CELLS = 1 << 24
+
 
 def as_int(value: object, name: str, *, minimum: int) -> int:
     """One Python or NumPy integer, checked; a bool is not a number here."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise MaskError(f"{name} must be an integer, got {value!r} ({type(value).__name__}); pass an int")
-    number = operator.index(value)  # type: ignore[arg-type]
+    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+    try:
+        number = None if is_bool else operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # what arrays and tensors raise that are not one integer
+        number = None
+    if number is None:
+        raise MaskError(f"{name} must be an integer, got {value!r:.60} ({type(value).__name__}); pass an int")
     if number < minimum:
         raise MaskError(f"{name} must be at least {minimum}, got {number}; pass a larger one")
+    if number >= LARGEST:
+        raise MaskError(f"{name} must be below 2**62, got {number}; pass a smaller one")
     return number
 
 
@@ -36,15 +48,18 @@ def as_ints(value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | Non
     """
     if getattr(value, "requires_grad", False):
         raise MaskError(f"{name} holds positions, which have no gradient, but the tensor requires one; pass .detach()")
-    if hasattr(value, "detach"):  # a tensor, recognised without importing torch
-        value = value.detach().cpu().numpy()
-    if isinstance(value, (list, tuple)):
-        rows = cast(Sequence[Any], value)
-        value = _fill_ragged(rows, name) if rows and all(isinstance(row, (list, tuple)) for row in rows) else rows
     try:
+        if hasattr(value, "detach"):  # a tensor, recognised without importing torch
+            value = value.detach().cpu().numpy()
+        if isinstance(value, (list, tuple)):
+            rows = cast(Sequence[Any], value)
+            value = _fill_ragged(rows, name) if rows and all(isinstance(row, (list, tuple)) for row in rows) else rows
         array: npt.NDArray[Any] = np.asarray(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise MaskError(f"{name} must be an array of integers, got {value!r:.60}: {error}; reshape it") from None
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        if isinstance(error, MaskError):
+            raise
+        reason = str(error).splitlines()[0]
+        raise MaskError(f"{name} must be an array of integers, got {value!r:.60}: {reason}; reshape it") from None
     if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -52,19 +67,37 @@ def as_ints(value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | Non
     if array.ndim not in ndims:
         wanted = " or ".join(f"{n}-D" for n in ndims)
         raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; reshape it")
-    if minimum is not None and array.size and array.min() < minimum:
+    if array.size and minimum is not None and array.min() < minimum:
         raise MaskError(f"{name} must be at least {minimum}, found {array.min()}; mend the input")
+    if array.size and int(array.max()) >= LARGEST:
+        raise MaskError(f"{name} must be below 2**62, found {array.max()}; mend the input")
     array = array.astype(np.int64)  # always a copy, so the caller's later writes don't reach the mask
     array.setflags(write=False)
     return array
 
 
+def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...]) -> Ints:
+    """Document lengths `(documents,)` or `(B, documents)`, whose sums are positions."""
+    lengths = as_ints(value, name, ndims=ndims)
+    if lengths.ndim == 2 and not len(lengths):
+        raise MaskError(f"{name} needs at least one batch row, got shape {lengths.shape}; pass one row per sequence")
+    # Each below 2**31 first, so that the sums cannot wrap round.
+    if lengths.size and (lengths.max() >= 2**31 or lengths.sum(axis=-1).max() >= 2**31):
+        raise MaskError(f"{name} must sum to less than 2**31 positions, found more; cut the sequence into shards")
+    return lengths
+
+
 def _fill_ragged(rows: Sequence[Sequence[Any]], name: str) -> Ints:
     width = max(len(row) for row in rows)
-    for row in rows:
-        for item in row:
-            as_int(item, f"each of {name}", minimum=-(2**62))
-    return np.array([[*row, *[0] * (width - len(row))] for row in rows], dtype=np.int64)
+    if len(rows) * width > MAX_CELLS:
+        raise MaskError(
+            f"{name} may hold {MAX_CELLS} numbers once its rows are filled to one width, got {len(rows)} rows of up to "
+            f"{width}; pass ids instead, or rows of like width"
+        )
+    filled = np.zeros((len(rows), width), dtype=np.int64)
+    for i, row in enumerate(rows):
+        filled[i, : len(row)] = [as_int(item, f"each of {name}", minimum=1 - LARGEST) for item in row]
+    return filled
 
 
 def array_key(array: Ints) -> tuple[Any, ...]:

@@ -133,8 +133,11 @@ class _KeyRange(Mask):
 
     depends_on_query = False
 
-    def __init__(self, name: str, bound: Ints, *, from_left: bool) -> None:
-        self.name, self.bound, self.from_left = name, bound, from_left
+    def __init__(self, name: str, bound: Any, parameter: str, *, from_left: bool) -> None:
+        self.name, self.from_left = name, from_left
+        self.bound: Ints = as_ints(bound, parameter, ndims=(0, 1))
+        if not self.bound.size:
+            raise MaskError(f"{parameter} needs a number, or one per batch row, got none; pass at least one")
 
     def _identity(self) -> tuple[Any, ...]:
         return (self.name, self.from_left, *array_key(self.bound))
@@ -162,7 +165,7 @@ def prefix(length: Any) -> Mask:
     >>> (mw.causal() | mw.prefix(2)).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
     """
-    return _KeyRange("prefix", as_ints(length, "prefix(length)", ndims=(0, 1)), from_left=True)
+    return _KeyRange("prefix", length, "prefix(length)", from_left=True)
 
 
 def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
@@ -182,5 +185,5 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
         given = "neither" if lengths is None else "both"
         raise MaskError(f"padding takes either lengths (right) or starts (left), got {given}; pass exactly one")
     if lengths is not None:
-        return _KeyRange("padding", as_ints(lengths, "padding(lengths)", ndims=(0, 1)), from_left=True)
-    return _KeyRange("padding", as_ints(starts, "padding(starts)", ndims=(0, 1)), from_left=False)
+        return _KeyRange("padding", lengths, "padding(lengths)", from_left=True)
+    return _KeyRange("padding", starts, "padding(starts)", from_left=False)

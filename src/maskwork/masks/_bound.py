@@ -15,7 +15,7 @@ from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints, as_ints
 from ._grid import Grid
-from ._mask import Mask
+from ._mask import Mask, common_batch
 from ._verdict import Verdict
 
 T = TypeVar("T")
@@ -141,6 +141,9 @@ class BoundMask:
         grid = self.grid
         return f"BoundMask({self.mask!r}, queries [{grid.q_start}, {grid.q_end}), keys [0, {grid.kv_len}))"
 
+    def __reduce__(self) -> tuple[type[BoundMask], tuple[Mask, Grid, Spans | None]]:
+        return BoundMask, (self.mask, self.grid, self._given)  # without what can be worked out again
+
     def memo(self, key: Hashable, make: Callable[[], T]) -> T:
         """The lowering filed under `key`, made on first use: 32 layers lower once."""
         if key not in self._memo:
@@ -150,7 +153,10 @@ class BoundMask:
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
         grid = self.grid
         if isinstance(other, Mask):
-            return other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
+            other = other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
+        if not isinstance(other, BoundMask):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise MaskError(f"a mask is compared with a mask, got {type(other).__name__}; build one with mw.causal() …")
+        common_batch(self.mask.batch, other.mask.batch)
         if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (
             grid.q_start,
             grid.q_len,

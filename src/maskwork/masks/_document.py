@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import GridError, MaskError
-from ..spans import Spans, check_budget
-from ._arrays import Ints, array_key, array_repr, as_ints
+from ..spans import Spans, check_budget, union
+from ._arrays import Ints, array_key, array_repr, as_ints, as_lengths
 from ._mask import Extent, Mask, Queries, common_batch
 
 
@@ -36,7 +35,7 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
         given = "neither" if lengths is None else "both"
         raise MaskError(f"document takes either lengths or ids, got {given}; pass exactly one")
     if lengths is not None:
-        return _ByLength(as_ints(lengths, "document(lengths)", ndims=(1, 2)))
+        return _ByLength(as_lengths(lengths, "document(lengths)", ndims=(1, 2)))
     return _ById(as_ints(ids, "document(ids)", ndims=(1, 2), minimum=None))
 
 
@@ -55,9 +54,13 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
     [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]]
     """
     if isinstance(mask, Mask):
-        return _Within((mask,), as_ints(lengths, "within(lengths)", ndims=(1, 2)))
+        return _Within((mask,), as_lengths(lengths, "within(lengths)", ndims=(1, 2)))
+    if not isinstance(mask, (list, tuple)) or not mask:
+        raise MaskError(
+            f"within takes a mask or a list of masks, got {mask!r:.60}; pass mw.causal(), or one mask per document"
+        )
     masks = tuple(mask)
-    array = as_ints(lengths, "within(lengths)", ndims=(1,))
+    array = as_lengths(lengths, "within(lengths)", ndims=(1,))
     for item in masks:
         if not isinstance(item, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MaskError(f"within takes masks, got {item!r} ({type(item).__name__}); build one with mw.causal() …")
@@ -82,17 +85,17 @@ class _Packed(Mask):
     def _totals(self) -> Ints:
         return np.atleast_2d(self.lengths).sum(axis=1)
 
-    @cached_property
-    def _table(self) -> tuple[Ints, Ints]:
-        """int64 `(B, T)` each: where the document of every position starts and ends."""
+    def _bounds(self, queries: Queries) -> tuple[Ints, Ints]:
+        """int64 `(B, H, Q)` each: where the document of every query starts and ends."""
+        reach = int(queries.max(initial=-1)) + 1  # no table beyond what is asked, however long the documents
         rows = np.atleast_2d(self.lengths)
         ends = rows.cumsum(axis=1)
-        longest = int(self._totals.max(initial=0))
-        table = np.zeros((2, len(rows), longest), dtype=np.int64)
+        table = np.zeros((2, len(rows), reach), dtype=np.int64)
         for b, (length, end) in enumerate(zip(rows, ends, strict=True)):
-            table[0, b, : end[-1] if len(end) else 0] = np.repeat(end - length, length)
-            table[1, b, : end[-1] if len(end) else 0] = np.repeat(end, length)
-        return table[0], table[1]
+            within_reach = np.diff(np.minimum(end, reach), prepend=0)
+            table[0, b] = np.repeat(end - length, within_reach)
+            table[1, b] = np.repeat(end, within_reach)
+        return look_up(table[0], queries), look_up(table[1], queries)
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
@@ -111,7 +114,7 @@ class _ByLength(_Packed):
         return f"document({array_repr(self.lengths)})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        starts, ends = (look_up(table, queries) for table in self._table)
+        starts, ends = self._bounds(queries)
         return _runs(starts[None], ends[None], kv_len)
 
 
@@ -120,6 +123,7 @@ class _Within(_Packed):
 
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
         self.masks, self.lengths = masks, lengths
+        common_batch(super().batch, *(mask.batch for mask in masks))  # raises here, not when it is used
 
     def _identity(self) -> tuple[Any, ...]:
         return ("within", tuple(mask._key for mask in self.masks), *array_key(self.lengths))
@@ -130,9 +134,17 @@ class _Within(_Packed):
 
     def _check(self, extent: Extent) -> None:
         super()._check(extent)
-        longest = int(self.lengths.max(initial=0))
-        for mask in self.masks:
+        for mask, longest in self._longest().items():
             mask._check(Extent(longest, longest, whole=False))
+
+    def _longest(self) -> dict[Mask, int]:
+        """Each distinct mask with the length of the longest document that it is asked about."""
+        if len(self.masks) == 1:
+            return {self.masks[0]: int(self.lengths.max(initial=0))}
+        longest: dict[Mask, int] = {}
+        for mask, length in zip(self.masks, self.lengths.tolist(), strict=True):
+            longest[mask] = max(length, longest.get(mask, 0))
+        return longest
 
     def _text(self) -> str:
         inner = self.masks[0]._text()
@@ -141,35 +153,30 @@ class _Within(_Packed):
         return f"within({inner}, {array_repr(self.lengths)})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        starts, ends = (look_up(table, queries) for table in self._table)
-        longest = int(self.lengths.max(initial=0))
+        starts, ends = self._bounds(queries)
         if len(self.masks) == 1:
-            inner = self.masks[0]._spans(queries - starts, longest)
+            inner = self.masks[0]._spans(queries - starts, int(self.lengths.max(initial=0)))
             return _runs(
-                np.minimum(inner.planes_starts + starts, ends),
-                np.minimum(inner.planes_ends + starts, ends),
-                kv_len,
+                np.minimum(inner.planes_starts + starts, ends), np.minimum(inner.planes_ends + starts, ends), kv_len
             )
         return self._spans_of_each(queries, starts, ends, kv_len)
 
     def _spans_of_each(self, queries: Queries, starts: Ints, ends: Ints, kv_len: int) -> Spans:
-        which = look_up(np.repeat(np.arange(len(self.lengths)), self.lengths)[None], queries)
-        longest = int(self.lengths.max(initial=0))
-        group_of = {mask: i for i, mask in enumerate(dict.fromkeys(self.masks))}
-        group = np.array([group_of[mask] for mask in self.masks])[which]
-        parts: list[tuple[npt.NDArray[np.bool_], Spans]] = []
-        for mask, index in group_of.items():
-            rows: npt.NDArray[np.bool_] = (group == index).any(axis=(0, 1))
-            here = mask._spans((queries - starts)[..., rows], longest)
-            parts.append((rows, here.expand((*np.broadcast_shapes(here.shape[:2], (1, 1)), int(rows.sum())))))  # type: ignore[arg-type]
-        runs = max(part.runs for _, part in parts)
-        lead = np.broadcast_shapes(*(part.shape[:2] for _, part in parts))
-        shape = (runs, *lead, which.shape[-1])
-        first, last = np.full(shape, longest, dtype=np.int64), np.full(shape, longest, dtype=np.int64)
-        for rows, part in parts:
-            first[: part.runs, ..., rows] = part.planes_starts
-            last[: part.runs, ..., rows] = part.planes_ends
-        return _runs(np.minimum(first + starts, ends), np.minimum(last + starts, ends), kv_len)
+        """Every distinct mask on the rows of its own documents, joined row by row."""
+        numbers = {mask: i for i, mask in enumerate(self._longest())}
+        of_document = np.array([numbers[mask] for mask in self.masks])
+        document_of = np.searchsorted(self.lengths.cumsum(), queries, side="right")
+        nothing = np.full((1, *queries.shape), kv_len, dtype=np.int32)
+        out = Spans(nothing, nothing, kv_len)
+        for mask, longest in self._longest().items():
+            mine = of_document[document_of] == numbers[mask]
+            if not mine.any():
+                continue
+            # Rows of other documents ask about position 0: theirs may lie beyond what this mask's arrays cover.
+            inner = mask._spans(np.where(mine, queries - starts, 0), longest)
+            first, last = (np.minimum(plane + starts, ends) for plane in (inner.planes_starts, inner.planes_ends))
+            out = union(out, _runs(np.where(mine, first, kv_len), np.where(mine, last, kv_len), kv_len))
+        return out
 
 
 class _ById(Mask):

@@ -115,19 +115,26 @@ class _Parser:
         terms = [self.conjunction(depth)]
         while self.accept("|"):
             terms.append(self.conjunction(depth))
-        return combine(Or, terms)  # all at once: a long text must not cost its length squared
+        return self.joined(Or, terms)
 
     def conjunction(self, depth: int) -> Mask:
         terms = [self.difference(depth)]
         while self.accept("&"):
             terms.append(self.difference(depth))
-        return combine(And, terms)
+        return self.joined(And, terms)
 
     def difference(self, depth: int) -> Mask:
         terms = [self.unary(depth)]
         while self.accept("-"):
             terms.append(~self.unary(depth))
-        return combine(And, terms)
+        return self.joined(And, terms)
+
+    def joined(self, kind: type[And] | type[Or], terms: list[Mask]) -> Mask:
+        """All at once: a long text must not cost its length squared."""
+        try:
+            return combine(kind, terms)
+        except MaskError as error:
+            self.fail(str(error))
 
     def unary(self, depth: int) -> Mask:
         if depth > MAX_DEPTH:

@@ -133,6 +133,15 @@ class Mask(ABC):
     def __repr__(self) -> str:
         return self._text()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
+        return self  # immutable: a copy could differ in nothing
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+            if isinstance(value, np.ndarray):  # pickling forgets that an array was read-only
+                value.setflags(write=False)
+
 
 class Constant(Mask):
     """`full` or `empty`: every cell, or none."""

@@ -43,4 +43,5 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     tensor([[[[1., 0.]]]])
     """
     left, right = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-right, left], dim=-1) * sin
+    # Back to x's dtype: under autocast x is bfloat16 and the float32 angles would promote it away from v's.
+    return (x * cos + torch.cat([-right, left], dim=-1) * sin).to(x.dtype)

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import torch
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, GridError
 from ..lower import to_dense
-from ..masks import Mask, causal, within
-from ._influence import Run, influence, reach
+from ..masks import Mask, causal, document, within
+from ._cause import cause_of
+from ._compare import change, nan_words, tolerance, tolerance_words
+from ._influence import Run, influence, reach, replacements
 from ._report import Cause, Finding, Report
 
 #: Longest sequence audited at once: the work grows with its square.
@@ -33,7 +35,7 @@ class _Subject:
     layers: int | None
 
     def run(self, ids: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Outputs `(B, L, …)`."""
+        """Outputs `(B, L)` or `(B, L, …)`."""
         out = self.model(ids, **options) if self.call is None else self.call(self.model, ids)
         out = getattr(out, "logits", out)
         out = out[0] if isinstance(out, tuple) else out
@@ -52,6 +54,26 @@ class _Subject:
         forward = getattr(self.model, "forward", self.model)
         return set(names) <= set(inspect.signature(forward).parameters)
 
+    @property
+    def vocab_size(self) -> int | None:
+        """How many tokens the model knows, where it says so; `call` may mean something else by a token."""
+        size = getattr(getattr(self.model, "config", None), "vocab_size", None)
+        return size if self.call is None and isinstance(size, int) else None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one check found."""
+
+    findings: list[Finding]
+    evidence: str
+    #: Why a check without findings is not clean all the same.
+    warning: str = ""
+
+    @property
+    def state(self) -> str:
+        return "leak" if self.findings else f"warning: {self.warning}" if self.warning else "clean"
+
 
 class _CannotRun(Exception):
     """A check does not apply to this model; the message says why."""
@@ -68,19 +90,22 @@ def audit(
 ) -> Report:
     """Whether `model` honours the mask `expect`; leaks come back as findings, not as errors.
 
-    - `"mask"`: every token is replaced in turn; outputs that may not depend on it must not change by one bit.
+    - `"mask"`: every token is replaced in turn; outputs that may not depend on it must not change by one bit. The
+      replacements are a few tokens of the sequence, and of the vocabulary where `model.config.vocab_size` states it:
+      a leak that fires only for others can be missed.
     - `"packing"`: the same for three documents packed into one row, and each document must come out as it does alone.
       It needs a model that takes `mask` and `position_ids`.
     - `"cache"`: decoding token by token, and in pieces, gives the logits of one pass. It needs `model.new_cache()`
       and a `cache` argument.
 
     Args:
-        model: a module or function from int64 ids `(B, L)` to `(B, L, …)`, a tuple that starts with it, or an object
-            with `.logits`. A module is put in eval mode meanwhile.
+        model: a module or function from int64 ids `(B, L)` to `(B, L)` or `(B, L, …)` of any dtype, a tuple that starts
+            with it, or an object with `.logits`. A module is put in eval mode meanwhile.
         input_ids: int64 `(L,)` or `(1, L)`, 4 to 512 tokens, at least two of them different.
-        expect: the mask of one layer; `causal()` when left out.
+        expect: the mask of one layer over one sequence; `causal()` when left out.
         checks: which to run.
-        layers: through how many layers influence may spread; "auto" asks `model.config.layers`, else any number.
+        layers: through how many layers influence may spread; at least 1; "auto" asks `model.config.layers`, else any
+            number.
         call: `call(model, ids)` for models that are called otherwise.
 
     >>> import torch, maskwork as mw
@@ -102,24 +127,45 @@ def audit(
         raise ArgumentError("an audit needs at least two different tokens, to have one to put in another's place")
     if unknown := [check for check in checks if check not in CHECKS]:
         raise ArgumentError(f"checks are {', '.join(CHECKS)}, got {unknown[0]!r}")
-    depth = getattr(getattr(model, "config", None), "layers", None) if layers == "auto" else layers
-    subject = _Subject(model, call, ids, causal() if expect is None else expect, depth)
-    findings: list[Finding] = []
+    subject = _Subject(
+        model, call, ids, _one_sequence(causal() if expect is None else expect, len(ids)), _depth(model, layers)
+    )
+    outcomes: dict[str, _Outcome] = {}
     states: dict[str, str] = {}
-    evidence: dict[str, str] = {}
     run_check = {"mask": _check_mask, "packing": _check_packing, "cache": _check_cache}
     with _eval_mode(model), torch.no_grad():
         for check in checks:
             try:
-                found, evidence[check] = run_check[check](subject)
+                outcomes[check] = run_check[check](subject)
+                states[check] = outcomes[check].state
             except _CannotRun as reason:
                 states[check] = f"cannot run: {reason}"
-            else:
-                states[check] = "leak" if found else "clean"
-                findings += found
-                if not found and evidence[check].startswith("no token"):
-                    states[check] = "warning: the model mixes no positions, so there was nothing to leak"
-    return Report(tuple(findings), states, evidence)
+    findings = tuple(finding for outcome in outcomes.values() for finding in outcome.findings)
+    return Report(findings, states, {check: outcome.evidence for check, outcome in outcomes.items()})
+
+
+def _one_sequence(expect: Mask, length: int) -> Mask:
+    """`expect`, if it can be asked about one sequence of this length."""
+    if expect.batch > 1:
+        raise ArgumentError(
+            f"an audit looks at one sequence, got a mask {expect!r} over {expect.batch}; pass the mask of one row"
+        )
+    try:
+        expect.bind(length)
+    except GridError as error:
+        raise GridError(f"the expected mask must fit the {length} audited tokens: {error}") from None
+    return expect
+
+
+def _depth(model: Any, layers: int | Literal["auto"]) -> int | None:
+    if layers == "auto":
+        layers = getattr(getattr(model, "config", None), "layers", None)
+        return layers if isinstance(layers, int) and layers >= 1 else None
+    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
+        raise ArgumentError(
+            f'layers must be "auto" or an integer of at least 1, got {layers!r}; count the masked layers'
+        )
+    return layers
 
 
 @contextmanager
@@ -136,109 +182,93 @@ def _eval_mode(model: Any) -> Iterator[None]:
             module.training = mode
 
 
-def _check_mask(subject: _Subject) -> tuple[list[Finding], str]:
-    effect = _influence_of(subject.run, subject.ids)
-    return _leaks("mask", effect, subject.expect, subject.layers)
+def _check_mask(subject: _Subject) -> _Outcome:
+    return _leaks("mask", subject, subject.run, subject.expect)
 
 
-def _check_packing(subject: _Subject) -> tuple[list[Finding], str]:
+def _check_packing(subject: _Subject) -> _Outcome:
     if not subject.accepts("mask", "position_ids"):
         raise _CannotRun("the model takes no mask and position_ids, so packed rows cannot be told to it")
     length = len(subject.ids)
     lengths = [length // 4, length // 2 - length // 8, length - length // 4 - (length // 2 - length // 8)]
+    try:
+        for n in lengths:  # each document is also run alone
+            subject.expect.bind(n)
+    except GridError as error:
+        raise _CannotRun(f"the expected mask fits only the whole sequence: {error}") from None
     position_ids = torch.cat([torch.arange(n) for n in lengths]).unsqueeze(0).to(subject.ids.device)
     mask = within(subject.expect, lengths)
 
     def packed(ids: torch.Tensor) -> torch.Tensor:
         return subject.run(ids, mask=mask, position_ids=position_ids)
 
-    effect = _influence_of(packed, subject.ids)
-    findings, evidence = _leaks("packing", effect, mask, subject.layers)
-    if findings:
-        return findings, evidence
+    outcome = _leaks("packing", subject, packed, mask, to_dense(document(lengths).bind(length))[0, 0])
+    if outcome.findings:
+        return outcome
     # No neighbour is seen, so what still differs from the document alone comes from where it lies.
     together = packed(subject.ids.unsqueeze(0))[0]
-    start, worst = 0, (0.0, 0)
-    wrong = 0
-    for n in lengths:
-        alone = subject.run(subject.ids[None, start : start + n], mask=subject.expect)[0]
-        change = _change(alone, together[start : start + n])
-        worst = max(worst, (float(change.max()), start + int(change.argmax())))
-        wrong += int((change > _tolerance(alone)).sum())
-        start += n
-    evidence += f"; alone and packed differ by at most {worst[0]:.2g}"
-    if wrong:
-        return [Finding("packing", worst[1], None, worst[0], wrong, Cause.POSITIONS_NOT_RESTARTED)], evidence
-    return [], evidence
+    parts = subject.ids.unsqueeze(0).split(lengths, dim=1)
+    alone = torch.cat([subject.run(part, mask=subject.expect)[0] for part in parts])
+    differ = change(alone, together)
+    evidence = (
+        f"{outcome.evidence}; alone and packed differ by at most {float(differ.max()):.2g}, "
+        f"{tolerance_words(alone, subject.model)}"
+    )
+    findings = _beyond(differ, tolerance(alone, subject.model), "packing", Cause.POSITIONS_NOT_RESTARTED)
+    return _Outcome(findings, evidence, outcome.warning)
 
 
-def _check_cache(subject: _Subject) -> tuple[list[Finding], str]:
+def _check_cache(subject: _Subject) -> _Outcome:
     if not (hasattr(subject.model, "new_cache") and subject.accepts("cache")):
         raise _CannotRun("the model has no new_cache() or takes no cache")
+    if not subject.expect.bind(len(subject.ids)).subset_of(causal()):
+        raise _CannotRun("a mask that shows later keys cannot be cached")
     ids = subject.ids.unsqueeze(0)
-    whole = subject.run(ids)
+    whole = subject.run(ids)[0]
     worst = 0.0
     for size in (1, 5):
         cache = subject.model.new_cache()
-        pieces = torch.cat([subject.run(part, cache=cache) for part in ids.split(size, dim=1)], dim=1)
-        change = _change(whole[0], pieces[0])
-        worst = max(worst, float(change.max()))
-        if wrong := int((change > _tolerance(whole)).sum()):
-            finding = Finding("cache", int(change.argmax()), None, float(change.max()), wrong, Cause.CACHE_MASK)
-            return [finding], f"one pass against pieces of {size}"
-    return [], f"one pass against pieces of 1 and 5 tokens: outputs differ by at most {worst:.2g}"
-
-
-def _influence_of(run: Run, ids: torch.Tensor) -> torch.Tensor:
-    twice = [run(ids.expand(2, len(ids)).clone()) for _ in range(2)]
-    if not torch.equal(*twice):
-        raise _CannotRun("two equal calls gave different outputs; switch off what is random in the model")
-    return influence(run, ids)
-
-
-def _leaks(check: str, effect: torch.Tensor, mask: Mask, layers: int | None) -> tuple[list[Finding], str]:
-    length = len(effect)
-    allowed = reach(to_dense(mask.bind(length))[0, 0], layers)
-    changed = effect > 0
-    leaks = changed & ~allowed
-    forbidden = int((~allowed).sum())
+        pieces = torch.cat([subject.run(part, cache=cache) for part in ids.split(size, dim=1)], dim=1)[0]
+        differ = change(whole, pieces)
+        worst = max(worst, float(differ.max()))
+        if found := _beyond(differ, tolerance(whole, subject.model), "cache", Cause.CACHE_MASK):
+            return _Outcome(found, f"one pass against pieces of {size}")
     evidence = (
-        f"{int((changed & allowed).sum())} allowed influences seen, {int(leaks.sum())} of {forbidden} forbidden ones"
+        f"one pass against pieces of 1 and 5 tokens: outputs differ by at most {worst:.2g}, "
+        f"{tolerance_words(whole, subject.model)}"
     )
+    return _Outcome([], evidence, nan_words(whole))
+
+
+def _beyond(differ: torch.Tensor, room: float, check: str, cause: Cause) -> list[Finding]:
+    """One finding, at the worst position, when any differs by more than `room`."""
+    wrong = int((differ > room).sum())
+    return [Finding(check, int(differ.argmax()), None, float(differ.max()), wrong, cause)] if wrong else []
+
+
+def _leaks(check: str, subject: _Subject, run: Run, mask: Mask, documents: torch.Tensor | None = None) -> _Outcome:
+    """Replace every token and judge what changed by `mask`; `documents` says which positions share one."""
+    ids, length = subject.ids, len(subject.ids)
+    first, second = (run(ids.expand(2, length).clone()) for _ in range(2))
+    if any(change(a, b).any() for a, b in zip(first, second, strict=True)):
+        raise _CannotRun("two equal calls gave different outputs; switch off what is random in the model")
+    warning = nan_words(first[0])  # a NaN that stays NaN hides every influence on it
+    others = replacements(ids, subject.vocab_size)
+    effect = influence(run, ids, others)
+    changed = effect > 0
+    allowed = reach(to_dense(mask.bind(length))[0, 0], subject.layers)
+    leaks = changed & ~allowed
+    tried = f"each of {length} tokens replaced by {len(others)} other{'s' if len(others) > 1 else ''}"
     if not (changed & ~torch.eye(length, dtype=torch.bool)).any():
-        return [], "no token influences another position's output"
-    if not leaks.any():
-        return [], evidence + ", compared bit by bit"
-    at = int(torch.where(leaks, effect, -1.0).argmax())
-    finding = Finding(
-        check,
-        at // length,
-        at % length,
-        float(effect.flatten()[at]),
-        int(leaks.sum()),
-        _cause(check, leaks, layers),
+        evidence = f"{tried}: no token influences another position's output"
+        return _Outcome([], evidence, warning or "the model mixes no positions, so there was nothing to leak")
+    evidence = (
+        f"{tried}, a test of those alone: {int((changed & allowed).sum())} allowed influences seen, "
+        f"{int(leaks.sum())} of {int((~allowed).sum())} forbidden ones"
     )
-    return [finding], evidence
-
-
-def _cause(check: str, leaks: torch.Tensor, layers: int | None) -> Cause | None:
-    if check == "packing":
-        return Cause.DOCUMENTS_JOINED
-    future = torch.ones_like(leaks).triu(1)
-    if (leaks & ~future).any():
-        return None
-    q, k = leaks.nonzero(as_tuple=True)
-    # One step too far in each layer reaches as many tokens ahead as there are layers, and one at the very least.
-    if int((k - q).max()) <= (layers or 1):
-        return Cause.OFF_BY_ONE
-    # Attention may saturate, so that some pairs show no bit of change; nine in ten is a missing mask all the same.
-    return Cause.NO_MASK if leaks.sum() >= 0.9 * future.sum() else None
-
-
-def _change(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return (a - b).double().flatten(1).abs().nan_to_num(nan=torch.inf).amax(-1)
-
-
-def _tolerance(outputs: torch.Tensor) -> float:
-    """Room for another order of summation at another shape: 1e-4 at the scale of the outputs."""
-    return 1e-4 * max(1.0, float(outputs.abs().max()))
+    if not leaks.any():
+        return _Outcome([], evidence + ", compared bit by bit", warning)
+    at = int(torch.where(leaks, effect, -1.0).argmax())
+    cause = cause_of(leaks, subject.layers, torch.ones_like(leaks) if documents is None else documents)
+    finding = Finding(check, at // length, at % length, float(effect.flatten()[at]), int(leaks.sum()), cause)
+    return _Outcome([finding], f"{evidence}; {warning}" if warning else evidence)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import torch
+
+from ._compare import change
 
 #: ids (B, L) -> outputs (B, L, anything)
 Run = Callable[[torch.Tensor], torch.Tensor]
@@ -13,30 +16,54 @@ Run = Callable[[torch.Tensor], torch.Tensor]
 _ROWS = 32
 
 
-def influence(run: Run, ids: torch.Tensor) -> torch.Tensor:
+def replacements(ids: torch.Tensor, vocab_size: int | None) -> torch.Tensor:
+    """int64 `(R, L)`: R other tokens for each position, all different; the same at every call.
+
+    Two come from the sequence itself, so they are valid whatever the vocabulary; where its size is known, two more
+    from anywhere in it, since a leak may fire for tokens that the sequence lacks. Fewer where there are no more.
+
+    >>> import torch
+    >>> replacements(torch.tensor([7, 8, 8, 7]), None)
+    tensor([[8, 7, 7, 8]])
+    """
+    rng = random.Random(0)
+    known = sorted(set(ids.tolist()))
+    rows: list[list[int]] = []
+    for token in ids.tolist():
+        place = known.index(token)
+        others = [known[(place + step) % len(known)] for step in range(1, min(3, len(known)))]
+        if vocab_size:
+            # Five contain two that are neither the token nor one of the two others.
+            drawn = rng.sample(range(vocab_size), min(5, vocab_size))
+            others += [new for new in drawn if new not in (token, *others)][:2]
+        rows.append(others)
+    # Ids outside the vocabulary that the model states would leave some rows longer than others.
+    count = min(map(len, rows))
+    return torch.tensor([row[:count] for row in rows], device=ids.device).T
+
+
+def influence(run: Run, ids: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """float64 `(L, L)`: the largest change of output q when token k is replaced; exactly 0 where no bit changes.
 
     Args:
         run: the model; deterministic, and a row's output independent of the other rows at a fixed batch size.
-        ids: int64 `(L,)`, with at least two different tokens: replacements are taken from the sequence itself, so
-            that they are valid whatever the vocabulary.
+        ids: int64 `(L,)`.
+        others: int64 `(R, L)`, from `replacements`. More than one each: one alone might by chance do nothing.
 
     Both sides of each comparison have the same shape and the same row, because a matrix product may round
     differently at another shape or in another row. So any difference at all is an influence: no tolerance.
     """
     length = len(ids)
-    others = ids.unique()
     effect = torch.zeros(length, length, dtype=torch.float64)
     baseline = run(ids.expand(_ROWS, length).clone())
     for first in range(0, length, _ROWS):
         keys = torch.arange(first, min(first + _ROWS, length))
-        # Two different replacements each, where the sequence has them: one alone might by chance do nothing.
-        for step in (1, 2):
+        for row in others:
             batch = ids.expand(_ROWS, length).clone()
-            place = torch.searchsorted(others, ids[keys])
-            batch[torch.arange(len(keys)), keys] = others[(place + step) % len(others)]
-            change = (run(batch) - baseline).double().flatten(2).abs().nan_to_num(nan=torch.inf).amax(-1)
-            effect[:, keys] = torch.maximum(effect[:, keys], change[: len(keys)].T.to(effect.device))
+            batch[torch.arange(len(keys)), keys] = row[keys]
+            # Row by row, so that only one sequence's outputs are ever widened.
+            for key, now, before in zip(keys.tolist(), run(batch), baseline, strict=False):
+                effect[:, key] = torch.maximum(effect[:, key], change(now, before).to(effect.device))
     return effect
 
 

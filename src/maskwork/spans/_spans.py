@@ -107,6 +107,9 @@ class Spans:
         a, b = self.expand(shape), other.expand(shape)  # type: ignore[arg-type]
         return bool(np.array_equal(a.planes_starts, b.planes_starts) and np.array_equal(a.planes_ends, b.planes_ends))
 
+    def __reduce__(self) -> tuple[type[Spans], tuple[Planes, Planes, int]]:
+        return Spans, (self.planes_starts, self.planes_ends, self.kv_len)  # made anew, so read-only again
+
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:

@@ -1,0 +1,75 @@
+"""How far two outputs differ, and how far an honest model's may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+# Machine epsilons of room, relative to the largest output. Measured on honest Transformers of width 16 to 128 and 1 to
+# 6 layers: up to 11 in float32, where sums too are rounded to it, and 2 in bfloat16 and float16, whose sums are float32
+# inside. Planted faults move float32 outputs by at least 11,000, so 2**10 (1.2e-4) lies well between. In half precision
+# they move by 40 after `init_weights`, but by less than 2 where embeddings dwarf attention: a fault below 2**3 (6 % in
+# bfloat16, 0.8 % in float16) cannot be told from rounding there, and the evidence says so.
+_ROOM, _ROOM_HALF = 2**10, 2**3
+_HALF = 1e-5  # an epsilon above this is a half-precision one
+
+
+def change(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """float64 `(L,)`: the largest |a - b| at each position of `(L, …)`; exactly 0 where nothing changed.
+
+    Equal infinities are no change (a vocabulary entry that is masked out stays at -inf), nor is a NaN that stays NaN.
+    A NaN or an infinity on one side only is an infinite change. Any dtype: complex by modulus.
+
+    >>> import torch
+    >>> change(torch.tensor([1.0, -torch.inf, torch.nan, 0.0]), torch.tensor([3.0, -torch.inf, torch.nan, torch.nan]))
+    tensor([2., 0., 0., inf], dtype=torch.float64)
+    """
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    same = (a == b) | (a.isnan() & b.isnan())
+    far = (a.to(wide) - b.to(wide)).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
+    # Large integers may differ by less than float64 shows: what is unequal never counts as 0.
+    far = torch.where(same, 0.0, far.clamp(min=torch.finfo(torch.float64).tiny))
+    return far.reshape(len(far), -1).amax(-1)
+
+
+def tolerance(outputs: torch.Tensor, model: Any) -> float:
+    """Room for another order of summation at another shape, for outputs `(L, …)` of one sequence.
+
+    Relative to the outputs' own scale, however small that is: a fresh model's logits are near 0, and so are the
+    effects of its faults. Integers and booleans have no rounding, so no room.
+    """
+    if not (outputs.is_floating_point() or outputs.is_complex()):
+        return 0.0
+    columns = outputs.reshape(len(outputs), -1)
+    # A column that never changes, such as masked entries at -1e9, says nothing about rounding elsewhere.
+    columns = columns[:, (columns != columns[:1]).any(0)].abs().double()
+    finite = columns[columns.isfinite()]
+    scale = float(finite.max()) if finite.numel() else 0.0
+    eps = _precision(outputs, model)
+    return (_ROOM_HALF if eps > _HALF else _ROOM) * eps * scale
+
+
+def tolerance_words(outputs: torch.Tensor, model: Any) -> str:
+    """What `tolerance` leaves open, for the line of evidence."""
+    words = f"rounding may explain {tolerance(outputs, model):.2g}"
+    if not (outputs.is_floating_point() or outputs.is_complex()) or _precision(outputs, model) < _HALF:
+        return words
+    return words + ", in half precision; audit model.float() to see fainter faults"
+
+
+def nan_words(outputs: torch.Tensor) -> str:
+    """ "returns NaN at …" for outputs `(L, …)`, empty when there is none."""
+    where = outputs.isnan().reshape(len(outputs), -1).any(-1).nonzero().flatten().tolist()
+    if not where:
+        return ""
+    return f"the model returns NaN at {len(where)} of {len(outputs)} positions, first at {where[0]}"
+
+
+def _precision(outputs: torch.Tensor, model: Any) -> float:
+    """The coarsest machine epsilon at work: outputs are often widened to float32 after bfloat16 weights."""
+    kinds = {outputs.dtype}
+    if isinstance(model, torch.nn.Module):
+        # Formats of one byte are for storage: the arithmetic is done in a wider one.
+        kinds |= {p.dtype for p in model.parameters() if p.is_floating_point() and p.element_size() > 1}
+    return max(torch.finfo(kind).eps for kind in kinds)
