@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
 import maskwork as mw
@@ -91,5 +92,29 @@ def neighborhood(draw: st.DrawFn) -> Case:
     return Case(mw.neighborhood(shape, kernel), cell)
 
 
-sparse_atoms = st.one_of(global_tokens(), dilated(), random_blocks(), tree(), neighborhood())
+@st.composite
+def from_dense(draw: st.DrawFn) -> Case:
+    rows = BATCH if draw(st.booleans()) else 1
+    density = draw(st.sampled_from([0.1, 0.5, 0.9]))
+    sees = np.random.default_rng(draw(st.integers(0, 2**32))).random((rows, LENGTH, LENGTH)) < density
+    value = draw(st.sampled_from([sees, sees.astype(np.int64), torch.tensor(sees), sees[:, None]]))
+    return Case(mw.from_dense(value if rows > 1 else sees[0]), lambda b, q, k: sees[np.minimum(b, rows - 1), q, k])
+
+
+@st.composite
+def custom(draw: st.DrawFn) -> Case:
+    """A rule that reads some of b, q, k and no other: a sum in a remainder class."""
+    depends_on = draw(st.sampled_from(["", "q", "k", "qk", "b", "bk", "qb", "bqk"]))
+    of, lowest = draw(st.integers(2, 5)), draw(st.integers(0, 3))
+    b1, q1, k1 = (int(letter in depends_on) for letter in "bqk")
+
+    def rule(b, q, k):
+        return (2 * b1 * b + q1 * q * q + 3 * k1 * k + k1 * q1 * q * k) % of >= lowest
+
+    mask = mw.custom(lambda b, h, q_idx, kv_idx: rule(b, q_idx, kv_idx), "rule", depends_on,
+                     batch=BATCH if b1 else 1)  # fmt: skip
+    return Case(mask, rule)
+
+
+sparse_atoms = st.one_of(global_tokens(), dilated(), random_blocks(), tree(), neighborhood(), from_dense(), custom())
 sparse_cases = st.recursive(st.one_of(sparse_atoms, sparse_atoms, atoms()), _joined, max_leaves=6)

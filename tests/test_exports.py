@@ -11,7 +11,7 @@ PUBLIC = {
         "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit cache causal data decoding "
         "document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
         "sinks sliding_window testing training within "
-        "dilated global_tokens neighborhood random_blocks tree"
+        "custom dilated from_dense global_tokens neighborhood random_blocks tree"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (

@@ -55,7 +55,7 @@ def test_rows_may_be_asked_at_any_positions(case: Case, data: st.DataObject):
 @settings(max_examples=100)
 @given(sparse_atoms)
 def test_text_round_trip(case: Case):
-    if "<int64" not in repr(case.mask):
+    if not any(word in repr(case.mask) for word in ("<int64", "<bool", "custom")):
         assert mw.parse(repr(case.mask)) == case.mask
 
 

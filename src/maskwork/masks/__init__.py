@@ -3,6 +3,7 @@
 from ._ancestry import tree
 from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
 from ._bound import BoundMask
+from ._custom import custom, from_dense
 from ._document import document, within
 from ._grammar import parse
 from ._grid import Grid
@@ -17,9 +18,11 @@ __all__ = [
     "Mask",
     "Verdict",
     "causal",
+    "custom",
     "dilated",
     "document",
     "empty",
+    "from_dense",
     "full",
     "global_tokens",
     "neighborhood",
