@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 
 from ..errors import MaskError
-from ..spans import Spans, check_budget, gather_runs
+from ..spans import Spans, by_chunks, check_budget, gather_runs
 from ._arrays import Ints, as_int
 from ._document import check_cover
 from ._mask import Extent, Mask, Queries
@@ -33,26 +32,40 @@ class _Neighborhood(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # A line of the window, along the last axis, is one run in each tile that it crosses.
-        crossed = -(-(self.kernel[-1] - 1) // self.tile[-1]) + 1
+        tiled = self.tile[-1] < self.sizes[-1]
+        crossed = -(-(self.kernel[-1] - 1) // self.tile[-1]) + 1 if tiled else 1
         check_budget(math.prod(self.kernel[:-1]) * crossed, queries.size)
+        return by_chunks(queries, kv_len, lambda part: self._windows(part, crossed, kv_len))
+
+    def _windows(self, queries: Queries, crossed: int, kv_len: int) -> Spans:
         corner = [
             np.clip(cell - window // 2, 0, size - window)
             for cell, window, size in zip(self._cells(queries), self.kernel, self.sizes, strict=True)
         ]
+        # A position is a sum with one part for each axis: the lines of all other axes, then the runs along the last.
+        last = len(self.sizes) - 1
+        lines: list[Ints] = [np.zeros_like(queries)]
+        for axis in range(last):
+            parts = [self._part(axis, corner[axis] + offset) for offset in range(self.kernel[axis])]
+            lines = [line + part for line in lines for part in parts]
+        left, right = corner[last], corner[last] + self.kernel[last]
         starts: list[Ints] = []
         ends: list[Ints] = []
-        left, right = corner[-1], corner[-1] + self.kernel[-1]
-        for line in itertools.product(*map(range, self.kernel[:-1])):
-            cells = [first + offset for first, offset in zip(corner, line, strict=False)]
-            for tile in range(crossed):
-                edge = (left // self.tile[-1] + tile) * self.tile[-1]
-                first = np.clip(edge, left, right - 1)
-                starts.append(self._position([*cells, first]))
-                # A line that ends in an earlier tile has no run in this one.
-                ends.append(
-                    starts[-1] + np.maximum(np.minimum(edge + self.tile[-1], right) - np.maximum(edge, left), 0)
-                )
+        for tile in range(crossed):
+            edge = (left // self.tile[last] + tile) * self.tile[last]
+            first = self._part(last, np.clip(edge, left, right - 1))
+            # A line that ends in an earlier tile has no run in this one.
+            length = np.maximum(np.minimum(edge + self.tile[last], right) - np.maximum(edge, left), 0)
+            starts += [line + first for line in lines]
+            ends += [line + (first + length) for line in lines]
         return gather_runs(np.stack(starts), np.stack(ends), kv_len)
+
+    def _part(self, axis: int, cell: Ints) -> Ints:
+        """What a coordinate adds to the position: whole tiles, and steps inside one."""
+        beyond = zip(self.sizes[axis + 1 :], self.tile[axis + 1 :], strict=True)
+        tile_step = math.prod(self.tile) * math.prod(size // side for size, side in beyond)
+        tile, inside = np.divmod(cell, self.tile[axis])
+        return tile * tile_step + inside * math.prod(self.tile[axis + 1 :])
 
     def _cells(self, positions: Ints) -> list[Ints]:
         """The coordinates of positions: those of their tile, and in it."""
@@ -63,15 +76,6 @@ class _Neighborhood(Mask):
             cells.append(index % count * side + inside % side)
             index, inside = index // count, inside // side
         return cells[::-1]
-
-    def _position(self, cells: list[Ints]) -> Ints:
-        """The inverse of `_cells`."""
-        index: Ints = np.zeros_like(cells[0])
-        inside = index
-        for cell, size, side in zip(cells, self.sizes, self.tile, strict=True):
-            index = index * (size // side) + cell // side
-            inside = inside * side + cell % side
-        return index * math.prod(self.tile) + inside
 
 
 def neighborhood(shape: Any, kernel: Any, *, tile: Any = None) -> Mask:
