@@ -138,3 +138,22 @@ def test_too_many_runs_are_said_before_memory_is_taken():
 
 def test_long_hops_on_a_short_grid_cost_nothing():
     assert mw.dilated(2**50, 3).bind(7).allowed == sum(1 for q in range(7) for k in range(7) if (q - k) % 3 == 0)
+
+
+@pytest.mark.parametrize(
+    ("mask", "n", "allowed"),
+    [
+        (mw.neighborhood((200, 150), (3, 5)), 30_000, 30_000 * 15),
+        (mw.neighborhood((200, 150), (3, 5), tile=(4, 5)), 30_000, 30_000 * 15),
+        (mw.neighborhood((30, 40, 25), 3), 30_000, 30_000 * 27),
+        (mw.dilated(3, 5), 30_000, 30_000 * 7 - 2 * (5 * 1 + 5 * 2 + 5 * 3)),
+        (mw.random_blocks(3, 10, 3_000, 1), 30_000, 30_000 * 30),
+        (mw.tree([-1, *range(29_999)]), 30_000, 30_000 * 30_001 // 2),
+        (mw.global_tokens([7, 20_000]), 30_000, 4 * 30_000 - 4),
+    ],
+)
+def test_long_rows_are_built_in_pieces(mask: mw.Mask, n: int, allowed: int):
+    bound = mask.bind(n)
+    assert bound.allowed == allowed
+    for q in (0, 8191, 8192, 16_384, n - 1):
+        assert bound.spans.row(q) == mask.bind(1, n, q_start=q).spans.row(0)

@@ -36,6 +36,9 @@ class _Custom(Mask):
     def _identity(self) -> tuple[Any, ...]:
         return ("custom", self.fn, self.name, self.depends_on, self._batch, self._heads)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Custom, (self.fn, self.name, self.depends_on, self._batch, self._heads)
+
     @property
     def batch(self) -> int:
         return self._batch
