@@ -8,8 +8,9 @@ import maskwork
 
 PUBLIC = {
     "maskwork": (
-        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit cache causal data decoding "
-        "document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
+        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit band block_causal cache "
+        "causal chunked data decoding document empty errors from_cu_seqlens from_key_padding_mask full lower "
+        "masked_cross_entropy match models nn objectives padding parse per_head per_row plan prefix real "
         "sinks sliding_window testing training within"
     ),
     "maskwork.cache": "KVCache",
