@@ -154,12 +154,79 @@ def test_sliding_tile_takes_whole_tiles():
         mw.recipes.sliding_tile((4, 6), (3, 2), (2, 2))
 
 
+@pytest.mark.parametrize(("n", "size"), [(12, 3), (12, 1), (12, 12), (11, 4)])
+def test_block_diffusion(n: int, size: int):
+    """The three parts that the paper names: block-diagonal, offset block-causal, block-causal."""
+
+    def bd3lm(b, h, q, k):
+        q_clean, k_clean = q >= n, k >= n
+        i, j = (q % n) // size, (k % n) // size
+        diagonal = (i == j) & (q_clean == k_clean)
+        offset = (i > j) & k_clean & ~q_clean
+        return diagonal | offset | ((i >= j) & k_clean & q_clean)
+
+    same(mw.recipes.block_diffusion(n, size), bd3lm, 2 * n, 2 * n)
+
+
+def test_flamingo():
+    """Each image is seen by the text from its tag to the next; several at once are one match each."""
+    tokens, text = 3, 12
+    starts = torch.tensor([2, 5, 9, 12])
+    image_of_text = torch.bucketize(torch.arange(text), starts, right=True) - 1
+    image = torch.repeat_interleave(torch.arange(3), tokens)
+
+    def last(b, h, q, k):
+        return (q >= starts[image[k]]) & (q < starts[image[k] + 1])
+
+    same(mw.recipes.flamingo(image_of_text, image), last, text, 3 * tokens)
+
+    intervals = torch.tensor([[0, 7], [1, 7], [7, 12]])  # two images seen together
+
+    def several(b, h, q, k):
+        return (q >= intervals[image[k], 0]) & (q < intervals[image[k], 1])
+
+    mask = mw.empty()
+    for i, (first, last_token) in enumerate(intervals.tolist()):
+        seen = [i if first <= q < last_token else -1 for q in range(text)]
+        mask |= mw.recipes.flamingo(seen, image)
+    same(mask, several, text, 3 * tokens)
+
+
+def test_trees_of_drafts():
+    """Ancestors as Medusa gives them: every node by its path from the root."""
+    paths = [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0)]
+    parents = [-1 if not path else paths.index(path[:-1]) for path in paths]
+    ancestor = torch.tensor([[path[: len(other)] == other for other in paths] for path in paths])
+    same(mw.tree(parents), lambda b, h, q, k: ancestor[q, k], len(paths), len(paths))
+    # after a prompt of 4 tokens, which every draft sees
+    prompt = 4
+    whole = [*range(-1, prompt - 1), *(prompt - 1 if i < 0 else i + prompt for i in parents)]
+
+    def after_prompt(b, h, q, k):
+        drafts = ancestor[(q - prompt).clamp(min=0), (k - prompt).clamp(min=0)]
+        return torch.where((q < prompt) | (k < prompt), k <= q, drafts)
+
+    same(mw.tree(whole), after_prompt, len(whole), len(whole))
+
+
 HUGGING_FACE = {
     "causal": lambda hf: (mw.causal(), hf.causal_mask_function),
     "bidirectional": lambda hf: (mw.full(), hf.bidirectional_mask_function),
     "sliding_window": lambda hf: (mw.recipes.mistral(5), hf.sliding_window_causal_mask_function(5)),
     # the bidirectional window is inclusive: 5 keys on either side of the query's own
-    "two_sided": lambda hf: (mw.dilated(5, 1), hf.sliding_window_bidirectional_mask_function(5)),
+    "two_sided": lambda hf: (mw.band(5, 5), hf.sliding_window_bidirectional_mask_function(5)),
+    "chunked": lambda hf: (mw.recipes.chunked_local(5), hf.chunked_causal_mask_function(5, torch.tensor([0]))),
+    # there chunks are counted from the first real token: what is padding belongs to no chunk of ours
+    "chunked_after_padding": lambda hf: (
+        mw.recipes.chunked_local(5).shift(q=4, k=4),
+        hf.and_masks(
+            hf.chunked_causal_mask_function(5, torch.tensor([4])), lambda b, h, q, k: (q >= 4) & (k >= 4)
+        ),
+    ),
+    "real": lambda hf: (
+        mw.causal() & mw.real(torch.arange(N)[None] % 5 > 0),
+        hf.and_masks(hf.causal_mask_function, hf.padding_mask_function(torch.arange(N)[None] % 5 > 0)),
+    ),
     "packed": lambda hf: (
         mw.recipes.packed([5, 9, 3, 7]),
         hf.and_masks(hf.packed_sequence_mask_function(DOCUMENTS[None]), hf.causal_mask_function),

@@ -97,6 +97,23 @@ def test_equality_is_the_functions_identity():
     assert pickle.loads(pickle.dumps(mask)) == mask
 
 
+def test_json_carries_no_function():
+    with pytest.raises(MaskError, match="pickle it instead"):
+        (mw.custom(past) & mw.causal()).to_json()
+    with pytest.raises(MaskError, match="known atoms"):
+        mw.Mask.from_json('{"maskwork":1,"mask":{"name":"custom","args":["print"]}}')
+
+
+def test_heads_join_those_of_other_masks():
+    mask = mw.custom(lambda b, h, q, k: k >= h, depends_on="hk", heads=3)
+    assert (mask | mw.from_dense(np.ones((1, 3, 4, 4), dtype=bool))).heads == 3
+    assert mask.bind(4, heads=3).allowed == 4 * (4 + 3 + 2)
+    with pytest.raises(MaskError):
+        mask & mw.from_dense(np.ones((1, 2, 4, 4), dtype=bool))
+    with pytest.raises(GridError):
+        mask.bind(4, heads=2)
+
+
 def test_equal_arrays_are_equal_masks():
     cells = np.arange(36).reshape(6, 6) % 5 < 2
     mask = mw.from_dense(cells)

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..errors import MaskError
 from ..spans import Spans, check_budget, distinct, gather_runs, take_rows
-from ._arrays import Ints, array_key, array_repr, as_ints
-from ._document import check_cover
-from ._mask import Extent, Mask, Queries
+from ._arrays import Ints, as_ints
+from ._mask import Extent, Mask, Queries, check_cover
 from ._sparse import fill_rows
+from ._written import Written
 
 
 class _Tree(Mask):
@@ -21,15 +21,12 @@ class _Tree(Mask):
     def __init__(self, parents: Ints) -> None:
         self.parents = parents
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("tree", *array_key(self.parents))
+    def _written(self) -> Written:
+        return Written("tree", (self.parents,))
 
     @property
     def batch(self) -> int:
         return 1 if self.parents.ndim == 1 else len(self.parents)
-
-    def _text(self) -> str:
-        return f"tree({array_repr(self.parents)})"
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "parents number", np.array([self.parents.shape[-1]]), extent)

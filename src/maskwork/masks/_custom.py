@@ -15,6 +15,7 @@ from ..errors import GridError, MaskError, TooManySpans
 from ..spans import Spans, single, take_rows
 from ._arrays import PRINTED, Ints, as_int
 from ._mask import Extent, Mask, Queries
+from ._written import Written
 
 Bools = npt.NDArray[np.bool_]
 
@@ -33,8 +34,9 @@ class _Custom(Mask):
         self._batch, self._heads = batch, heads
         self.depends_on_query = "q" in depends_on
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("custom", self.fn, self.name, self.depends_on, self._batch, self._heads)
+    def _written(self) -> Written:
+        sizes = {"batch": self._batch, "heads": self._heads}
+        return Written("custom", (self.fn, self.name, self.depends_on), sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Custom, (self.fn, self.name, self.depends_on, self._batch, self._heads)
@@ -156,6 +158,18 @@ class _FromDense(Mask):
     def __init__(self, geometry: Spans) -> None:
         self.geometry = geometry
 
+    def _written(self) -> Written:
+        batch, heads, rows = self.geometry.shape
+        shape = (rows, self.geometry.kv_len)
+        shape = (batch, heads, *shape) if heads > 1 else (batch, *shape) if batch > 1 else shape
+        array = self.geometry.dense().reshape(shape)
+        array.setflags(write=False)
+        return Written("from_dense", (array,))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        sides = (self.geometry.planes_starts, self.geometry.planes_ends)
+        return _from_planes, (*sides, self.geometry.kv_len)
+
     def _identity(self) -> tuple[Any, ...]:
         sides = (self.geometry.planes_starts, self.geometry.planes_ends)
         return ("from_dense", sides[0].shape, self.geometry.kv_len, *(side.tobytes() for side in sides))
@@ -171,12 +185,11 @@ class _FromDense(Mask):
 
     def _text(self) -> str:
         batch, heads, rows = self.geometry.shape
-        shape = (rows, self.geometry.kv_len)
-        shape = (batch, heads, *shape) if heads > 1 else (batch, *shape) if batch > 1 else shape
         if batch * heads * rows * self.geometry.kv_len <= PRINTED:
-            return f"from_dense({self.geometry.dense().astype(int).reshape(shape).tolist()})"
-        size = "x".join(str(n) for n in shape)
-        digest = hashlib.sha256(size.encode())
+            return super()._text()
+        shape = [*([batch] if batch * heads > 1 else []), *([heads] if heads > 1 else []), rows, self.geometry.kv_len]
+        size = "x".join(map(str, shape))
+        digest = hashlib.sha256(size.encode())  # of the runs: the cells themselves are never held
         digest.update(self.geometry.planes_starts.tobytes())
         digest.update(self.geometry.planes_ends.tobytes())
         return f"from_dense(<bool[{size}] {digest.hexdigest()[:8]}>)"
@@ -199,6 +212,10 @@ class _FromDense(Mask):
         starts, ends = np.minimum(there.planes_starts, kv_len), np.minimum(there.planes_ends, kv_len)
         cut = Spans(starts, ends, kv_len).trim()
         return take_rows(cut, queries) if there.shape[2] > 1 else cut
+
+
+def _from_planes(starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], kv_len: int) -> Mask:
+    return _FromDense(Spans(starts, ends, kv_len))
 
 
 def from_dense(array: Any) -> Mask:

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans, by_chunks, check_budget, gather_runs
 from ._arrays import Ints, as_int
-from ._document import check_cover
-from ._mask import Extent, Mask, Queries
+from ._mask import Extent, Mask, Queries, check_cover
+from ._written import Written
 
 
 class _Neighborhood(Mask):
@@ -20,12 +20,9 @@ class _Neighborhood(Mask):
     def __init__(self, sizes: tuple[int, ...], kernel: tuple[int, ...], tile: tuple[int, ...]) -> None:
         self.sizes, self.kernel, self.tile = sizes, kernel, tile
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("neighborhood", self.sizes, self.kernel, self.tile)
-
-    def _text(self) -> str:
-        tiled = "" if self.tile == self.sizes else f", tile={list(self.tile)}"
-        return f"neighborhood({list(self.sizes)}, {list(self.kernel)}{tiled})"
+    def _written(self) -> Written:
+        tile = {} if self.tile == self.sizes else {"tile": np.array(self.tile)}
+        return Written("neighborhood", (np.array(self.sizes), np.array(self.kernel)), tile)
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent)
@@ -133,7 +130,7 @@ def neighborhood(shape: Any, kernel: Any, *, tile: Any = None) -> Mask:
 
 
 def _axes(value: Any, name: str) -> tuple[int, ...]:
-    values: list[Any] = [value] if hasattr(value, "__index__") else list(value)
+    values: list[Any] = [value] if isinstance(value, int) or not hasattr(value, "__iter__") else list(value)
     if not 1 <= len(values) <= 4:
         raise MaskError(f"{name} has one to four axes, got {len(values)}; fold the others into the batch")
     return tuple(as_int(item, f"each of {name}", minimum=1) for item in values)

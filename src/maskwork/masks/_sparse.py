@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from ..errors import GridError, MaskError
 from ..spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
-from ._arrays import Ints, array_key, array_repr, as_int, as_ints
+from ._arrays import Ints, as_int, as_ints
 from ._mask import Extent, Mask, Queries
+from ._written import Written
 
 
 class _GlobalTokens(Mask):
@@ -19,15 +20,12 @@ class _GlobalTokens(Mask):
     def __init__(self, positions: Ints) -> None:
         self.positions = positions
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("global_tokens", *array_key(self.positions))
+    def _written(self) -> Written:
+        return Written("global_tokens", (self.positions,))
 
     @property
     def batch(self) -> int:
         return 1 if self.positions.ndim == 1 else len(self.positions)
-
-    def _text(self) -> str:
-        return f"global_tokens({array_repr(self.positions)})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         rows = np.atleast_2d(self.positions)
@@ -86,11 +84,8 @@ class _Dilated(Mask):
     def __init__(self, hops: int, rate: int) -> None:
         self.hops, self.rate = hops, rate
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("dilated", self.hops, self.rate)
-
-    def _text(self) -> str:
-        return f"dilated({self.hops}, {self.rate})"
+    def _written(self) -> Written:
+        return Written("dilated", (self.hops, self.rate))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         if self.rate == 1:
@@ -135,11 +130,8 @@ class _RandomBlocks(Mask):
     def __init__(self, per_row: int, block_size: int, blocks: int, seed: int) -> None:
         self.per_row, self.block_size, self.blocks, self.seed = per_row, block_size, blocks, seed
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("random_blocks", self.per_row, self.block_size, self.blocks, self.seed)
-
-    def _text(self) -> str:
-        return f"random_blocks({self.per_row}, {self.block_size}, {self.blocks}, {self.seed})"
+    def _written(self) -> Written:
+        return Written("random_blocks", (self.per_row, self.block_size, self.blocks, self.seed))
 
     def _check(self, extent: Extent) -> None:
         covered, need = self.blocks * self.block_size, max(extent.queries, extent.keys)
@@ -170,7 +162,7 @@ def random_blocks(per_row: int, block_size: int, blocks: int, seed: int) -> Mask
         per_row: blocks that each block row sees, at least 0 and at most `blocks`.
         block_size: positions per block, at least 1.
         blocks: blocks in the sequence; `blocks * block_size` must cover the grid.
-        seed: which drawing, in `[0, 2**64)`; a different one per layer or head is usual.
+        seed: which drawing, in `[0, 2**53)`, which JSON carries; a different one per layer or head is usual.
 
     Raises:
         MaskError: a parameter outside its range.
@@ -187,14 +179,14 @@ def random_blocks(per_row: int, block_size: int, blocks: int, seed: int) -> Mask
         as_int(per_row, "random_blocks(per_row)", minimum=0),
         as_int(block_size, "random_blocks(block_size)", minimum=1),
         as_int(blocks, "random_blocks(blocks)", minimum=1),
-        as_int(seed, "random_blocks(seed)", minimum=0),
+        as_int(seed, "random_blocks(seed)", minimum=0, maximum=2**53 - 1),
     )
     if mask.per_row > mask.blocks:
         raise MaskError(
             f"a block row has at most all {mask.blocks} blocks, got per_row={mask.per_row}; pass a smaller per_row"
         )
-    if mask.seed >= 2**64 or mask.blocks * mask.block_size >= 2**62:
-        raise MaskError(f"the seed must be below 2**64 and the positions below 2**62, got {mask!r}; pass smaller ones")
+    if mask.blocks * mask.block_size >= 2**62:
+        raise MaskError(f"random_blocks speaks of fewer than 2**62 positions, got {mask!r}; pass smaller blocks")
     return mask
 
 

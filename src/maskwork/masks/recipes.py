@@ -6,15 +6,20 @@ from typing import Any
 
 from ..errors import MaskError
 from ._arrays import as_int, as_ints
-from ._atoms import causal, prefix, sliding_window
+from ._atoms import band, causal, empty, prefix, sliding_window
 from ._atoms import sinks as sink_tokens
-from ._document import document
+from ._blocks import block_causal, chunked
+from ._document import document, within
+from ._ids import match
 from ._mask import Mask
 from ._neighborhood import neighborhood
-from ._sparse import dilated, global_tokens, random_blocks
+from ._sparse import global_tokens, random_blocks
 
 __all__ = [
     "bigbird",
+    "block_diffusion",
+    "chunked_local",
+    "flamingo",
     "gpt",
     "longformer",
     "mistral",
@@ -84,11 +89,11 @@ def longformer(window: int, globals: Any) -> Mask:
 
     >>> import maskwork as mw
     >>> mw.recipes.longformer(512, [0])
-    dilated(256, 1) | global_tokens([0])
+    band(256, 256) | global_tokens([0])
     """
     if as_int(window, "longformer(window)", minimum=0) % 2:
         raise MaskError(f"longformer's window lies half on either side and is even, got {window}; pass {window + 1}")
-    return dilated(window // 2, 1) | global_tokens(globals)
+    return band(window // 2, window // 2) | global_tokens(globals)
 
 
 def bigbird(block_size: int, blocks: int, random: int = 3, seed: int = 0) -> Mask:
@@ -126,6 +131,18 @@ def packed(lengths: Any) -> Mask:
     causal & document([3, 5])
     """
     return causal() & document(lengths)
+
+
+def chunked_local(size: int) -> Mask:
+    """Causal inside each chunk of `size` positions (Llama 4's local layers).
+
+    Hugging Face's `attention_chunk_size` counts alike; there chunks start after the left padding, here at position 0.
+
+    >>> import maskwork as mw
+    >>> mw.recipes.chunked_local(8192)
+    causal & chunked(8192)
+    """
+    return causal() & chunked(size)
 
 
 def multimodal(island_ids: Any) -> Mask:
@@ -171,7 +188,48 @@ def next_scale(sizes: Any) -> Mask:
     >>> mw.recipes.next_scale([1, 2]).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0], [1, 1, 1], [1, 1, 1]]
     """
-    return causal() | document(sizes)
+    return block_causal(sizes)
+
+
+def block_diffusion(length: int, block_size: int) -> Mask:
+    """Noisy tokens, then the same ones clean: what trains a block diffusion model (BD3-LM, Arriola et al. 2025).
+
+    Positions `[0, length)` are the noisy tokens and `[length, 2 * length)` the clean ones. A noisy token sees its own
+    noisy block and the clean blocks before it; a clean one sees the clean blocks up to its own. Nothing clean sees
+    anything noisy. To sample one block after another is `block_causal` over the blocks.
+
+    Args:
+        length: tokens of the sequence, the last block of which may be shorter.
+        block_size: tokens of a block; 1 is an autoregressive model, `length` plain masked diffusion.
+
+    >>> import maskwork as mw
+    >>> mw.recipes.block_diffusion(2, 1).bind(4).dense().astype(int)[0, 0].tolist()
+    [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    """
+    n, size = as_int(length, "block_diffusion(length)", minimum=1), as_int(block_size, "block_size", minimum=1)
+    blocks = [size] * (n // size) + [n % size] * (n % size > 0)
+    own, earlier = document(blocks), block_causal(blocks)
+    # Among the noisy keys, what lies strictly before; moved by n, the same among the clean ones.
+    before = within([earlier - own, empty()], [n, n]).shift(k=n)
+    return within([own, earlier], [n, n]) | before
+
+
+def flamingo(q_images: Any, k_images: Any) -> Mask:
+    """Cross-attention from text to images: a token sees the image that comes last before it (Alayrac et al. 2022).
+
+    Args:
+        q_images: int `(Q,)` or `(B, Q)`, the image of each text token, counted from 0; -1 before the first.
+        k_images: int `(K,)` or `(B, K)`, the image of each image token: `np.repeat(np.arange(images), tokens)`.
+
+    Flamingo, OpenFlamingo and IDEFICS count the `<image>` tags before a token; their "attend to nothing" before the
+    first image is -1 here. Where a token sees several images at once, join one `match` for each of them with `|`.
+
+    >>> import maskwork as mw
+    >>> mask = mw.recipes.flamingo([-1, 0, 0, 1], [0, 0, 1, 1])
+    >>> mask.bind(4, 4, q_start=0).dense().astype(int)[0, 0].tolist()
+    [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]
+    """
+    return match(q_images, k_images)
 
 
 def sliding_tile(shape: Any, kernel: Any, tile: Any) -> Mask:
