@@ -21,16 +21,16 @@ def global_tokens(draw: st.DrawFn) -> Case:
     sets = st.lists(numbers, max_size=4)
     if not draw(st.booleans()):
         chosen = draw(sets)
-        return Case(mw.global_tokens(chosen), lambda b, q, k: np.isin(q, chosen) | np.isin(k, chosen))
+        return Case(mw.global_tokens(chosen), lambda b, h, q, k: np.isin(q, chosen) | np.isin(k, chosen))
     rows = [draw(sets) for _ in range(BATCH)]
     table = np.array([[i in row for i in range(2 * LENGTH)] for row in rows])
-    return Case(mw.global_tokens(rows), lambda b, q, k: table[b, q] | table[b, k])
+    return Case(mw.global_tokens(rows), lambda b, h, q, k: table[b, q] | table[b, k])
 
 
 @st.composite
 def dilated(draw: st.DrawFn) -> Case:
     hops, rate = draw(numbers), draw(st.integers(1, LENGTH))
-    return Case(mw.dilated(hops, rate), lambda b, q, k: (abs(q - k) <= hops * rate) & ((q - k) % rate == 0))
+    return Case(mw.dilated(hops, rate), lambda b, h, q, k: (abs(q - k) <= hops * rate) & ((q - k) % rate == 0))
 
 
 def _splitmix64(state: int) -> int:
@@ -56,7 +56,7 @@ def random_blocks(draw: st.DrawFn) -> Case:
     blocks = draw(st.integers(-(-LENGTH // size), LENGTH + 2))
     per_row, seed = draw(st.integers(0, blocks)), draw(st.integers(0, 2**53 - 1))
     table = np.array([[j in floyd(per_row, blocks, seed, i) for j in range(blocks)] for i in range(blocks)])
-    return Case(mw.random_blocks(per_row, size, blocks, seed), lambda b, q, k: table[q // size, k // size])
+    return Case(mw.random_blocks(per_row, size, blocks, seed), lambda b, h, q, k: table[q // size, k // size])
 
 
 @st.composite
@@ -70,7 +70,7 @@ def tree(draw: st.DrawFn) -> Case:
             while at >= 0:
                 sees[b, i, at] = True
                 at = row[at]
-    return Case(mw.tree(parents if rows > 1 else parents[0]), lambda b, q, k: sees[np.minimum(b, rows - 1), q, k])
+    return Case(mw.tree(parents if rows > 1 else parents[0]), lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k])
 
 
 @st.composite
@@ -88,7 +88,7 @@ def neighborhood(draw: st.DrawFn) -> Case:
         at = np.array([c[axis] for c in cells])
         centre = np.clip(at, w // 2, n - 1 - (w - 1) // 2)[:, None]  # the nearest whose whole window lies inside
         sees &= (centre - w // 2 <= at) & (at <= centre + (w - 1) // 2)
-    return Case(mw.neighborhood(shape, kernel, tile=tile), lambda b, q, k: sees[q, k])
+    return Case(mw.neighborhood(shape, kernel, tile=tile), lambda b, h, q, k: sees[q, k])
 
 
 @st.composite
@@ -97,7 +97,7 @@ def from_dense(draw: st.DrawFn) -> Case:
     density = draw(st.sampled_from([0.1, 0.5, 0.9]))
     sees = np.random.default_rng(draw(st.integers(0, 2**32))).random((rows, LENGTH, LENGTH)) < density
     value = draw(st.sampled_from([sees, sees.astype(np.int64), torch.tensor(sees), sees[:, None]]))
-    return Case(mw.from_dense(value if rows > 1 else sees[0]), lambda b, q, k: sees[np.minimum(b, rows - 1), q, k])
+    return Case(mw.from_dense(value if rows > 1 else sees[0]), lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k])
 
 
 @st.composite
@@ -112,7 +112,7 @@ def custom(draw: st.DrawFn) -> Case:
 
     mask = mw.custom(lambda b, h, q_idx, kv_idx: rule(b, q_idx, kv_idx), "rule", depends_on,
                      batch=BATCH if b1 else 1)  # fmt: skip
-    return Case(mask, rule)
+    return Case(mask, lambda b, h, q, k: rule(b, q, k))
 
 
 sparse_atoms = st.one_of(global_tokens(), dilated(), random_blocks(), tree(), neighborhood(), from_dense(), custom())
