@@ -8,9 +8,11 @@ import maskwork
 
 PUBLIC = {
     "maskwork": (
-        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit cache causal data decoding "
-        "document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
-        "sinks sliding_window testing training within"
+        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit band block_causal cache "
+        "causal chunked data decoding document empty errors from_cu_seqlens from_key_padding_mask full lower "
+        "masked_cross_entropy match models nn objectives padding parse per_head per_row plan prefix real "
+        "sinks sliding_window testing training within "
+        "custom dilated from_dense global_tokens neighborhood random_blocks recipes tree"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (
@@ -20,6 +22,10 @@ PUBLIC = {
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.kernels": "Plan attention plan",
     "maskwork.lower": "bind_outside_graph lowered sdpa_shortcut to_additive to_dense to_sdpa",
+    "maskwork.masks.recipes": (
+        "bigbird block_diffusion chunked_local flamingo gpt longformer mistral multimodal next_scale packed prefix_lm "
+        "shared_prefix sliding_tile streaming_llm"
+    ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": "Attention Rotary SwiGLU rotate",
     "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",

@@ -15,7 +15,7 @@ from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints, as_ints
 from ._grid import Grid
-from ._mask import Mask, common_batch
+from ._mask import Mask
 from ._verdict import Verdict
 
 T = TypeVar("T")
@@ -41,7 +41,8 @@ class BoundMask:
         """The exact geometry, with every query of the grid a row of its own; computed once."""
         spans = self.mask._spans(self.grid.queries(), self.grid.kv_len) if self._given is None else self._given
         batch, heads, _ = spans.shape
-        return spans.expand((batch, heads, self.grid.q_len))
+        spans = spans.expand((batch, heads, self.grid.q_len))
+        return spans if self.grid.q_len else spans.trim()  # no rows use no slots
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -156,7 +157,9 @@ class BoundMask:
             other = other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
         if not isinstance(other, BoundMask):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MaskError(f"a mask is compared with a mask, got {type(other).__name__}; build one with mw.causal() …")
-        common_batch(self.mask.batch, other.mask.batch)
+        lead, there = self.shape[:2], other.shape[:2]
+        if any(1 != n != m != 1 for n, m in zip(lead, there, strict=True)):
+            raise GridError(f"two masks are compared over the same batch and heads, got (B, H) {lead} and {there}")
         if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (
             grid.q_start,
             grid.q_len,

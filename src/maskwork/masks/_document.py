@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GridError, MaskError
-from ..spans import Spans, check_budget, union
-from ._arrays import Ints, array_key, array_repr, as_ints, as_lengths
-from ._mask import Extent, Mask, Queries, common_batch
+from ..errors import MaskError
+from ..spans import Spans
+from ._arrays import Bools, Ints, as_ints, as_lengths
+from ._ids import spans_of_ids
+from ._mask import Constant, Extent, Mask, Queries, check_cover, common_batch
+from ._written import Written
 
 
 def document(lengths: Any = None, *, ids: Any = None) -> Mask:
@@ -35,8 +37,19 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
         given = "neither" if lengths is None else "both"
         raise MaskError(f"document takes either lengths or ids, got {given}; pass exactly one")
     if lengths is not None:
-        return _ByLength(as_lengths(lengths, "document(lengths)", ndims=(1, 2)))
+        return _ByLength(as_lengths(lengths, "document(lengths)"))
     return _ById(as_ints(ids, "document(ids)", ndims=(1, 2), minimum=None))
+
+
+def as_masks(value: Any, name: str) -> tuple[Mask, ...]:
+    """Several masks, checked."""
+    if not isinstance(value, Sequence):
+        raise MaskError(f"{name} takes masks, got {value!r:.60} ({type(value).__name__}); pass them as a list")
+    for item in value:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(item, Mask):
+            found = f"{item!r:.60} ({type(item).__name__})"  # pyright: ignore[reportUnknownArgumentType]
+            raise MaskError(f"{name} takes masks, got {found}; build one with mw.causal() …")
+    return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
@@ -54,129 +67,107 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
     [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]]
     """
     if isinstance(mask, Mask):
-        return _Within((mask,), as_lengths(lengths, "within(lengths)", ndims=(1, 2)))
-    if not isinstance(mask, (list, tuple)) or not mask:
-        raise MaskError(
-            f"within takes a mask or a list of masks, got {mask!r:.60}; pass mw.causal(), or one mask per document"
-        )
-    masks = tuple(mask)
+        return _Within((mask,), as_lengths(lengths, "within(lengths)"))
+    masks = as_masks(mask, "within")
     array = as_lengths(lengths, "within(lengths)", ndims=(1,))
-    for item in masks:
-        if not isinstance(item, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise MaskError(f"within takes masks, got {item!r} ({type(item).__name__}); build one with mw.causal() …")
     if len(masks) != len(array):
         raise MaskError(
             f"within takes one mask per document, got {len(masks)} masks for {len(array)} lengths; "
             "pass one mask for all, or as many masks as documents"
         )
-    return _Within(masks if len(set(masks)) > 1 else masks[:1], array)
+    return _Within(masks if len(set(masks)) > 1 else masks[:1] or (Constant(False),), array)
 
 
-class _Packed(Mask):
-    """A mask with documents laid end to end: what `document(lengths)` and `within` share."""
+class Packed(Mask):
+    """A mask with parts laid end to end: what `document(lengths)`, `within` and `block_causal` share."""
 
     lengths: Ints
 
     @property
     def batch(self) -> int:
-        return 1 if self.lengths.ndim == 1 else len(self.lengths)
+        return common_batch(1 if self.lengths.ndim == 1 else len(self.lengths), super().batch)
 
     @cached_property
     def _totals(self) -> Ints:
         return np.atleast_2d(self.lengths).sum(axis=1)
 
-    def _bounds(self, queries: Queries) -> tuple[Ints, Ints]:
-        """int64 `(B, H, Q)` each: where the document of every query starts and ends."""
-        reach = int(queries.max(initial=-1)) + 1  # no table beyond what is asked, however long the documents
+    @cached_property
+    def _table(self) -> tuple[Ints, Ints]:
+        """int64 `(B, T)` each: where the document of every position starts and ends."""
         rows = np.atleast_2d(self.lengths)
         ends = rows.cumsum(axis=1)
-        table = np.zeros((2, len(rows), reach), dtype=np.int64)
+        longest = int(self._totals.max(initial=0))
+        table = np.zeros((2, len(rows), longest), dtype=np.int64)
         for b, (length, end) in enumerate(zip(rows, ends, strict=True)):
-            within_reach = np.diff(np.minimum(end, reach), prepend=0)
-            table[0, b] = np.repeat(end - length, within_reach)
-            table[1, b] = np.repeat(end, within_reach)
-        return look_up(table[0], queries), look_up(table[1], queries)
+            table[0, b, : end[-1] if len(end) else 0] = np.repeat(end - length, length)
+            table[1, b, : end[-1] if len(end) else 0] = np.repeat(end, length)
+        return table[0], table[1]
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
 
 
-class _ByLength(_Packed):
+class _ByLength(Packed):
     """See `document`."""
 
     def __init__(self, lengths: Ints) -> None:
         self.lengths = lengths
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("document", "lengths", *array_key(self.lengths))
-
-    def _text(self) -> str:
-        return f"document({array_repr(self.lengths)})"
+    def _written(self) -> Written:
+        return Written("document", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        starts, ends = self._bounds(queries)
+        starts, ends = (look_up(table, queries) for table in self._table)
         return _runs(starts[None], ends[None], kv_len)
 
 
-class _Within(_Packed):
+class _Within(Packed):
     """See `within`."""
 
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
-        self.masks, self.lengths = masks, lengths
-        common_batch(super().batch, *(mask.batch for mask in masks))  # raises here, not when it is used
+        self.masks, self.operands, self.lengths = masks, masks, lengths
+        _ = self.batch, self.heads  # raises where the masks and the lengths speak of different ones
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("within", tuple(mask._key for mask in self.masks), *array_key(self.lengths))
-
-    @property
-    def batch(self) -> int:
-        return common_batch(super().batch, *(mask.batch for mask in self.masks))
+    def _written(self) -> Written:
+        return Written("within", (self.masks[0] if len(self.masks) == 1 else self.masks, self.lengths))
 
     def _check(self, extent: Extent) -> None:
-        super()._check(extent)
-        for mask, longest in self._longest().items():
+        check_cover(self, "lengths sum to", self._totals, extent)
+        longest = int(self.lengths.max(initial=0))
+        for mask in self.masks:
             mask._check(Extent(longest, longest, whole=False))
 
-    def _longest(self) -> dict[Mask, int]:
-        """Each distinct mask with the length of the longest document that it is asked about."""
-        if len(self.masks) == 1:
-            return {self.masks[0]: int(self.lengths.max(initial=0))}
-        longest: dict[Mask, int] = {}
-        for mask, length in zip(self.masks, self.lengths.tolist(), strict=True):
-            longest[mask] = max(length, longest.get(mask, 0))
-        return longest
-
-    def _text(self) -> str:
-        inner = self.masks[0]._text()
-        if len(self.masks) > 1:
-            inner = "[" + ", ".join(mask._text() for mask in self.masks) + "]"
-        return f"within({inner}, {array_repr(self.lengths)})"
-
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        starts, ends = self._bounds(queries)
+        starts, ends = (look_up(table, queries) for table in self._table)
+        longest = int(self.lengths.max(initial=0))
         if len(self.masks) == 1:
-            inner = self.masks[0]._spans(queries - starts, int(self.lengths.max(initial=0)))
+            inner = self.masks[0]._spans(queries - starts, longest)
             return _runs(
-                np.minimum(inner.planes_starts + starts, ends), np.minimum(inner.planes_ends + starts, ends), kv_len
+                np.minimum(inner.planes_starts + starts, ends),
+                np.minimum(inner.planes_ends + starts, ends),
+                kv_len,
             )
         return self._spans_of_each(queries, starts, ends, kv_len)
 
     def _spans_of_each(self, queries: Queries, starts: Ints, ends: Ints, kv_len: int) -> Spans:
-        """Every distinct mask on the rows of its own documents, joined row by row."""
-        numbers = {mask: i for i, mask in enumerate(self._longest())}
-        of_document = np.array([numbers[mask] for mask in self.masks])
-        document_of = np.searchsorted(self.lengths.cumsum(), queries, side="right")
-        nothing = np.full((1, *queries.shape), kv_len, dtype=np.int32)
-        out = Spans(nothing, nothing, kv_len)
-        for mask, longest in self._longest().items():
-            mine = of_document[document_of] == numbers[mask]
-            if not mine.any():
-                continue
-            # Rows of other documents ask about position 0: theirs may lie beyond what this mask's arrays cover.
-            inner = mask._spans(np.where(mine, queries - starts, 0), longest)
-            first, last = (np.minimum(plane + starts, ends) for plane in (inner.planes_starts, inner.planes_ends))
-            out = union(out, _runs(np.where(mine, first, kv_len), np.where(mine, last, kv_len), kv_len))
-        return out
+        which = look_up(np.repeat(np.arange(len(self.lengths)), self.lengths)[None], queries)
+        longest = int(self.lengths.max(initial=0))
+        group_of = {mask: i for i, mask in enumerate(dict.fromkeys(self.masks))}
+        group: Ints = np.array([group_of[mask] for mask in self.masks])[which]
+        parts: list[tuple[Bools, Bools, Spans]] = []
+        for mask, index in group_of.items():
+            # Each mask is asked only about the columns where some batch row has one of its documents.
+            here: Bools = group == index
+            columns = np.asarray(here.any(axis=(0, 1)), dtype=np.bool_)
+            if columns.any():
+                parts.append((here[..., columns], columns, mask._spans((queries - starts)[..., columns], longest)))
+        lead = np.broadcast_shapes(group.shape[:2], *(part.shape[:2] for _, _, part in parts))
+        shape = (max((part.runs for _, _, part in parts), default=1), *lead, group.shape[-1])
+        first, last = np.full(shape, longest, dtype=np.int64), np.full(shape, longest, dtype=np.int64)
+        for here, columns, part in parts:
+            for side, planes in ((first, part.planes_starts), (last, part.planes_ends)):
+                side[: part.runs, ..., columns] = np.where(here, planes, side[: part.runs, ..., columns])
+        return _runs(np.minimum(first + starts, ends), np.minimum(last + starts, ends), kv_len)
 
 
 class _ById(Mask):
@@ -185,50 +176,18 @@ class _ById(Mask):
     def __init__(self, ids: Ints) -> None:
         self.ids = ids
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("document", "ids", *array_key(self.ids))
+    def _written(self) -> Written:
+        return Written("document", named={"ids": self.ids})
 
     @property
     def batch(self) -> int:
         return 1 if self.ids.ndim == 1 else len(self.ids)
 
-    def _text(self) -> str:
-        return f"document(ids={array_repr(self.ids)})"
-
     def _check(self, extent: Extent) -> None:
         check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        rows = [_runs_of_ids(row, kv_len) for row in np.atleast_2d(self.ids)]
-        runs = max(starts.shape[0] for starts, _ in rows)
-        check_budget(runs, max(queries.size, queries.shape[-1] * len(rows)))
-        shape = (runs, len(rows), self.ids.shape[-1])
-        table = np.full((2, *shape), kv_len, dtype=np.int64)
-        for b, pair in enumerate(rows):
-            for side, values in enumerate(pair):
-                table[side, : len(values), b] = values
-        starts, ends = (np.stack([look_up(plane, queries) for plane in planes]) for planes in table)
-        return _runs(starts, ends, kv_len)
-
-
-def _runs_of_ids(ids: Ints, kv_len: int) -> tuple[Ints, Ints]:
-    """int64 `(R, T)` each: for every position, the runs of keys that carry its id."""
-    keys = ids[:kv_len]
-    edges = np.flatnonzero(np.diff(keys)) + 1
-    first = np.concatenate([[0], edges]) if len(keys) else np.zeros(0, dtype=np.int64)
-    last = np.concatenate([edges, [len(keys)]]) if len(keys) else np.zeros(0, dtype=np.int64)
-    names, of_position = np.unique(ids, return_inverse=True)
-    of_run = np.searchsorted(names, keys[first])
-    order = np.argsort(of_run, kind="stable")
-    count = np.bincount(of_run, minlength=len(names))
-    rank = np.arange(len(order)) - np.repeat(count.cumsum() - count, count)
-    runs = int(count[names >= 0].max(initial=1))
-    starts = np.full((runs, len(names)), kv_len, dtype=np.int64)
-    ends = starts.copy()
-    keep = names[of_run[order]] >= 0
-    where = (rank[keep], of_run[order][keep])
-    starts[where], ends[where] = first[order][keep], last[order][keep]
-    return starts[:, of_position], ends[:, of_position]
+        return spans_of_ids(self.ids, self.ids, queries, kv_len)
 
 
 def look_up(table: Ints, queries: Queries) -> Ints:
@@ -244,19 +203,3 @@ def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:
     empty = starts >= ends
     starts, ends = np.where(empty, kv_len, starts), np.where(empty, kv_len, ends)
     return Spans(starts.astype(np.int32), ends.astype(np.int32), kv_len).trim()
-
-
-def check_cover(mask: Mask, what: str, covered: Ints, extent: Extent) -> None:
-    """An array parameter covers every position of the grid, and of a whole sequence nothing more."""
-    need = max(extent.queries, extent.keys)
-    short, most = int(covered.min(initial=need)), int(covered.max(initial=0))
-    if short < need:
-        raise GridError(
-            f"the {what} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} reach "
-            f"{short}; lengthen them, or give the padding a document of its own"
-        )
-    if extent.whole and most > need:
-        raise GridError(
-            f"the {what} exactly the grid's {need} positions; those of {mask!r} reach {most}; shorten them, or bind a "
-            "part of a longer sequence by giving q_start"
-        )
