@@ -8,8 +8,8 @@ import maskwork
 
 PUBLIC = {
     "maskwork": (
-        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit cache causal data decoding "
-        "document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
+        "Batch BoundMask Cause Explanation Grid LossOutput Mask Spans Verdict attention audit cache causal data "
+        "decoding document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
         "sinks sliding_window testing training within"
     ),
     "maskwork.cache": "KVCache",

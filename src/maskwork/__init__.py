@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import errors
 from .masks import (
     BoundMask,
+    Explanation,
     Grid,
     Mask,
     Verdict,
@@ -59,6 +60,7 @@ __all__ = [
     "Batch",
     "BoundMask",
     "Cause",
+    "Explanation",
     "Grid",
     "LossOutput",
     "Mask",

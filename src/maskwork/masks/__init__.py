@@ -3,6 +3,7 @@
 from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
 from ._bound import BoundMask
 from ._document import document, within
+from ._explanation import Explanation
 from ._grammar import parse
 from ._grid import Grid
 from ._mask import Mask
@@ -10,6 +11,7 @@ from ._verdict import Verdict
 
 __all__ = [
     "BoundMask",
+    "Explanation",
     "Grid",
     "Mask",
     "Verdict",

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import MaskError
 from ..spans import Spans, single
 from ._arrays import Ints, array_key, array_repr, as_int, as_ints
+from ._explanation import Cell, Row
 from ._mask import Constant, Mask, Queries
 
 
@@ -41,6 +42,9 @@ class _Causal(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, queries + 1, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return cell.distance()
 
 
 def causal() -> Mask:
@@ -81,6 +85,9 @@ class _SlidingWindow(_Sized):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(queries + 1 - self.size, queries + 1, kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return f"{cell.distance()}, window sees {self.size}"
+
 
 def sliding_window(size: int) -> Mask:
     """`q - size < k <= q`: the last `size` keys, the query's own included (Mistral 7B, Jiang et al. 2023).
@@ -111,6 +118,9 @@ class _Sinks(_Sized):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, self.size, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return f"key {cell.key} is {'' if cell.key < self.size else 'not '}among the first {self.size} keys"
 
 
 def sinks(n: int) -> Mask:
@@ -150,6 +160,14 @@ class _KeyRange(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         bound = self.bound.reshape(-1, 1, 1)
         return single(0, bound, kv_len) if self.from_left else single(bound, kv_len, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        bound = int(self.bound if self.bound.ndim == 0 else self.bound[cell.batch])
+        if self.name == "prefix":
+            return f"key {cell.key} is {'in' if cell.key < bound else 'beyond'} the prefix of {bound} keys"
+        real = cell.key < bound if self.from_left else cell.key >= bound
+        says = f"there are {bound} of them" if self.from_left else f"they start at {bound}"
+        return f"key {cell.key} is {'one' if real else 'none'} of the real keys, {says}"
 
 
 def prefix(length: Any) -> Mask:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..errors import GridError, MaskError
 from ..spans import Spans, check_budget
 from ._arrays import Ints, array_key, array_repr, as_ints
+from ._explanation import Cell, Explanation, Row, explanation
 from ._mask import Extent, Mask, Queries, common_batch
 
 
@@ -97,6 +98,13 @@ class _Packed(Mask):
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
 
+    def _document_of(self, position: int, batch: int) -> tuple[int, int, int]:
+        """The number, start and end of the document at one position, without the whole table."""
+        lengths = self.lengths if self.lengths.ndim == 1 else self.lengths[batch]
+        ends = lengths.cumsum()
+        number = int(np.searchsorted(ends, position, side="right"))  # steps over empty documents
+        return number, int(ends[number] - lengths[number]), int(ends[number])
+
 
 class _ByLength(_Packed):
     """See `document`."""
@@ -113,6 +121,13 @@ class _ByLength(_Packed):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         starts, ends = (look_up(table, queries) for table in self._table)
         return _runs(starts[None], ends[None], kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        of_query, of_key = (self._document_of(position, cell.batch) for position in (cell.query, cell.key))
+        there = "document {} [{}, {})".format(*of_query)
+        if of_query == of_key:
+            return f"query {cell.query} and key {cell.key} are in {there}"
+        return f"query {cell.query} is in {there}, key {cell.key} in " + "document {} [{}, {})".format(*of_key)
 
 
 class _Within(_Packed):
@@ -151,6 +166,18 @@ class _Within(_Packed):
                 kv_len,
             )
         return self._spans_of_each(queries, starts, ends, kv_len)
+
+    def _explain(self, cell: Cell) -> Explanation:
+        """`document(lengths)` and the mask restarted: the second only has a say where the first agrees."""
+        same = _ByLength(self.lengths)._explain(cell)
+        number, start, end = self._document_of(cell.query, cell.batch)
+        if not same.allowed:
+            return explanation(self, cell, False, "query and key are in different documents", [same])
+        mask = self.masks[number if len(self.masks) > 1 else 0]
+        query, key = cell.query - start, cell.key - start
+        inner = mask._explain(cell.move(query, key, int(self.lengths.max())))
+        reason = f"in document {number} [{start}, {end}) query {cell.query} is {query} and key {cell.key} is {key}"
+        return explanation(self, cell, inner.allowed, reason, [same, inner] if inner.allowed else [inner])
 
     def _spans_of_each(self, queries: Queries, starts: Ints, ends: Ints, kv_len: int) -> Spans:
         which = look_up(np.repeat(np.arange(len(self.lengths)), self.lengths)[None], queries)
@@ -202,6 +229,12 @@ class _ById(Mask):
                 table[side, : len(values), b] = values
         starts, ends = (np.stack([look_up(plane, queries) for plane in planes]) for planes in table)
         return _runs(starts, ends, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]
+        q_id, k_id = int(ids[cell.query]), int(ids[cell.key])
+        none = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
+        return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{none}"
 
 
 def _runs_of_ids(ids: Ints, kv_len: int) -> tuple[Ints, Ints]:

@@ -14,6 +14,15 @@ import numpy.typing as npt
 from .. import spans as sp
 from ..errors import MaskError
 from ..spans import Spans
+from ._explanation import (
+    Cell,
+    Explanation,
+    Row,
+    explain_atom,
+    explain_joined,
+    explanation,
+    reason_of_row,
+)
 
 if TYPE_CHECKING:
     from ._bound import BoundMask
@@ -72,6 +81,14 @@ class Mask(ABC):
 
     def _check(self, extent: Extent) -> None:  # noqa: B027  (most atoms have nothing to check)
         """Raise `GridError` when an array parameter does not cover the grid."""
+
+    def _explain(self, cell: Cell) -> Explanation:
+        """Why `cell` is allowed or blocked; a mask with parts asks them."""
+        return explain_atom(self, cell)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        """One line of words and numbers: why this atom says what it says of `cell`, whose query sees `row`."""
+        return reason_of_row(cell, row)
 
     @property
     def batch(self) -> int:
@@ -153,6 +170,9 @@ class Constant(Mask):
         start = np.full(shape, 0 if self.value else kv_len, dtype=np.int32)
         return Spans(start, np.full(shape, kv_len, dtype=np.int32), kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return "it allows every cell" if self.value else "it allows no cell"
+
     def __invert__(self) -> Mask:
         return Constant(not self.value)
 
@@ -182,6 +202,11 @@ class Not(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return sp.complement(self.operand._spans(queries, kv_len))
 
+    def _explain(self, cell: Cell) -> Explanation:
+        part = self.operand._explain(cell)
+        word = "allowed" if part.allowed else "blocked"
+        return explanation(self, cell, not part.allowed, f"what it negates is {word}", [part])
+
     def __invert__(self) -> Mask:
         return self.operand
 
@@ -210,6 +235,10 @@ class _Nary(Mask):
 
     def _text(self) -> str:
         return f" {self.sign} ".join(bracketed(operand, self._level) for operand in self.operands)
+
+    def _explain(self, cell: Cell) -> Explanation:
+        parts = [operand._explain(cell) for operand in self.operands]
+        return explain_joined(self, cell, parts, decisive=not self.neutral)
 
 
 class And(_Nary):

@@ -1,0 +1,171 @@
+"""`explain` tells the truth, its terms settle the cell, and no fewer terms would."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import maskwork as mw
+from maskwork.masks._mask import And, Mask, Not, Or
+from strategies import LENGTH, Case, cases
+
+Path = tuple[Mask, ...]
+
+
+class Formula:
+    """A mask at one cell as a formula over its leaf occurrences, each a column of a truth table."""
+
+    def __init__(self, mask: Mask, q: int, k: int, b: int) -> None:
+        self.leaves: list[Path] = []
+        self.root = self._node(mask, q, k, b, ())
+
+    def _leaf(self, path: Path) -> int:
+        self.leaves.append(path)
+        return len(self.leaves) - 1
+
+    def _node(self, mask: Mask, q: int, k: int, b: int, path: Path):
+        path = (*path, mask)
+        if isinstance(mask, Not):
+            return ("~", [self._node(mask.operand, q, k, b, path)])
+        if isinstance(mask, (And, Or)):
+            return (mask.sign, [self._node(operand, q, k, b, path) for operand in mask.operands])
+        if repr(mask).startswith("within("):
+            lengths = np.atleast_2d(mask.lengths)[b if mask.lengths.ndim == 2 else 0]
+            of, start = np.repeat(np.arange(len(lengths)), lengths), np.repeat(lengths.cumsum() - lengths, lengths)
+            same = self._leaf((*path, mw.document(mask.lengths)))
+            if of[q] != of[k]:
+                return same
+            inner = mask.masks[of[q] if len(mask.masks) > 1 else 0]
+            return ("&", [same, self._node(inner, q - start[q], k - start[k], b, path)])
+        return self._leaf(path)
+
+    def value(self, columns: np.ndarray, node=None) -> np.ndarray:
+        node = self.root if node is None else node
+        if isinstance(node, int):
+            return columns[node]
+        sign, parts = node
+        values = np.array([self.value(columns, part) for part in parts])
+        return ~values[0] if sign == "~" else values.all(0) if sign == "&" else values.any(0)
+
+    def settles(self, fixed: dict[int, bool], outcome: bool) -> bool:
+        """Whether every assignment that agrees with `fixed` gives `outcome`."""
+        n = len(self.leaves)
+        columns = (np.arange(2**n) >> np.arange(n)[:, None] & 1).astype(bool)
+        agree = np.all([columns[i] == value for i, value in fixed.items()], axis=0)
+        return bool((self.value(columns)[np.broadcast_to(agree, 2**n)] == outcome).all())
+
+
+def paths(why: mw.Explanation, path: Path = ()) -> list[tuple[Path, bool]]:
+    path = (*path, why.mask)
+    if not why.children:
+        return [(path, why.allowed)]
+    return [found for child in why.children for found in paths(child, path)]
+
+
+positions = st.integers(0, LENGTH - 1)
+
+
+@given(cases, positions, positions, st.integers(0, 2))
+def test_explain_agrees_with_the_dense_cell(case: Case, q: int, k: int, b: int):
+    b %= case.mask.batch
+    why = case.mask.bind(LENGTH, LENGTH, q_start=0).explain(q, k, b)
+    assert why.allowed == bool(case.dense(0, LENGTH, LENGTH)[b, 0, q, k])
+    assert len(str(why).splitlines()) == 1 + sum(1 for _ in nodes(why))
+    assert all(term.children == () for term in why.terms)
+
+
+def nodes(why: mw.Explanation):
+    yield why
+    for child in why.children:
+        yield from nodes(child)
+
+
+@given(cases, positions, positions, st.integers(0, 2))
+def test_its_terms_settle_the_cell_and_no_fewer_do(case: Case, q: int, k: int, b: int):
+    b %= case.mask.batch
+    formula = Formula(case.mask, q, k, b)
+    n = len(formula.leaves)
+    assume(n <= 7 and len(set(formula.leaves)) == n)
+    why = case.mask.bind(LENGTH, LENGTH, q_start=0).explain(q, k, b)
+    named = {formula.leaves.index(path): value for path, value in paths(why)}
+    assert len(named) == len(why.terms), "each occurrence is named once"
+    assert formula.settles(named, why.allowed)
+
+    # The value of an occurrence that the explanation leaves out comes from elsewhere: from its own explanation.
+    truth = [leaf_value(path, q, k, b) for path in formula.leaves]
+    assert all(truth[i] == value for i, value in named.items())
+    for size in range(len(named)):
+        for chosen in combinations(range(n), size):
+            assert not formula.settles({i: truth[i] for i in chosen}, why.allowed), "a smaller set is enough"
+
+
+def leaf_value(path: Path, q: int, k: int, b: int) -> bool:
+    """An occurrence's own cell in its dense form, at the positions that every `within` above it restarts."""
+    for above, below in pairwise(path):
+        if repr(above).startswith("within("):
+            if below is path[-1] and below == mw.document(above.lengths):
+                break  # the test of the document itself is made before positions restart
+            lengths = np.atleast_2d(above.lengths)[b if above.lengths.ndim == 2 else 0]
+            start = np.repeat(lengths.cumsum() - lengths, lengths)
+            q, k = q - start[q], k - start[k]
+    reach = max(q, k) + 1
+    dense = path[-1].bind(reach, reach, q_start=0).dense()
+    return bool(dense[b if len(dense) > 1 else 0, 0, q, k])
+
+
+def test_the_smallest_blocked_operand_is_chosen():
+    wide = mw.sliding_window(2) | mw.sinks(1) | mw.prefix(2)
+    assert [term.mask for term in (wide & mw.padding(3)).bind(9).explain(8, 5).terms] == [mw.padding(3)]
+    assert len(wide.bind(9).explain(8, 5).terms) == 3
+    assert [term.mask for term in (~wide).bind(9).explain(8, 0).terms] == [mw.prefix(2)], "~ turns | round"
+
+
+def test_positions_restart_inside_within():
+    why = mw.within([mw.causal(), mw.within(mw.sinks(1), [1, 4])], [3, 5]).bind(8).explain(6, 5)
+    assert not why.allowed
+    (term,) = why.terms
+    assert (term.mask, term.query, term.key) == (mw.sinks(1), 2, 1)
+    assert "document 1 [3, 8)" in str(why)
+    assert "key 1 is not among the first 1 keys" in str(why)
+
+
+def test_each_atom_gives_its_numbers():
+    def reason(mask: mw.Mask, q: int, k: int, b: int = 0) -> str:
+        return mask.bind(16, 16, q_start=0).explain(q, k, b).reason
+
+    assert reason(mw.sliding_window(8), 12, 3) == "key 3 is 9 behind query 12, window sees 8"
+    assert reason(mw.causal(), 3, 12) == "key 12 is 9 ahead of query 3"
+    assert reason(mw.causal(), 3, 3) == "key 3 is query 3 itself"
+    assert reason(mw.prefix([2, 5]), 3, 4, 1) == "key 4 is in the prefix of 5 keys"
+    assert reason(mw.padding([2, 5]), 3, 4) == "key 4 is none of the real keys, there are 2 of them"
+    assert reason(mw.padding(starts=5), 3, 6) == "key 6 is one of the real keys, they start at 5"
+    ids = [0] * 15 + [-1]
+    assert "belongs to no document" in reason(mw.document(ids=ids), 3, 15)
+    assert reason(mw.document([4, 0, 12]), 3, 4) == "query 3 is in document 0 [0, 4), key 4 in document 2 [4, 16)"
+    assert reason(mw.empty(), 0, 0) == "it allows no cell"
+
+
+def test_an_atom_without_words_shows_the_keys_that_the_query_sees():
+    from maskwork.masks._explanation import Cell, reason_of_row
+
+    cell = Cell(12, 30, 0, 0, 64)
+    assert reason_of_row(cell, []) == "query 12 sees no key"
+    assert reason_of_row(cell, [(3, 5), (29, 31)]) == "query 12 sees keys [3, 5), [29, 31) with key 30"
+    many = [(0, 1), (5, 6), (25, 26), (33, 34), (60, 61)]
+    assert reason_of_row(cell, many) == "query 12 sees keys [5, 6), [25, 26), [33, 34), … without key 30"
+
+
+def test_one_cell_of_a_million_tokens_does_not_evaluate_the_grid():
+    bound = (mw.causal() & (mw.sliding_window(4096) | mw.sinks(4))).bind(2**20)
+    assert not bound.explain(2**20 - 1, 500).allowed
+    assert "spans" not in vars(bound), "the geometry of the grid was not needed"
+
+
+@pytest.mark.parametrize("cell", [(2, 0), (8, 0), (3, 8), (3, 0, 1), (3, 0, 0, 1), (-1, 0), (3.0, 0)])
+def test_a_cell_outside_the_grid_is_refused(cell: tuple):
+    with pytest.raises(mw.errors.MaskError):
+        mw.causal().bind(5, 8, q_start=3).explain(*cell)
