@@ -8,7 +8,7 @@ import maskwork
 
 PUBLIC = {
     "maskwork": (
-        "Batch BoundMask Cause Explanation Grid LossOutput Mask Spans Verdict attention audit cache causal data "
+        "Batch BoundMask Cause Diff Explanation Grid LossOutput Mask Spans Verdict attention audit cache causal data "
         "decoding document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
         "sinks sliding_window testing training within"
     ),

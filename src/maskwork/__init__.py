@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import errors
 from .masks import (
     BoundMask,
+    Diff,
     Explanation,
     Grid,
     Mask,
@@ -60,6 +61,7 @@ __all__ = [
     "Batch",
     "BoundMask",
     "Cause",
+    "Diff",
     "Explanation",
     "Grid",
     "LossOutput",

@@ -6,10 +6,11 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from maskwork.masks._document import _Within
 from maskwork.masks._mask import And, Mask, Not, Or
 from strategies import LENGTH, Case, cases
 
@@ -33,7 +34,7 @@ class Formula:
             return ("~", [self._node(mask.operand, q, k, b, path)])
         if isinstance(mask, (And, Or)):
             return (mask.sign, [self._node(operand, q, k, b, path) for operand in mask.operands])
-        if repr(mask).startswith("within("):
+        if isinstance(mask, _Within):
             lengths = np.atleast_2d(mask.lengths)[b if mask.lengths.ndim == 2 else 0]
             of, start = np.repeat(np.arange(len(lengths)), lengths), np.repeat(lengths.cumsum() - lengths, lengths)
             same = self._leaf((*path, mw.document(mask.lengths)))
@@ -84,7 +85,18 @@ def nodes(why: mw.Explanation):
         yield from nodes(child)
 
 
-@given(cases, positions, positions, st.integers(0, 2))
+def both_ways(three: tuple[Case, ...]) -> Case:
+    a, b, c = three
+    mask = a.mask & (b.mask | c.mask) if len(repr(a.mask)) % 2 else a.mask | (b.mask & c.mask)
+    return Case(mask, a.cell)
+
+
+# At the top an operator, so that most examples have a choice of operands.
+joined = st.recursive(cases, lambda inner: st.tuples(inner, inner, inner).map(both_ways), max_leaves=6)
+
+
+@settings(max_examples=200)
+@given(joined, positions, positions, st.integers(0, 2))
 def test_its_terms_settle_the_cell_and_no_fewer_do(case: Case, q: int, k: int, b: int):
     b %= case.mask.batch
     formula = Formula(case.mask, q, k, b)
@@ -106,7 +118,7 @@ def test_its_terms_settle_the_cell_and_no_fewer_do(case: Case, q: int, k: int, b
 def leaf_value(path: Path, q: int, k: int, b: int) -> bool:
     """An occurrence's own cell in its dense form, at the positions that every `within` above it restarts."""
     for above, below in pairwise(path):
-        if repr(above).startswith("within("):
+        if isinstance(above, _Within):
             if below is path[-1] and below == mw.document(above.lengths):
                 break  # the test of the document itself is made before positions restart
             lengths = np.atleast_2d(above.lengths)[b if above.lengths.ndim == 2 else 0]

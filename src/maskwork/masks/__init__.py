@@ -2,6 +2,7 @@
 
 from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
 from ._bound import BoundMask
+from ._diff import Diff
 from ._document import document, within
 from ._explanation import Explanation
 from ._grammar import parse
@@ -11,6 +12,7 @@ from ._verdict import Verdict
 
 __all__ = [
     "BoundMask",
+    "Diff",
     "Explanation",
     "Grid",
     "Mask",

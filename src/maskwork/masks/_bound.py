@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from ._explanation import Cell, Explanation
 from ._grid import Grid
 from ._mask import Mask
 from ._verdict import Verdict
+
+if TYPE_CHECKING:
+    from ._diff import Diff
 
 T = TypeVar("T")
 
@@ -122,6 +125,21 @@ class BoundMask:
         """Whether no cell is allowed by both."""
         there = self._same_grid(other)
         return self._verdict(sp.intersection(self.spans, there.spans), f"{self.mask!r} is disjoint from {there.mask!r}")
+
+    def diff(self, other: Mask | BoundMask, *, first: int = 3) -> Diff:
+        """Where two masks differ: exact counts of both, only this one, only `other` and neither, and first cells.
+
+        Args:
+            other: a mask, which is bound to this grid, or a bound mask on the same grid.
+            first: how many cells of each difference to name.
+
+        >>> import maskwork as mw
+        >>> mw.sliding_window(4096).bind(1_000_000).diff(mw.sliding_window(4097)).only_right
+        995904
+        """
+        from ._diff import diff
+
+        return diff(self, self._same_grid(other), as_int(first, "first", minimum=0))
 
     def explain(self, q: int, k: int, b: int = 0, h: int = 0) -> Explanation:
         """Why query `q` may see key `k`, or the smallest set of term occurrences that blocks it.
