@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -182,17 +183,42 @@ class BoundMask:
             )
         return b, h
 
-    def show(self, width: int | None = None) -> None:
-        """Print a drawing that fits the terminal; every character cell is counted exactly."""
-        from ._draw import draw_text
+    def show(self, width: int | None = None, *, b: int = 0, h: int = 0) -> None:
+        """Print a drawing that fits the terminal; every character is counted exactly, at any length.
 
-        print(draw_text(self, width))
+        Args:
+            width: columns, the terminal's when left out.
+            b: batch row to draw.
+            h: head to draw.
 
-    def svg(self) -> str:
-        """The drawing as an SVG document, exact at any length."""
+        >>> import maskwork as mw
+        >>> mw.sliding_window(2).bind(4).show()
+        sliding_window(2)
+        7 of 16 pairs allowed (43.8%)
+          0
+        0 ██······
+        1 ████····
+        2 ··████··
+        3 ····████
+        rows: queries ↓   columns: keys →
+        █ may attend   · may not
+        """
+        from ._draw import draw_text, printable
+
+        print(printable(draw_text(self, width, b=b, h=h), sys.stdout.encoding))
+
+    def svg(self, *, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
+        """The drawing as an SVG document, exact at any length.
+
+        Args:
+            b: batch row to draw.
+            h: head to draw.
+            size: pixels of the drawing's longer side, without its labels.
+            labels: whether to write title, positions and legend round it.
+        """
         from ._svg import draw_svg
 
-        return draw_svg(self)
+        return draw_svg(self, b, h, size, labels)
 
     def _repr_html_(self) -> str:
         return self.svg()

@@ -11,6 +11,7 @@ from .. import spans as sp
 from ..spans import Spans
 from ._arrays import Ints
 from ._bound import BoundMask
+from ._picture import cut, percent
 
 #: A cell in absolute positions: (b, h, q, k).
 Place = tuple[int, int, int, int]
@@ -61,11 +62,11 @@ class Diff:
         total = max(sum(count for count, _ in counts.values()), 1)
         width = max(len(f"{count:,}") for count, _ in counts.values())
         planes = any(b or h for b, h, _, _ in (*self.first_left, *self.first_right))
-        lines = [f"left:  {_cut(self.left)}", f"right: {_cut(self.right)}"]
+        lines = [f"left:  {cut(self.left, 100)}", f"right: {cut(self.right, 100)}"]
         for name, (count, cells) in counts.items():
             first = "; ".join(_say(cell, planes) for cell in cells)
             lines.append(
-                f"{name:<10} {count:>{width},}  {_percent(count, total)}" + (f"  first: {first}" if first else "")
+                f"{name:<10} {count:>{width},}  {percent(count, total):>5}" + (f"  first: {first}" if first else "")
             )
         return "\n".join(lines)
 
@@ -110,16 +111,3 @@ def _row(spans: Spans, b: int, h: int, q: int) -> Spans:
 def _say(cell: Place, planes: bool) -> str:
     b, h, q, k = cell
     return (f"batch {b}, head {h}, " if planes else "") + f"query {q}, key {k}"
-
-
-def _percent(count: int, total: int) -> str:
-    """One decimal, never rounded to nothing or to everything: `<0.1%` and `>99.9%` say that there is more to it."""
-    if 0 < count * 1000 < total:
-        return "<0.1%"
-    if total * 999 < count * 1000 < total * 1000:
-        return ">99.9%"
-    return f"{count / total:5.1%}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 100 else text[:99] + "…"
