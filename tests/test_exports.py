@@ -10,7 +10,8 @@ PUBLIC = {
     "maskwork": (
         "Batch BoundMask Cause Diff Explanation Grid LossOutput Mask Spans Verdict attention audit cache causal data "
         "decoding document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
-        "sinks sliding_window testing training within"
+        "sinks sliding_window testing training within "
+        "custom dilated from_dense global_tokens neighborhood random_blocks tree"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (

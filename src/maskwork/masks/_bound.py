@@ -175,7 +175,7 @@ class BoundMask:
     def plane(self, b: int, h: int) -> tuple[int, int]:
         """`(b, h)` as given, once they are known to be a batch row and a head of this grid."""
         b, h = as_int(b, "b", minimum=0), as_int(h, "h", minimum=0)
-        batch, heads = max(self.grid.batch, self.mask.batch), self.grid.heads
+        batch, heads = max(self.grid.batch, self.mask.batch), max(self.grid.heads, getattr(self.mask, "heads", 1))
         if b >= batch or h >= heads:
             raise GridError(
                 f"the grid has {batch} batch rows and {heads} heads, got batch row {b} and head {h}; bind with "

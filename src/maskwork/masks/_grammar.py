@@ -14,13 +14,20 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import MaskError, ParseError
+from ._ancestry import tree
 from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
+from ._custom import from_dense
 from ._document import document, within
 from ._mask import And, Mask, Or, combine
+from ._neighborhood import neighborhood
+from ._sparse import dilated, global_tokens, random_blocks
 
 _ATOMS: dict[str, Callable[..., Mask]] = {
     maker.__name__: maker for maker in (full, empty, causal, sliding_window, sinks, prefix, padding, document, within)
 }
+_ATOMS.update(
+    (maker.__name__, maker) for maker in (dilated, from_dense, global_tokens, neighborhood, random_blocks, tree)
+)
 
 # Hostile input ends here rather than in Python's recursion limit or in memory.
 MAX_TEXT = 100_000

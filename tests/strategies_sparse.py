@@ -1,0 +1,120 @@
+"""Random sparse masks, each beside its definition written the obvious way; `strategies` holds the others."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+import maskwork as mw
+from strategies import BATCH, LENGTH, Case, _joined, atoms
+
+numbers = st.integers(0, LENGTH + 2)
+
+
+def _in_row(values: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return values[np.minimum(b, len(values) - 1)]
+
+
+@st.composite
+def global_tokens(draw: st.DrawFn) -> Case:
+    sets = st.lists(numbers, max_size=4)
+    if not draw(st.booleans()):
+        chosen = draw(sets)
+        return Case(mw.global_tokens(chosen), lambda b, q, k: np.isin(q, chosen) | np.isin(k, chosen))
+    rows = [draw(sets) for _ in range(BATCH)]
+    table = np.array([[i in row for i in range(2 * LENGTH)] for row in rows])
+    return Case(mw.global_tokens(rows), lambda b, q, k: table[b, q] | table[b, k])
+
+
+@st.composite
+def dilated(draw: st.DrawFn) -> Case:
+    hops, rate = draw(numbers), draw(st.integers(1, LENGTH))
+    return Case(mw.dilated(hops, rate), lambda b, q, k: (abs(q - k) <= hops * rate) & ((q - k) % rate == 0))
+
+
+def _splitmix64(state: int) -> int:
+    """The generator as its authors print it, in Python's integers."""
+    z = (state + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def floyd(per_row: int, blocks: int, seed: int, row: int) -> set[int]:
+    """The sampling as its authors print it."""
+    chosen: set[int] = set()
+    for i, top in enumerate(range(blocks - per_row, blocks)):
+        pick = _splitmix64((_splitmix64((_splitmix64(seed) + row) % 2**64) + i) % 2**64) % (top + 1)
+        chosen.add(top if pick in chosen else pick)
+    return chosen
+
+
+@st.composite
+def random_blocks(draw: st.DrawFn) -> Case:
+    size = draw(st.integers(1, 5))
+    blocks = draw(st.integers(-(-LENGTH // size), LENGTH + 2))
+    per_row, seed = draw(st.integers(0, blocks)), draw(st.integers(0, 2**64 - 1))
+    table = np.array([[j in floyd(per_row, blocks, seed, i) for j in range(blocks)] for i in range(blocks)])
+    return Case(mw.random_blocks(per_row, size, blocks, seed), lambda b, q, k: table[q // size, k // size])
+
+
+@st.composite
+def tree(draw: st.DrawFn) -> Case:
+    rows = BATCH if draw(st.booleans()) else 1
+    parents = [[draw(st.one_of(st.just(i - 1), st.integers(-1, i - 1))) for i in range(LENGTH)] for _ in range(rows)]
+    sees = np.zeros((rows, LENGTH, LENGTH), dtype=bool)
+    for b, row in enumerate(parents):
+        for i in range(LENGTH):
+            at = i
+            while at >= 0:
+                sees[b, i, at] = True
+                at = row[at]
+    return Case(mw.tree(parents if rows > 1 else parents[0]), lambda b, q, k: sees[np.minimum(b, rows - 1), q, k])
+
+
+@st.composite
+def neighborhood(draw: st.DrawFn) -> Case:
+    shape = draw(st.sampled_from([(12,), (17,), (3, 4), (2, 6), (5, 3), (2, 2, 3), (3, 2, 2), (2, 3, 4), (1, 12, 1)]))
+    kernel = tuple(draw(st.integers(1, n)) for n in shape)
+    cells = math.prod(shape)
+
+    def cell(b: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
+        sees = np.array(True)
+        for i, j, n, w in zip(np.unravel_index(q % cells, shape), np.unravel_index(k % cells, shape), shape, kernel,
+                              strict=True):  # fmt: skip
+            centre = np.clip(i, w // 2, n - 1 - (w - 1) // 2)  # the nearest cell whose whole window lies inside
+            sees = sees & (centre - w // 2 <= j) & (j <= centre + (w - 1) // 2)
+        return sees
+
+    return Case(mw.neighborhood(shape, kernel), cell)
+
+
+@st.composite
+def from_dense(draw: st.DrawFn) -> Case:
+    rows = BATCH if draw(st.booleans()) else 1
+    density = draw(st.sampled_from([0.1, 0.5, 0.9]))
+    sees = np.random.default_rng(draw(st.integers(0, 2**32))).random((rows, LENGTH, LENGTH)) < density
+    value = draw(st.sampled_from([sees, sees.astype(np.int64), torch.tensor(sees), sees[:, None]]))
+    return Case(mw.from_dense(value if rows > 1 else sees[0]), lambda b, q, k: sees[np.minimum(b, rows - 1), q, k])
+
+
+@st.composite
+def custom(draw: st.DrawFn) -> Case:
+    """A rule that reads some of b, q, k and no other: a sum in a remainder class."""
+    depends_on = draw(st.sampled_from(["", "q", "k", "qk", "b", "bk", "qb", "bqk"]))
+    of, lowest = draw(st.integers(2, 5)), draw(st.integers(0, 3))
+    b1, q1, k1 = (int(letter in depends_on) for letter in "bqk")
+
+    def rule(b, q, k):
+        return (2 * b1 * b + q1 * q * q + 3 * k1 * k + k1 * q1 * q * k) % of >= lowest
+
+    mask = mw.custom(lambda b, h, q_idx, kv_idx: rule(b, q_idx, kv_idx), "rule", depends_on,
+                     batch=BATCH if b1 else 1)  # fmt: skip
+    return Case(mask, rule)
+
+
+sparse_atoms = st.one_of(global_tokens(), dilated(), random_blocks(), tree(), neighborhood(), from_dense(), custom())
+sparse_cases = st.recursive(st.one_of(sparse_atoms, sparse_atoms, atoms()), _joined, max_leaves=6)
