@@ -122,6 +122,11 @@ class _ByLength(_Packed):
         starts, ends = (look_up(table, queries) for table in self._table)
         return _runs(starts[None], ends[None], kv_len)
 
+    def _explain(self, cell: Cell) -> Explanation:
+        # Two look-ups among the documents, where a row of geometry would make the table of all positions.
+        numbers = {self._document_of(position, cell.batch)[0] for position in (cell.query, cell.key)}
+        return explanation(self, cell, len(numbers) == 1, self._reason(cell, []))
+
     def _reason(self, cell: Cell, row: Row) -> str:
         of_query, of_key = (self._document_of(position, cell.batch) for position in (cell.query, cell.key))
         there = "document {} [{}, {})".format(*of_query)
