@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import maskwork.masks
+import maskwork as mw
+from maskwork.masks._draw import draw_text
 from maskwork.masks._grammar import _ATOMS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -34,4 +35,9 @@ def test_the_guide_shows_every_picture_and_every_atom():
     assert sorted(re.findall(r"\(\.\./pictures/(\w+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
     missing = [name for name in _ATOMS if not re.search(rf"`{name}\(", guide)]
     assert not missing, f"docs/guides/masks.md says nothing of {missing}"
-    assert set(_ATOMS) <= set(dir(maskwork.masks))
+    assert set(_ATOMS) <= set(dir(mw))
+
+
+def test_the_drawing_in_the_readme_is_what_is_drawn():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert draw_text(mw.parse("causal & (sliding_window(4) | sinks(1))").bind(12), 80) + "\n```" in readme
