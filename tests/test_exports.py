@@ -11,7 +11,7 @@ PUBLIC = {
         "Batch BoundMask Cause Diff Explanation Grid LossOutput Mask Spans Verdict attention audit cache causal data "
         "decoding document empty errors full lower masked_cross_entropy models nn objectives padding parse plan prefix "
         "sinks sliding_window testing training within "
-        "custom dilated from_dense global_tokens neighborhood random_blocks tree"
+        "custom dilated from_dense global_tokens neighborhood random_blocks recipes tree"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (
@@ -21,6 +21,9 @@ PUBLIC = {
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.kernels": "Plan attention plan",
     "maskwork.lower": "sdpa_shortcut to_additive to_dense to_sdpa",
+    "maskwork.masks.recipes": (
+        "bigbird gpt longformer mistral multimodal next_scale packed prefix_lm shared_prefix sliding_tile streaming_llm"
+    ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": "Attention Rotary SwiGLU rotate",
     "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",

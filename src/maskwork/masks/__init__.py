@@ -1,5 +1,6 @@
 """WHAT MAY BE SEEN: masks as immutable expressions, and masks bound to a grid. NumPy only."""
 
+from . import recipes
 from ._ancestry import tree
 from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
 from ._bound import BoundMask
@@ -34,6 +35,7 @@ __all__ = [
     "parse",
     "prefix",
     "random_blocks",
+    "recipes",
     "sinks",
     "sliding_window",
     "tree",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MaskError
-from ..spans import Spans, check_budget, gather_runs, take_rows
+from ..spans import Spans, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, array_key, array_repr, as_ints
 from ._document import check_cover
 from ._explanation import Cell, Row
@@ -44,7 +44,7 @@ class _Tree(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         parents, chains = np.atleast_2d(self.parents), self._heads_of_chains
-        names, index = np.unique(queries, return_inverse=True)
+        names, index = distinct(queries)
         b = np.arange(len(parents))[:, None]
         # A walk to the roots, all rows at once and a whole chain at a time: as many steps as the deepest has chains.
         at = np.broadcast_to(names, (len(parents), len(names)))
@@ -57,7 +57,7 @@ class _Tree(Mask):
             ends.append(at + 1)
             at = np.where(at >= 0, parents[b, np.minimum(first, parents.shape[1] - 1)], -1)
         walked = gather_runs(np.stack(starts)[:, :, None], np.stack(ends)[:, :, None], kv_len)
-        return take_rows(walked, index.reshape(queries.shape))
+        return take_rows(walked, index)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         if cell.key == cell.query:

@@ -1,15 +1,14 @@
-"""`neighborhood`: local windows on a grid of one, two or three dimensions, clamped at its edges."""
+"""`neighborhood`: local windows on a grid of cells, clamped at its edges, row by row or tile by tile."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 
 from ..errors import MaskError
-from ..spans import Spans, check_budget, gather_runs
+from ..spans import Spans, by_chunks, check_budget, gather_runs
 from ._arrays import Ints, as_int
 from ._document import check_cover
 from ._explanation import Cell, Row
@@ -19,45 +18,72 @@ from ._mask import Extent, Mask, Queries
 class _Neighborhood(Mask):
     """See `neighborhood`."""
 
-    def __init__(self, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> None:
-        self.sizes, self.kernel = sizes, kernel
+    def __init__(self, sizes: tuple[int, ...], kernel: tuple[int, ...], tile: tuple[int, ...]) -> None:
+        self.sizes, self.kernel, self.tile = sizes, kernel, tile
 
     def _identity(self) -> tuple[Any, ...]:
-        return ("neighborhood", self.sizes, self.kernel)
+        return ("neighborhood", self.sizes, self.kernel, self.tile)
 
     def _text(self) -> str:
-        return f"neighborhood({list(self.sizes)}, {list(self.kernel)})"
+        tiled = "" if self.tile == self.sizes else f", tile={list(self.tile)}"
+        return f"neighborhood({list(self.sizes)}, {list(self.kernel)}{tiled})"
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        # Trailing axes that the kernel spans whole belong to one run.
-        axes = len(self.sizes)
-        while axes > 1 and self.kernel[axes - 1] == self.sizes[axes - 1]:
-            axes -= 1
-        width = math.prod(self.sizes[axes:])
-        sizes, kernel = self.sizes[:axes], self.kernel[:axes]
-        check_budget(math.prod(kernel[:-1]), queries.size)
-        rest = queries // width
-        corner: Ints = np.zeros_like(queries)
-        stride, strides = width, [0] * axes
-        for axis in reversed(range(axes)):
-            at, rest, strides[axis] = rest % sizes[axis], rest // sizes[axis], stride
-            first = np.clip(at - kernel[axis] // 2, 0, sizes[axis] - kernel[axis])
-            corner = corner + first * stride
-            stride *= sizes[axis]
-        lines = itertools.product(*(range(0, n * step, step) for n, step in zip(kernel[:-1], strides, strict=False)))
-        offsets = np.array([sum(line) for line in lines], dtype=np.int64).reshape(-1, 1, 1, 1)
-        starts = corner + offsets
-        return gather_runs(starts, starts + kernel[-1] * width, kv_len)
+        # A line of the window, along the last axis, is one run in each tile that it crosses.
+        tiled = self.tile[-1] < self.sizes[-1]
+        crossed = -(-(self.kernel[-1] - 1) // self.tile[-1]) + 1 if tiled else 1
+        check_budget(math.prod(self.kernel[:-1]) * crossed, queries.size)
+        return by_chunks(queries, kv_len, lambda part: self._windows(part, crossed, kv_len))
+
+    def _windows(self, queries: Queries, crossed: int, kv_len: int) -> Spans:
+        corner = [
+            np.clip(cell - window // 2, 0, size - window)
+            for cell, window, size in zip(self._cells(queries), self.kernel, self.sizes, strict=True)
+        ]
+        # A position is a sum with one part for each axis: the lines of all other axes, then the runs along the last.
+        last = len(self.sizes) - 1
+        lines: list[Ints] = [np.zeros_like(queries)]
+        for axis in range(last):
+            parts = [self._part(axis, corner[axis] + offset) for offset in range(self.kernel[axis])]
+            lines = [line + part for line in lines for part in parts]
+        left, right = corner[last], corner[last] + self.kernel[last]
+        starts: list[Ints] = []
+        ends: list[Ints] = []
+        for tile in range(crossed):
+            edge = (left // self.tile[last] + tile) * self.tile[last]
+            first = self._part(last, np.clip(edge, left, right - 1))
+            # A line that ends in an earlier tile has no run in this one.
+            length = np.maximum(np.minimum(edge + self.tile[last], right) - np.maximum(edge, left), 0)
+            starts += [line + first for line in lines]
+            ends += [line + (first + length) for line in lines]
+        return gather_runs(np.stack(starts), np.stack(ends), kv_len)
+
+    def _part(self, axis: int, cell: Ints) -> Ints:
+        """What a coordinate adds to the position: whole tiles, and steps inside one."""
+        beyond = zip(self.sizes[axis + 1 :], self.tile[axis + 1 :], strict=True)
+        tile_step = math.prod(self.tile) * math.prod(size // side for size, side in beyond)
+        tile, inside = np.divmod(cell, self.tile[axis])
+        return tile * tile_step + inside * math.prod(self.tile[axis + 1 :])
+
+    def _cells(self, positions: Ints) -> list[Ints]:
+        """The coordinates of positions: those of their tile, and in it."""
+        tiles = tuple(size // side for size, side in zip(self.sizes, self.tile, strict=True))
+        index, inside = np.divmod(positions, math.prod(self.tile))
+        cells: list[Ints] = []
+        for count, side in zip(reversed(tiles), reversed(self.tile), strict=True):
+            cells.append(index % count * side + inside % side)
+            index, inside = index // count, inside // side
+        return cells[::-1]
 
     def _reason(self, cell: Cell, row: Row) -> str:
         query, key = (tuple(int(i) for i in np.unravel_index(at, self.sizes)) for at in (cell.query, cell.key))
         return f"query {cell.query} is at {query}, key {cell.key} at {key}, window is {self.kernel}"
 
 
-def neighborhood(shape: Any, kernel: Any) -> Mask:
+def neighborhood(shape: Any, kernel: Any, *, tile: Any = None) -> Mask:
     """Along every axis, `k` lies in the window of `kernel` cells round `q`, moved inwards at the edges.
 
     Neighborhood attention (Hassani et al. 2023, NATTEN). Positions count through the grid row by row (the last axis
@@ -65,17 +91,20 @@ def neighborhood(shape: Any, kernel: Any) -> Mask:
     exactly `w`, so a cell at an edge sees further inwards instead of less.
 
     Args:
-        shape: cells along each of one, two or three axes; an int for one.
+        shape: cells along each of one, two or three axes; an int for one. A further axis, which the kernel takes whole,
+            may hold the tokens of a cell, as `mw.recipes.sliding_tile` does.
         kernel: the window along each axis, at least 1 and at most the axis; an int is the same for all.
+        tile: where positions count tile by tile instead, cells of one tile row by row: its size along each axis.
 
     Raises:
-        MaskError: more than three axes, or a window larger than its axis.
+        MaskError: more than four axes, a window larger than its axis, or a tile that does not divide its axis.
         GridError: on binding, the grid has more positions than `shape` has cells.
 
     | library | its way to say `neighborhood((h, w), (kh, kw))` |
     | --- | --- |
     | NATTEN `na2d(kernel_size=(kh, kw))` | the same; an even window has its extra cell on the left |
-    | `attn_gym` `generate_natten(w, h, kw, kh)` | odd windows, written `w, h` |
+    | `attn_gym` `generate_natten(w, h, kw, kh)` | odd windows on a square; elsewhere it takes `w` for the rows |
+    | `attn_gym` `generate_tiled_natten(w, h, kw, kh, tw, th)` | odd windows, `tile=(th, tw)` |
     | Swin, Longformer's one-sided windows | cut at the edge instead of moved: not this mask |
 
     >>> import maskwork as mw
@@ -98,11 +127,18 @@ def neighborhood(shape: Any, kernel: Any) -> Mask:
                 f"a neighborhood's window fits its axis, got a window of {window} on {size} cells; "
                 "pass a smaller kernel, or the axis itself for all of it"
             )
-    return _Neighborhood(sizes, kernels)
+    tiles = sizes if tile is None else _axes(tile, "neighborhood(tile)")
+    if len(tiles) == 1:
+        tiles *= len(sizes)
+    if len(tiles) != len(sizes) or any(size % side for size, side in zip(sizes, tiles, strict=False)):
+        raise MaskError(
+            f"a neighborhood's tiles divide its axes, got tiles of {list(tiles)} on {list(sizes)} cells; pad it"
+        )
+    return _Neighborhood(sizes, kernels, tiles)
 
 
 def _axes(value: Any, name: str) -> tuple[int, ...]:
     values: list[Any] = [value] if hasattr(value, "__index__") else list(value)
-    if not 1 <= len(values) <= 3:
-        raise MaskError(f"{name} has one, two or three axes, got {len(values)}; fold the others into the batch")
+    if not 1 <= len(values) <= 4:
+        raise MaskError(f"{name} has one to four axes, got {len(values)}; fold the others into the batch")
     return tuple(as_int(item, f"each of {name}", minimum=1) for item in values)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GridError, MaskError
-from ..spans import Spans, check_budget, gather_runs, take_rows
+from ..spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, array_key, array_repr, as_int, as_ints
 from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries
@@ -103,10 +103,13 @@ class _Dilated(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         if self.rate == 1:
             return gather_runs((queries - self.hops)[None], (queries + self.hops + 1)[None], kv_len)
-        # Start at the first hop that is a key, so that rows are sorted and short grids have short rows.
-        first = queries - self.rate * np.minimum(self.hops, queries // self.rate)
         runs = max(1, min(2 * self.hops + 1, -(-kv_len // self.rate)))
         check_budget(runs, queries.size)
+        return by_chunks(queries, kv_len, lambda part: self._hops(part, runs, kv_len))
+
+    def _hops(self, queries: Queries, runs: int, kv_len: int) -> Spans:
+        # Start at the first hop that is a key, so that rows are sorted and short grids have short rows.
+        first = queries - self.rate * np.minimum(self.hops, queries // self.rate)
         keys = first + self.rate * np.arange(runs, dtype=np.int64).reshape(-1, 1, 1, 1)
         return gather_runs(keys, np.where(keys <= queries + self.hops * self.rate, keys + 1, keys), kv_len)
 
@@ -158,12 +161,12 @@ class _RandomBlocks(Mask):
             )
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        names, index = np.unique(queries // self.block_size, return_inverse=True)
+        names, index = distinct(queries // self.block_size)
         check_budget(max(self.per_row, 1), len(names))
         first = self.block_size * draw_blocks(self.per_row, self.blocks, self.seed, names)[:, None, None]
         if not len(first):
             first = np.full((1, 1, 1, 1), kv_len, dtype=np.int64)
-        return take_rows(gather_runs(first, first + self.block_size, kv_len), index.reshape(queries.shape))
+        return take_rows(gather_runs(first, first + self.block_size, kv_len), index)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         of_query, of_key = cell.query // self.block_size, cell.key // self.block_size

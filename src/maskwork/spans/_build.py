@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ Ints = npt.NDArray[np.int64]
 
 #: Cells that a dense chunk holds at a time: what depends on every cell is made and turned into runs by pieces.
 CHUNK_CELLS = 1 << 22
+
+#: Rows that are built at a time: a few planes of them stay in the second-level cache.
+_CHUNK = 1 << 13
 
 
 def gather_runs(starts: npt.ArrayLike, ends: npt.ArrayLike, kv_len: int) -> Spans:
@@ -90,6 +93,32 @@ def take_rows(spans: Spans, rows: Ints) -> Spans:
     return Spans(sides[0], sides[1], spans.kv_len).trim()
 
 
+def distinct(values: Ints) -> tuple[Ints, Ints]:
+    """Sorted numbers that include all of `values`, and the index of each value among them."""
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, -1)
+    if high - low <= 2 * values.size:  # neighbours, as the rows of a grid are: no sort is needed
+        return np.arange(low, high + 1, dtype=np.int64), values - low
+    names, index = np.unique(values, return_inverse=True)
+    return names, index.reshape(values.shape)
+
+
+def by_chunks(queries: Ints, kv_len: int, make: Callable[[Ints], Spans]) -> Spans:
+    """`make` of all queries, asked a cache's worth of rows at a time."""
+    if queries.shape[2] <= _CHUNK:
+        return make(queries)
+    parts = [make(queries[..., i : i + _CHUNK]) for i in range(0, queries.shape[2], _CHUNK)]
+    runs = max(part.runs for part in parts)
+    shape = (runs, *parts[0].shape[:2], queries.shape[2])
+    starts, ends = np.full(shape, kv_len, dtype=np.int32), np.full(shape, kv_len, dtype=np.int32)
+    for i, part in enumerate(parts):
+        here = slice(i * _CHUNK, (i + 1) * _CHUNK)
+        starts[: part.runs, ..., here] = part.planes_starts
+        ends[: part.runs, ..., here] = part.planes_ends
+    return Spans(starts, ends, kv_len)
+
+
 def _sort(planes: Planes) -> None:
-    if (planes[:-1] > planes[1:]).any():
-        planes.sort(axis=0)
+    bad = (planes[:-1] > planes[1:]).any(axis=0)
+    if bad.any():
+        # A row lies contiguous while it is sorted: several times faster than sorting across planes.
+        planes[:, bad] = np.sort(np.ascontiguousarray(planes[:, bad].T), axis=1).T
