@@ -34,6 +34,7 @@ def test_the_guide_shows_every_picture_and_every_atom():
     guide = (DOCS / "guides" / "masks.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"\(\.\./pictures/(\w+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
     missing = [name for name in _ATOMS if not re.search(rf"`{name}\(", guide)]
+    missing += [f"recipes.{name}" for name in mw.recipes.__all__ if not re.search(rf"`recipes\.{name}\(", guide)]
     assert not missing, f"docs/guides/masks.md says nothing of {missing}"
     assert set(_ATOMS) <= set(dir(mw))
 

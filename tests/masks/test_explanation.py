@@ -165,6 +165,8 @@ def test_each_atom_gives_its_numbers():
     assert reason(mw.random_blocks(1, 4, 4, 0), 9, 5).startswith("key 5 is in block 1, block 2 of query 9 drew [")
     assert reason(mw.tree([-1, *range(15)]), 9, 5) == "key 5 is an ancestor of query 9"
     assert reason(mw.neighborhood((4, 4), 3), 9, 3) == "query 9 is at (2, 1), key 3 at (0, 3), window is (3, 3)"
+    tiled = mw.neighborhood((4, 4), 3, tile=(2, 2))
+    assert reason(tiled, 5, 3) == "query 5 is at (0, 3), key 3 at (1, 1), window is (3, 3)"
     assert reason(mw.custom(lambda b, h, q, k: q == k), 9, 3) == "its function says False of query 9, key 3"
     assert reason(mw.empty(), 0, 0) == "it allows no cell"
 

@@ -79,7 +79,8 @@ class _Neighborhood(Mask):
         return cells[::-1]
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        query, key = (tuple(int(i) for i in np.unravel_index(at, self.sizes)) for at in (cell.query, cell.key))
+        at = np.array([cell.query, cell.key], dtype=np.int64)
+        query, key = zip(*(axis.tolist() for axis in self._cells(at)), strict=True)
         return f"query {cell.query} is at {query}, key {cell.key} at {key}, window is {self.kernel}"
 
 
