@@ -12,6 +12,11 @@ PICTURES: dict[str, mw.BoundMask] = {
     "empty": mw.empty().bind(24),
     "causal": mw.causal().bind(24),
     "sliding_window": mw.sliding_window(6).bind(24),
+    "band": mw.band(4, 2).bind(24),
+    "chunked": mw.chunked(6).bind(24),
+    "block_causal": mw.block_causal([4, 8, 3, 9]).bind(24),
+    "real": mw.real([1] * 5 + [0] * 3 + [1] * 10 + [0] * 6).bind(24),
+    "match": mw.match([-1] * 4 + [0] * 8 + [1] * 12, [0] * 5 + [1] * 7).bind(24, 12, q_start=0),
     "sinks": mw.sinks(3).bind(24),
     "prefix": mw.prefix(8).bind(24),
     "padding": mw.padding(18).bind(24),
@@ -44,6 +49,8 @@ PICTURES: dict[str, mw.BoundMask] = {
     "recipe_longformer": mw.recipes.longformer(6, [0, 12]).bind(24),
     "recipe_bigbird": mw.recipes.bigbird(3, 8, random=1, seed=3).bind(24),
     "recipe_sliding_tile": mw.recipes.sliding_tile((4, 6), (2, 6), (2, 2)).bind(24),
+    "xor": (mw.causal() ^ mw.chunked(6)).bind(24),
+    "shift": mw.causal().shift(q=0, k=6).bind(24),
     "million": mw.within(mw.causal() & (mw.sliding_window(100_000) | mw.sinks(4)), [300_000, 748_576]).bind(2**20),
 }
 

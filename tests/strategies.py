@@ -1,4 +1,4 @@
-"""Random masks, each beside its definition written the obvious way: a function of (b, q, k) as dense arrays."""
+"""Random masks, each beside its definition written the obvious way: a function of (b, h, q, k) as dense arrays."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
 import maskwork as mw
+from maskwork.errors import GridError
 
-#: (b, q, k) index arrays -> bool array
-Cell = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+#: (b, h, q, k) index arrays -> bool array
+Cell = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 LENGTH = 12
 BATCH = 3
+HEADS = 4
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,10 @@ class Case:
     cell: Cell
 
     def dense(self, q_start: int, q_len: int, kv_len: int) -> np.ndarray:
-        b, q, k = np.ogrid[: self.mask.batch, q_start : q_start + q_len, :kv_len]
-        shape = (self.mask.batch, q_len, kv_len)
-        return np.broadcast_to(self.cell(b, q, k), shape)[:, None]
+        """bool (B, H, Q, K)."""
+        shape = (self.mask.batch, self.mask.heads, q_len, kv_len)
+        b, h, q, k = np.ogrid[: shape[0], : shape[1], q_start : q_start + q_len, :kv_len]
+        return np.broadcast_to(self.cell(b, h, q, k), shape)
 
     def __repr__(self) -> str:
         return repr(self.mask)
@@ -45,6 +49,22 @@ def lengths(draw: st.DrawFn, batched: bool) -> list[int] | list[list[int]]:
     return rows if batched else rows[0]
 
 
+@st.composite
+def _numbers(draw: st.DrawFn, low: int, high: int, batched: bool) -> np.ndarray:
+    """One number for every position, (LENGTH,) or (BATCH, LENGTH)."""
+    shape = (BATCH, LENGTH) if batched else (LENGTH,)
+    count = int(np.prod(shape))
+    return np.array(draw(st.lists(st.integers(low, high), min_size=count, max_size=count))).reshape(shape)
+
+
+def _spelled(array: np.ndarray) -> st.SearchStrategy[object]:
+    """The same numbers as a list, an array or a tensor, and as bool where they are flags."""
+    spellings = [array, array.tolist(), array.astype(np.uint8), torch.tensor(array)]
+    if array.max() <= 1:
+        spellings += [array.astype(bool), array.astype(bool).tolist(), torch.tensor(array, dtype=torch.bool)]
+    return st.sampled_from(spellings)
+
+
 def _ids_of(lengths: list) -> np.ndarray:
     rows = lengths if isinstance(lengths[0], list) else [lengths]
     ids = np.array([np.repeat(np.arange(len(row)), row) for row in rows])
@@ -59,38 +79,69 @@ def _starts_of(lengths: list) -> np.ndarray:
 
 @st.composite
 def atoms(draw: st.DrawFn) -> Case:
-    kind = draw(st.integers(0, 9))
+    kind = draw(st.integers(0, 15))
     n = draw(st.integers(0, LENGTH + 2))
     batched = draw(st.booleans())
     if kind == 0:
-        return Case(mw.full(), lambda b, q, k: np.array(True))
+        return Case(mw.full(), lambda b, h, q, k: np.array(True))
     if kind == 1:
-        return Case(mw.empty(), lambda b, q, k: np.array(False))
+        return Case(mw.empty(), lambda b, h, q, k: np.array(False))
     if kind in (2, 3):
-        return Case(mw.causal(), lambda b, q, k: k <= q)
+        return Case(mw.causal(), lambda b, h, q, k: k <= q)
     if kind == 4:
-        return Case(mw.sliding_window(n + 1), lambda b, q, k: (q - (n + 1) < k) & (k <= q))
+        size = (
+            np.array(draw(st.lists(st.integers(1, LENGTH + 2), min_size=HEADS, max_size=HEADS))) if batched else n + 1
+        )
+        of = (lambda h: size[h]) if batched else (lambda h: size)
+        return Case(mw.sliding_window(size), lambda b, h, q, k: (q - of(h) < k) & (k <= q))
     if kind == 5:
-        return Case(mw.sinks(n), lambda b, q, k: k < n)
+        return Case(mw.sinks(n), lambda b, h, q, k: k < n)
     if kind in (6, 7):
         bound = draw(st.lists(st.integers(0, LENGTH + 1), min_size=BATCH, max_size=BATCH)) if batched else n
         array = np.array(bound)
         value = (lambda b: array[b]) if batched else (lambda b: array)
         if kind == 6:
             maker = draw(st.sampled_from([mw.prefix, mw.padding]))
-            return Case(maker(bound), lambda b, q, k: k < value(b))
-        return Case(mw.padding(starts=bound), lambda b, q, k: k >= value(b))
+            return Case(maker(bound), lambda b, h, q, k: k < value(b))
+        return Case(mw.padding(starts=bound), lambda b, h, q, k: k >= value(b))
+    if kind == 10:
+        left, right = (draw(st.none() | st.integers(0, LENGTH)) for _ in range(2))
+        return Case(
+            mw.band(left, right),
+            lambda b, h, q, k: (
+                (q - (LENGTH if left is None else left) <= k) & (k <= q + (LENGTH if right is None else right))
+            ),
+        )
+    if kind == 11:
+        return Case(mw.chunked(n + 1), lambda b, h, q, k: k // (n + 1) == q // (n + 1))
+    if kind == 12:
+        blocks = draw(lengths(batched))
+        block = _ids_of(blocks)
+        return Case(mw.block_causal(blocks), lambda b, h, q, k: _in_row(block, b, k) <= _in_row(block, b, q))
+    if kind == 13:
+        marks = draw(_numbers(0, 1, batched))
+        maker, wanted = draw(st.sampled_from([(mw.real, 1), (mw.from_key_padding_mask, 0)]))
+        return Case(maker(draw(_spelled(marks))), lambda b, h, q, k: _in_row(marks, b, k) == wanted)
+    if kind == 14:
+        q_ids, k_ids = draw(_numbers(-1, 2, batched)), draw(_numbers(-1, 2, draw(st.booleans())))
+        return Case(
+            mw.match(q_ids, k_ids),
+            lambda b, h, q, k: (_in_row(q_ids, b, q) == _in_row(k_ids, b, k)) & (_in_row(q_ids, b, q) >= 0),
+        )
+    if kind == 15:
+        cuts = draw(lengths(False))
+        ids = _ids_of(cuts)
+        cu = draw(_spelled(np.cumsum([0, *cuts])))
+        return Case(mw.from_cu_seqlens(cu), lambda b, h, q, k: _in_row(ids, b, q) == _in_row(ids, b, k))
     if kind == 8:
-        size = (BATCH, LENGTH) if batched else (LENGTH,)
-        flat = draw(st.lists(st.integers(-1, 2), min_size=int(np.prod(size)), max_size=int(np.prod(size))))
-        ids = np.array(flat).reshape(size)
+        ids = draw(_numbers(-1, 2, batched))
         return Case(
             mw.document(ids=ids),
-            lambda b, q, k: (_in_row(ids, b, q) == _in_row(ids, b, k)) & (_in_row(ids, b, q) >= 0),
+            lambda b, h, q, k: (_in_row(ids, b, q) == _in_row(ids, b, k)) & (_in_row(ids, b, q) >= 0),
         )
     sizes = draw(lengths(batched))
     ids = _ids_of(sizes)
-    return Case(mw.document(sizes), lambda b, q, k: _in_row(ids, b, q) == _in_row(ids, b, k))
+    return Case(mw.document(sizes), lambda b, h, q, k: _in_row(ids, b, q) == _in_row(ids, b, k))
 
 
 @st.composite
@@ -102,31 +153,70 @@ def _within(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
     else:
         cases = [draw(inner) for _ in sizes]
 
-    def cell(b: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
+    def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
         same = _in_row(ids, b, q) == _in_row(ids, b, k)
         q0, k0 = q - _in_row(starts, b, q), k - _in_row(starts, b, k)
-        out = np.zeros(np.broadcast_shapes(same.shape, q0.shape, k0.shape, (BATCH, 1, 1)), dtype=bool)
+        out = np.zeros(np.broadcast_shapes(b.shape, h.shape, q0.shape, k0.shape), dtype=bool)
         for i, case in enumerate(cases):
-            here = case.cell(b, q0, k0)
+            here = case.cell(b, h, q0, k0)
             out |= same & here & ((_in_row(ids, b, q) == i) | (len(cases) == 1))
         return out
 
-    mask = mw.within(cases[0].mask if len(cases) == 1 else [case.mask for case in cases], sizes)
-    # the oracle above always speaks of BATCH rows; a mask that does not is the same in each
-    return Case(
-        mask,
-        lambda b, q, k: cell(np.arange(BATCH).reshape(-1, 1, 1), q, k)[np.broadcast_to(b, (b.size, 1, 1))[:, 0, 0]],
-    )
+    return Case(mw.within(cases[0].mask if len(cases) == 1 else [case.mask for case in cases], sizes), cell)
+
+
+@st.composite
+def _per(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
+    heads = draw(st.booleans())
+    two = [draw(inner), draw(inner)]
+    count = HEADS if heads else BATCH
+    which = draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))
+    maker = mw.per_head if heads else mw.per_row
+
+    def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
+        first = np.array(which)[h if heads else b] == 0
+        return np.where(first, two[0].cell(b, h, q, k), two[1].cell(b, h, q, k))
+
+    return Case(maker([two[i].mask for i in which]), cell)
+
+
+@st.composite
+def _shifted(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
+    case = draw(inner)
+    dq, dk = draw(st.integers(-3, 4)), draw(st.integers(-3, 4))
+    mask = case.mask.shift(q=dq, k=dk)
+    try:
+        mask.bind(LENGTH, LENGTH, q_start=0)
+    except GridError:  # a shift back needs arrays that reach further
+        dq, dk = abs(dq), abs(dk)
+        mask = case.mask.shift(dq, k=dk)
+
+    def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
+        inside = (q >= dq) & (k >= dk)
+        return inside & case.cell(b, h, np.maximum(q - dq, 0), np.maximum(k - dk, 0))
+
+    return Case(mask, cell)
 
 
 def _joined(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
     two = st.tuples(inner, inner)
     return st.one_of(
-        two.map(lambda p: Case(p[0].mask & p[1].mask, lambda b, q, k: p[0].cell(b, q, k) & p[1].cell(b, q, k))),
-        two.map(lambda p: Case(p[0].mask | p[1].mask, lambda b, q, k: p[0].cell(b, q, k) | p[1].cell(b, q, k))),
-        two.map(lambda p: Case(p[0].mask - p[1].mask, lambda b, q, k: p[0].cell(b, q, k) & ~p[1].cell(b, q, k))),
-        inner.map(lambda c: Case(~c.mask, lambda b, q, k: ~c.cell(b, q, k))),
+        two.map(
+            lambda p: Case(p[0].mask & p[1].mask, lambda b, h, q, k: p[0].cell(b, h, q, k) & p[1].cell(b, h, q, k))
+        ),
+        two.map(
+            lambda p: Case(p[0].mask | p[1].mask, lambda b, h, q, k: p[0].cell(b, h, q, k) | p[1].cell(b, h, q, k))
+        ),
+        two.map(
+            lambda p: Case(p[0].mask - p[1].mask, lambda b, h, q, k: p[0].cell(b, h, q, k) & ~p[1].cell(b, h, q, k))
+        ),
+        two.map(
+            lambda p: Case(p[0].mask ^ p[1].mask, lambda b, h, q, k: p[0].cell(b, h, q, k) ^ p[1].cell(b, h, q, k))
+        ),
+        inner.map(lambda c: Case(~c.mask, lambda b, h, q, k: ~c.cell(b, h, q, k))),
         _within(inner),
+        _per(inner),
+        _shifted(inner),
     )
 
 

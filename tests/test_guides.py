@@ -8,7 +8,7 @@ import pytest
 
 import maskwork as mw
 from maskwork.masks._draw import draw_text
-from maskwork.masks._grammar import _ATOMS
+from maskwork.masks._registry import MAKERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -33,10 +33,10 @@ def test_there_is_no_other_picture():
 def test_the_guide_shows_every_picture_and_every_atom():
     guide = (DOCS / "guides" / "masks.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"\(\.\./pictures/(\w+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
-    missing = [name for name in _ATOMS if not re.search(rf"`{name}\(", guide)]
+    missing = [name for name in MAKERS if not re.search(rf"`{name}\(", guide)]
     missing += [f"recipes.{name}" for name in mw.recipes.__all__ if not re.search(rf"`recipes\.{name}\(", guide)]
     assert not missing, f"docs/guides/masks.md says nothing of {missing}"
-    assert set(_ATOMS) <= set(dir(mw))
+    assert set(MAKERS) <= set(dir(mw))
 
 
 def test_the_drawing_in_the_readme_is_what_is_drawn():

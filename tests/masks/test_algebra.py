@@ -95,6 +95,17 @@ def test_canonical_form(a: Case, b: Case, c: Case):
         (x & mw.empty(), mw.empty()),
         (x | mw.full(), mw.full()),
         (x - y, x & ~y),
+        (x ^ y, y ^ x),
+        (x ^ (y ^ z), (x ^ y) ^ z),
+        (x ^ x, mw.empty()),
+        (x ^ mw.empty(), x),
+        (x ^ mw.full(), ~x),
+        (~x ^ y, ~(x ^ y)),
+        (x ^ ~x, mw.full()),
+        (x.shift(), x),
+        (x.shift(q=1, k=2).shift(q=2, k=1), x.shift(q=3, k=3)),
+        (x.shift(q=2).shift(q=-1), x.shift(q=1)),
+        (x.shift(q=-2).shift(k=3), x.shift(q=-2, k=3)),
     ):
         assert left == right
         assert hash(left) == hash(right)
@@ -104,7 +115,7 @@ def test_canonical_form(a: Case, b: Case, c: Case):
 @given(cases)
 def test_text_round_trip(case: Case):
     text = repr(case.mask)
-    if "<int64" not in text:
+    if "<" not in text:
         assert mw.parse(text) == case.mask
 
 

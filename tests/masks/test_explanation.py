@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.masks._document import _Within
-from maskwork.masks._mask import And, Mask, Not, Or
+from maskwork.masks._mask import And, Mask, Not, Or, Xor
+from maskwork.masks._per import _PerHead, _PerRow
+from maskwork.masks._shift import Shift
 from strategies import LENGTH, Case, cases
 
 Path = tuple[Mask, ...]
@@ -20,29 +22,46 @@ Path = tuple[Mask, ...]
 class Formula:
     """A mask at one cell as a formula over its leaf occurrences, each a column of a truth table."""
 
-    def __init__(self, mask: Mask, q: int, k: int, b: int) -> None:
+    def __init__(self, mask: Mask, q: int, k: int, b: int, h: int) -> None:
         self.leaves: list[Path] = []
-        self.root = self._node(mask, q, k, b, ())
+        self.truth: list[bool] = []
+        self.plane = b, h
+        self.root = self._node(mask, q, k, ())
 
-    def _leaf(self, path: Path) -> int:
+    def _leaf(self, path: Path, q: int, k: int) -> int:
+        """A leaf's own value, read off its dense form."""
         self.leaves.append(path)
+        if min(q, k) < 0:  # what `shift` brought in from before position 0
+            self.truth.append(False)
+            return len(self.leaves) - 1
+        reach, (b, h) = max(q, k) + 1, self.plane
+        dense = path[-1].bind(reach, reach, q_start=0).dense()
+        self.truth.append(bool(dense[b if len(dense) > 1 else 0, h if dense.shape[1] > 1 else 0, q, k]))
         return len(self.leaves) - 1
 
-    def _node(self, mask: Mask, q: int, k: int, b: int, path: Path):
+    def _node(self, mask: Mask, q: int, k: int, path: Path):
         path = (*path, mask)
+        b, h = self.plane
         if isinstance(mask, Not):
-            return ("~", [self._node(mask.operand, q, k, b, path)])
-        if isinstance(mask, (And, Or)):
-            return (mask.sign, [self._node(operand, q, k, b, path) for operand in mask.operands])
+            return ("~", [self._node(mask.operand, q, k, path)])
+        if isinstance(mask, (And, Or, Xor)):
+            return (mask.sign, [self._node(operand, q, k, path) for operand in mask.operands])
+        if isinstance(mask, _PerHead):
+            return ("&", [self._node(mask.operands[h], q, k, path)])
+        if isinstance(mask, _PerRow):
+            return ("&", [self._node(mask.operands[b], q, k, path)])
+        if isinstance(mask, Shift):
+            q, k = q - mask.q, k - mask.k
+            return self._leaf(path, q, k) if min(q, k) < 0 else ("&", [self._node(mask.operand, q, k, path)])
         if isinstance(mask, _Within):
             lengths = np.atleast_2d(mask.lengths)[b if mask.lengths.ndim == 2 else 0]
             of, start = np.repeat(np.arange(len(lengths)), lengths), np.repeat(lengths.cumsum() - lengths, lengths)
-            same = self._leaf((*path, mw.document(mask.lengths)))
+            same = self._leaf((*path, mw.document(mask.lengths)), q, k)
             if of[q] != of[k]:
                 return same
             inner = mask.masks[of[q] if len(mask.masks) > 1 else 0]
-            return ("&", [same, self._node(inner, q - start[q], k - start[k], b, path)])
-        return self._leaf(path)
+            return ("&", [same, self._node(inner, q - start[q], k - start[k], path)])
+        return self._leaf(path, q, k)
 
     def value(self, columns: np.ndarray, node=None) -> np.ndarray:
         node = self.root if node is None else node
@@ -50,7 +69,9 @@ class Formula:
             return columns[node]
         sign, parts = node
         values = np.array([self.value(columns, part) for part in parts])
-        return ~values[0] if sign == "~" else values.all(0) if sign == "&" else values.any(0)
+        if sign == "~":
+            return ~values[0]
+        return {"&": np.logical_and, "|": np.logical_or, "^": np.logical_xor}[sign].reduce(values)
 
     def settles(self, fixed: dict[int, bool], outcome: bool) -> bool:
         """Whether every assignment that agrees with `fixed` gives `outcome`."""
@@ -70,11 +91,12 @@ def paths(why: mw.Explanation, path: Path = ()) -> list[tuple[Path, bool]]:
 positions = st.integers(0, LENGTH - 1)
 
 
-@given(cases, positions, positions, st.integers(0, 2))
-def test_explain_agrees_with_the_dense_cell(case: Case, q: int, k: int, b: int):
-    b %= case.mask.batch
-    why = case.mask.bind(LENGTH, LENGTH, q_start=0).explain(q, k, b)
-    assert why.allowed == bool(case.dense(0, LENGTH, LENGTH)[b, 0, q, k])
+@settings(max_examples=300)
+@given(cases, positions, positions, st.integers(0, 2), st.integers(0, 3))
+def test_explain_agrees_with_the_dense_cell(case: Case, q: int, k: int, b: int, h: int):
+    b, h = b % case.mask.batch, h % case.mask.heads
+    why = case.mask.bind(LENGTH, LENGTH, q_start=0).explain(q, k, b, h)
+    assert why.allowed == bool(case.dense(0, LENGTH, LENGTH)[b, h, q, k])
     assert len(str(why).splitlines()) == 1 + sum(1 for _ in nodes(why))
     assert all(term.children == () for term in why.terms)
 
@@ -96,37 +118,20 @@ joined = st.recursive(cases, lambda inner: st.tuples(inner, inner, inner).map(bo
 
 
 @settings(max_examples=200)
-@given(joined, positions, positions, st.integers(0, 2))
-def test_its_terms_settle_the_cell_and_no_fewer_do(case: Case, q: int, k: int, b: int):
-    b %= case.mask.batch
-    formula = Formula(case.mask, q, k, b)
+@given(joined, positions, positions, st.integers(0, 2), st.integers(0, 3))
+def test_its_terms_settle_the_cell_and_no_fewer_do(case: Case, q: int, k: int, b: int, h: int):
+    b, h = b % case.mask.batch, h % case.mask.heads
+    formula = Formula(case.mask, q, k, b, h)
     n = len(formula.leaves)
     assume(n <= 7 and len(set(formula.leaves)) == n)
-    why = case.mask.bind(LENGTH, LENGTH, q_start=0).explain(q, k, b)
+    why = case.mask.bind(LENGTH, LENGTH, q_start=0).explain(q, k, b, h)
     named = {formula.leaves.index(path): value for path, value in paths(why)}
     assert len(named) == len(why.terms), "each occurrence is named once"
+    assert all(formula.truth[i] == value for i, value in named.items())
     assert formula.settles(named, why.allowed)
-
-    # The value of an occurrence that the explanation leaves out comes from elsewhere: from its own explanation.
-    truth = [leaf_value(path, q, k, b) for path in formula.leaves]
-    assert all(truth[i] == value for i, value in named.items())
     for size in range(len(named)):
         for chosen in combinations(range(n), size):
-            assert not formula.settles({i: truth[i] for i in chosen}, why.allowed), "a smaller set is enough"
-
-
-def leaf_value(path: Path, q: int, k: int, b: int) -> bool:
-    """An occurrence's own cell in its dense form, at the positions that every `within` above it restarts."""
-    for above, below in pairwise(path):
-        if isinstance(above, _Within):
-            if below is path[-1] and below == mw.document(above.lengths):
-                break  # the test of the document itself is made before positions restart
-            lengths = np.atleast_2d(above.lengths)[b if above.lengths.ndim == 2 else 0]
-            start = np.repeat(lengths.cumsum() - lengths, lengths)
-            q, k = q - start[q], k - start[k]
-    reach = max(q, k) + 1
-    dense = path[-1].bind(reach, reach, q_start=0).dense()
-    return bool(dense[b if len(dense) > 1 else 0, 0, q, k])
+            assert not formula.settles({i: formula.truth[i] for i in chosen}, why.allowed), "a smaller set is enough"
 
 
 def test_the_smallest_blocked_operand_is_chosen():
@@ -158,6 +163,15 @@ def test_each_atom_gives_its_numbers():
     ids = [0] * 15 + [-1]
     assert "belongs to no document" in reason(mw.document(ids=ids), 3, 15)
     assert reason(mw.document([4, 0, 12]), 3, 4) == "query 3 is in document 0 [0, 4), key 4 in document 2 [4, 16)"
+    assert reason(mw.band(2, None), 3, 9) == "key 9 is 6 ahead of query 3, band sees 2 behind and all ahead"
+    assert reason(mw.chunked(4), 3, 9) == "query 3 is in chunk 0, key 9 in chunk 2"
+    assert reason(mw.block_causal([4, 12]), 3, 9) == "query 3 is in block 0, key 9 in block 1"
+    assert reason(mw.real([1] * 15 + [0]), 3, 15) == "key 15 is not marked real"
+    assert "id 1, key 9 has id -1; an id below 0 matches" in reason(mw.match([1] * 16, [-1] * 16), 3, 9)
+    assert reason(mw.sinks(2).shift(q=1, k=2), 3, 9) == "query 3 and key 9 stand for query 2 and key 7"
+    assert reason(mw.causal().shift(q=4), 3, 0).endswith("before position 0")
+    assert reason(mw.per_row([mw.causal(), mw.full()]), 3, 9, 1) == "number 1 of its batch rows"
+    assert reason(mw.causal() ^ mw.chunked(2), 3, 2) == "2 of 2 operands are allowed"
     assert reason(mw.global_tokens([3]), 3, 4) == "query 3 is a global token"
     assert reason(mw.global_tokens([3]), 4, 2) == "neither query 4 nor key 2 is a global token"
     expected = "key 5 is 4 behind query 9, window sees each that is 3 apart, up to 6 away"

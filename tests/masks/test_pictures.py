@@ -24,15 +24,15 @@ def cells(drawing: str) -> list[str]:
 
 
 @settings(max_examples=200)
-@given(cases, grids(), st.integers(0, 2))
-def test_a_small_mask_is_drawn_cell_by_cell(case: Case, grid: tuple[int, int, int], b: int):
+@given(cases, grids(), st.integers(0, 2), st.integers(0, 3))
+def test_a_small_mask_is_drawn_cell_by_cell(case: Case, grid: tuple[int, int, int], b: int, h: int):
     q_start, q_len, kv_len = grid
     if not (q_len and kv_len):
         return
-    b %= case.mask.batch
-    dense = case.dense(q_start, q_len, kv_len)[b, 0]
+    b, h = b % case.mask.batch, h % case.mask.heads
+    dense = case.dense(q_start, q_len, kv_len)[b, h]
     bound = case.mask.bind(q_len, kv_len, q_start=q_start)
-    rows = cells(draw_text(bound, 80, b=b))
+    rows = cells(draw_text(bound, 80, b=b, h=h))
     assert [[glyph == "█" for glyph in row[::2]] for row in rows] == dense.tolist()
     assert all(row[::2] == row[1::2] for row in rows)
 

@@ -10,9 +10,8 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, array_key, array_repr, as_ints
-from ._document import check_cover
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries
+from ._mask import Extent, Mask, Queries, check_cover
 from ._sparse import fill_rows
 
 

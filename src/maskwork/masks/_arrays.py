@@ -1,4 +1,4 @@
-"""Integer array parameters of masks: accepted widely, kept immutable, compared by content."""
+"""Array parameters of masks, integers or flags: accepted widely, kept immutable, compared by content."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ import numpy.typing as npt
 from ..errors import MaskError
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 #: An array of at most this many numbers prints in full, a longer one as its shape and a digest.
 PRINTED = 16
 
+#: No parameter lies beyond it: sums and differences with positions then stay within int64.
+LARGEST = 1 << 62
 
-def as_int(value: object, name: str, *, minimum: int) -> int:
+
+def as_int(value: object, name: str, *, minimum: int, maximum: int = LARGEST) -> int:
     """One Python or NumPy integer, checked; a bool is not a number here."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise MaskError(f"{name} must be an integer, got {value!r} ({type(value).__name__}); pass an int")
     number = operator.index(value)  # type: ignore[arg-type]
     if number < minimum:
         raise MaskError(f"{name} must be at least {minimum}, got {number}; pass a larger one")
+    if number > maximum:
+        raise MaskError(f"{name} must be at most {maximum}, got {number:.2e}; pass a smaller one")
     return number
 
 
@@ -34,28 +40,62 @@ def as_ints(value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | Non
     A CUDA tensor costs one copy to the host. A list of lists may be ragged: shorter rows are filled with zeros,
     which for lengths means documents of no tokens.
     """
-    if getattr(value, "requires_grad", False):
-        raise MaskError(f"{name} holds positions, which have no gradient, but the tensor requires one; pass .detach()")
-    if hasattr(value, "detach"):  # a tensor, recognised without importing torch
-        value = value.detach().cpu().numpy()
     if isinstance(value, (list, tuple)):
         rows = cast(Sequence[Any], value)
         value = _fill_ragged(rows, name) if rows and all(isinstance(row, (list, tuple)) for row in rows) else rows
+    array = _as_array(value, name, "integers", ndims)
+    if array.dtype.kind not in "iu":
+        raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; convert it with .astype(int)")
+    low = -LARGEST if minimum is None else minimum
+    if array.size and array.min() < low:
+        raise MaskError(f"{name} must be at least {low}, found {array.min()}; mend the input")
+    if array.size and array.max() > LARGEST:
+        raise MaskError(f"{name} must be at most {LARGEST}, found {array.max()}; mend the input")
+    array = array.astype(np.int64)  # always a copy, so the caller's later writes don't reach the mask
+    array.setflags(write=False)
+    return array
+
+
+def as_bools(value: Any, name: str, *, ndims: tuple[int, ...]) -> Bools:
+    """A read-only bool array from a list, an array or a tensor of bool or of the integers 0 and 1.
+
+    A CUDA tensor costs one copy to the host.
+    """
+    array = _as_array(value, name, "flags", ndims)
+    if array.dtype.kind not in "biu" or (array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all()):
+        found = f"dtype {array.dtype}" if array.dtype.kind not in "biu" else f"values up to {array.max()}"
+        raise MaskError(f"{name} must hold bool, or the integers 0 and 1, got {found}; compare it with what you mean")
+    array = array.astype(np.bool_)
+    array.setflags(write=False)
+    return array
+
+
+def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Ints:
+    """Lengths laid end to end, `(documents,)` or `(B, documents)`, whose sums are positions."""
+    lengths = as_ints(value, name, ndims=ndims)
+    # float64 is exact far beyond the limit, where int64 might wrap round
+    total = np.atleast_2d(lengths).sum(axis=1, dtype=np.float64).max()
+    if total >= 2**31:
+        raise MaskError(f"{name} must sum to less than 2**31 positions, got {total:.0f}; cut the sequence into shards")
+    return lengths
+
+
+def _as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
+    if getattr(value, "requires_grad", False):
+        raise MaskError(f"{name} holds {kind}, which have no gradient, but the tensor requires one; pass .detach()")
+    if hasattr(value, "detach"):  # a tensor, recognised without importing torch
+        value = value.detach().cpu().numpy()
     try:
         array: npt.NDArray[Any] = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise MaskError(f"{name} must be an array of integers, got {value!r:.60}: {error}; reshape it") from None
+        raise MaskError(f"{name} must be an array of {kind}, got {value!r:.60}: {error}; reshape it") from None
     if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
         array = array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; convert it with .astype(int)")
     if array.ndim not in ndims:
         wanted = " or ".join(f"{n}-D" for n in ndims)
         raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; reshape it")
-    if minimum is not None and array.size and array.min() < minimum:
-        raise MaskError(f"{name} must be at least {minimum}, found {array.min()}; mend the input")
-    array = array.astype(np.int64)  # always a copy, so the caller's later writes don't reach the mask
-    array.setflags(write=False)
+    if array.ndim > 1 and not len(array):
+        raise MaskError(f"{name} must have at least one row, got shape {array.shape}; pass one for each batch row")
     return array
 
 
@@ -67,14 +107,14 @@ def _fill_ragged(rows: Sequence[Sequence[Any]], name: str) -> Ints:
     return np.array([[*row, *[0] * (width - len(row))] for row in rows], dtype=np.int64)
 
 
-def array_key(array: Ints) -> tuple[Any, ...]:
-    """A hashable stand-in that is equal exactly when shape and content are."""
-    return (array.shape, array.tobytes())
+def array_key(array: Ints | Bools) -> tuple[Any, ...]:
+    """A hashable stand-in that is equal exactly when dtype, shape and content are."""
+    return (array.dtype.char, array.shape, array.tobytes())
 
 
-def array_repr(array: Ints) -> str:
-    """The numbers where they are few, else dtype, shape and a digest of the content."""
+def array_repr(array: Ints | Bools) -> str:
+    """The numbers where they are few (flags as 0 and 1), else dtype, shape and a digest of the content."""
     if array.size <= PRINTED:
-        return str(array.tolist())
+        return str(array.astype(np.int64).tolist())
     shape = "x".join(str(n) for n in array.shape)
-    return f"<int64[{shape}] {hashlib.sha256(array.tobytes()).hexdigest()[:8]}>"
+    return f"<{array.dtype.name}[{shape}] {hashlib.sha256(array.tobytes()).hexdigest()[:8]}>"

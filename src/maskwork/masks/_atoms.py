@@ -1,4 +1,4 @@
-"""The atoms whose rows are one interval: positions, windows, prefixes, padding."""
+"""The atoms whose rows are one interval: positions, windows, bands, prefixes, padding."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from ..errors import MaskError
 from ..spans import Spans, single
-from ._arrays import Ints, array_key, array_repr, as_int, as_ints
+from ._arrays import Ints, as_int, as_ints
 from ._explanation import Cell, Row
 from ._mask import Constant, Mask, Queries
+from ._written import Written
 
 
 def full() -> Mask:
@@ -34,11 +35,8 @@ def empty() -> Mask:
 class _Causal(Mask):
     """See `causal`."""
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("causal",)
-
-    def _text(self) -> str:
-        return "causal"
+    def _written(self) -> Written:
+        return Written("causal")
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, queries + 1, kv_len)
@@ -60,40 +58,33 @@ def causal() -> Mask:
     return _Causal()
 
 
-class _Sized(Mask):
-    """An atom with one whole-number parameter."""
-
-    name: str
-    depends_on_query = False
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def _identity(self) -> tuple[Any, ...]:
-        return (self.name, self.size)
-
-    def _text(self) -> str:
-        return f"{self.name}({self.size})"
-
-
-class _SlidingWindow(_Sized):
+class _SlidingWindow(Mask):
     """See `sliding_window`."""
 
-    name = "sliding_window"
-    depends_on_query = True
+    def __init__(self, size: int | Ints) -> None:
+        self.size = size
+
+    def _written(self) -> Written:
+        return Written("sliding_window", (self.size,))
+
+    @property
+    def heads(self) -> int:
+        return 1 if isinstance(self.size, int) else len(self.size)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return single(queries + 1 - self.size, queries + 1, kv_len)
+        size = self.size if isinstance(self.size, int) else self.size.reshape(1, -1, 1)
+        return single(queries + 1 - size, queries + 1, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        return f"{cell.distance()}, window sees {self.size}"
+        size = self.size if isinstance(self.size, int) else int(self.size[cell.head])
+        return f"{cell.distance()}, window sees {size}"
 
 
-def sliding_window(size: int) -> Mask:
+def sliding_window(size: Any) -> Mask:
     """`q - size < k <= q`: the last `size` keys, the query's own included (Mistral 7B, Jiang et al. 2023).
 
     Args:
-        size: number of keys that a query sees, at least 1.
+        size: number of keys that a query sees, at least 1; an int, or int `(H,)` with one for each query head.
 
     Raises:
         MaskError: `size` is not an integer of at least 1.
@@ -108,13 +99,67 @@ def sliding_window(size: int) -> Mask:
     >>> mw.sliding_window(2).bind(4).spans.row(3)
     [(2, 4)]
     """
-    return _SlidingWindow(as_int(size, "sliding_window(size)", minimum=1))
+    name = "sliding_window(size)"
+    if not isinstance(size, (list, tuple)) and not getattr(size, "ndim", 0):
+        return _SlidingWindow(as_int(size, name, minimum=1))
+    sizes = as_ints(size, name, ndims=(1,), minimum=1)
+    if not len(sizes):
+        raise MaskError(f"{name} takes one size for each head, got none; pass an int for all heads")
+    return _SlidingWindow(sizes if len(sizes) > 1 else int(sizes[0]))
 
 
-class _Sinks(_Sized):
+class _Band(Mask):
+    """See `band`."""
+
+    def __init__(self, left: int | None, right: int | None) -> None:
+        self.left, self.right = left, right
+
+    def _written(self) -> Written:
+        return Written("band", (self.left, self.right))
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        start = 0 if self.left is None else queries - self.left
+        return single(start, kv_len if self.right is None else queries + 1 + self.right, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        left, right = ("all" if side is None else f"{side}" for side in (self.left, self.right))
+        return f"{cell.distance()}, band sees {left} behind and {right} ahead"
+
+
+def band(left: int | None, right: int | None) -> Mask:
+    """`q - left <= k <= q + right`: both ends inclusive, as flash-attention's `window_size` (Dao 2023).
+
+    Args:
+        left: keys before the query's own, at least 0; None = unbounded.
+        right: keys after it, at least 0; None = unbounded.
+
+    | library | its way to say `band(left, right)` |
+    | --- | --- |
+    | flash-attention `window_size` | `(left, right)`, with -1 for None |
+    | `causal()` / `sliding_window(W)` | `band(None, 0)` / `band(W - 1, 0)` |
+    | Longformer, ModernBERT: a window of W round the query | `band(W // 2, W // 2)`, which is W + 1 keys |
+
+    >>> import maskwork as mw
+    >>> mw.band(1, 0).bind(3).dense().astype(int)[0, 0].tolist()
+    [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
+    """
+    low, high = (
+        None if value is None else as_int(value, f"band({name})", minimum=0)
+        for name, value in (("left", left), ("right", right))
+    )
+    return full() if low is high is None else _Band(low, high)
+
+
+class _Sinks(Mask):
     """See `sinks`."""
 
-    name = "sinks"
+    depends_on_query = False
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def _written(self) -> Written:
+        return Written("sinks", (self.size,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, self.size, kv_len)
@@ -146,16 +191,12 @@ class _KeyRange(Mask):
     def __init__(self, name: str, bound: Ints, *, from_left: bool) -> None:
         self.name, self.bound, self.from_left = name, bound, from_left
 
-    def _identity(self) -> tuple[Any, ...]:
-        return (self.name, self.from_left, *array_key(self.bound))
+    def _written(self) -> Written:
+        return Written(self.name, (self.bound,)) if self.from_left else Written(self.name, named={"starts": self.bound})
 
     @property
     def batch(self) -> int:
         return 1 if self.bound.ndim == 0 else len(self.bound)
-
-    def _text(self) -> str:
-        keyword = "" if self.from_left else "starts="
-        return f"{self.name}({keyword}{array_repr(self.bound)})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         bound = self.bound.reshape(-1, 1, 1)
@@ -180,7 +221,7 @@ def prefix(length: Any) -> Mask:
     >>> (mw.causal() | mw.prefix(2)).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
     """
-    return _KeyRange("prefix", as_ints(length, "prefix(length)", ndims=(0, 1)), from_left=True)
+    return _KeyRange("prefix", _bound(length, "prefix(length)"), from_left=True)
 
 
 def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
@@ -200,5 +241,12 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
         given = "neither" if lengths is None else "both"
         raise MaskError(f"padding takes either lengths (right) or starts (left), got {given}; pass exactly one")
     if lengths is not None:
-        return _KeyRange("padding", as_ints(lengths, "padding(lengths)", ndims=(0, 1)), from_left=True)
-    return _KeyRange("padding", as_ints(starts, "padding(starts)", ndims=(0, 1)), from_left=False)
+        return _KeyRange("padding", _bound(lengths, "padding(lengths)"), from_left=True)
+    return _KeyRange("padding", _bound(starts, "padding(starts)"), from_left=False)
+
+
+def _bound(value: Any, name: str) -> Ints:
+    bound = as_ints(value, name, ndims=(0, 1))
+    if not bound.size:
+        raise MaskError(f"{name} takes one number for each batch row, got none; pass an int for all rows")
+    return bound

@@ -46,7 +46,8 @@ class BoundMask:
         """The exact geometry, with every query of the grid a row of its own; computed once."""
         spans = self.mask._spans(self.grid.queries(), self.grid.kv_len) if self._given is None else self._given
         batch, heads, _ = spans.shape
-        return spans.expand((batch, heads, self.grid.q_len))
+        spans = spans.expand((batch, heads, self.grid.q_len))
+        return spans if self.grid.q_len else spans.trim()  # no rows use no slots
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -175,7 +176,7 @@ class BoundMask:
     def plane(self, b: int, h: int) -> tuple[int, int]:
         """`(b, h)` as given, once they are known to be a batch row and a head of this grid."""
         b, h = as_int(b, "b", minimum=0), as_int(h, "h", minimum=0)
-        batch, heads = max(self.grid.batch, self.mask.batch), max(self.grid.heads, getattr(self.mask, "heads", 1))
+        batch, heads = self.grid.batch, self.grid.heads
         if b >= batch or h >= heads:
             raise GridError(
                 f"the grid has {batch} batch rows and {heads} heads, got batch row {b} and head {h}; bind with "
@@ -236,7 +237,10 @@ class BoundMask:
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
         grid = self.grid
         if isinstance(other, Mask):
-            return other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
+            other = other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
+        lead, there = self.shape[:2], other.shape[:2]
+        if any(1 != n != m != 1 for n, m in zip(lead, there, strict=True)):
+            raise GridError(f"two masks are compared over the same batch and heads, got (B, H) {lead} and {there}")
         if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (
             grid.q_start,
             grid.q_len,

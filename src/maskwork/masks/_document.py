@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..errors import GridError, MaskError
-from ..spans import Spans, check_budget
-from ._arrays import Ints, array_key, array_repr, as_ints
+from ..errors import MaskError
+from ..spans import Spans
+from ._arrays import Bools, Ints, as_ints, as_lengths
 from ._explanation import Cell, Explanation, Row, explanation
-from ._mask import Extent, Mask, Queries, common_batch
+from ._ids import spans_of_ids
+from ._mask import Constant, Extent, Mask, Queries, check_cover, common_batch
+from ._written import Written
 
 
 def document(lengths: Any = None, *, ids: Any = None) -> Mask:
@@ -37,8 +38,19 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
         given = "neither" if lengths is None else "both"
         raise MaskError(f"document takes either lengths or ids, got {given}; pass exactly one")
     if lengths is not None:
-        return _ByLength(as_ints(lengths, "document(lengths)", ndims=(1, 2)))
+        return _ByLength(as_lengths(lengths, "document(lengths)"))
     return _ById(as_ints(ids, "document(ids)", ndims=(1, 2), minimum=None))
+
+
+def as_masks(value: Any, name: str) -> tuple[Mask, ...]:
+    """Several masks, checked."""
+    if not isinstance(value, Sequence):
+        raise MaskError(f"{name} takes masks, got {value!r:.60} ({type(value).__name__}); pass them as a list")
+    for item in value:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(item, Mask):
+            found = f"{item!r:.60} ({type(item).__name__})"  # pyright: ignore[reportUnknownArgumentType]
+            raise MaskError(f"{name} takes masks, got {found}; build one with mw.causal() …")
+    return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
@@ -56,28 +68,25 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
     [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]]
     """
     if isinstance(mask, Mask):
-        return _Within((mask,), as_ints(lengths, "within(lengths)", ndims=(1, 2)))
-    masks = tuple(mask)
-    array = as_ints(lengths, "within(lengths)", ndims=(1,))
-    for item in masks:
-        if not isinstance(item, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise MaskError(f"within takes masks, got {item!r} ({type(item).__name__}); build one with mw.causal() …")
+        return _Within((mask,), as_lengths(lengths, "within(lengths)"))
+    masks = as_masks(mask, "within")
+    array = as_lengths(lengths, "within(lengths)", ndims=(1,))
     if len(masks) != len(array):
         raise MaskError(
             f"within takes one mask per document, got {len(masks)} masks for {len(array)} lengths; "
             "pass one mask for all, or as many masks as documents"
         )
-    return _Within(masks if len(set(masks)) > 1 else masks[:1], array)
+    return _Within(masks if len(set(masks)) > 1 else masks[:1] or (Constant(False),), array)
 
 
-class _Packed(Mask):
-    """A mask with documents laid end to end: what `document(lengths)` and `within` share."""
+class Packed(Mask):
+    """A mask with parts laid end to end: what `document(lengths)`, `within` and `block_causal` share."""
 
     lengths: Ints
 
     @property
     def batch(self) -> int:
-        return 1 if self.lengths.ndim == 1 else len(self.lengths)
+        return common_batch(1 if self.lengths.ndim == 1 else len(self.lengths), super().batch)
 
     @cached_property
     def _totals(self) -> Ints:
@@ -106,17 +115,14 @@ class _Packed(Mask):
         return number, int(ends[number] - lengths[number]), int(ends[number])
 
 
-class _ByLength(_Packed):
+class _ByLength(Packed):
     """See `document`."""
 
     def __init__(self, lengths: Ints) -> None:
         self.lengths = lengths
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("document", "lengths", *array_key(self.lengths))
-
-    def _text(self) -> str:
-        return f"document({array_repr(self.lengths)})"
+    def _written(self) -> Written:
+        return Written("document", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         starts, ends = (look_up(table, queries) for table in self._table)
@@ -135,30 +141,21 @@ class _ByLength(_Packed):
         return f"query {cell.query} is in {there}, key {cell.key} in " + "document {} [{}, {})".format(*of_key)
 
 
-class _Within(_Packed):
+class _Within(Packed):
     """See `within`."""
 
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
-        self.masks, self.lengths = masks, lengths
+        self.masks, self.operands, self.lengths = masks, masks, lengths
+        _ = self.batch, self.heads  # raises where the masks and the lengths speak of different ones
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("within", tuple(mask._key for mask in self.masks), *array_key(self.lengths))
-
-    @property
-    def batch(self) -> int:
-        return common_batch(super().batch, *(mask.batch for mask in self.masks))
+    def _written(self) -> Written:
+        return Written("within", (self.masks[0] if len(self.masks) == 1 else self.masks, self.lengths))
 
     def _check(self, extent: Extent) -> None:
-        super()._check(extent)
+        check_cover(self, "lengths sum to", self._totals, extent)
         longest = int(self.lengths.max(initial=0))
         for mask in self.masks:
             mask._check(Extent(longest, longest, whole=False))
-
-    def _text(self) -> str:
-        inner = self.masks[0]._text()
-        if len(self.masks) > 1:
-            inner = "[" + ", ".join(mask._text() for mask in self.masks) + "]"
-        return f"within({inner}, {array_repr(self.lengths)})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         starts, ends = (look_up(table, queries) for table in self._table)
@@ -188,19 +185,20 @@ class _Within(_Packed):
         which = look_up(np.repeat(np.arange(len(self.lengths)), self.lengths)[None], queries)
         longest = int(self.lengths.max(initial=0))
         group_of = {mask: i for i, mask in enumerate(dict.fromkeys(self.masks))}
-        group = np.array([group_of[mask] for mask in self.masks])[which]
-        parts: list[tuple[npt.NDArray[np.bool_], Spans]] = []
+        group: Ints = np.array([group_of[mask] for mask in self.masks])[which]
+        parts: list[tuple[Bools, Bools, Spans]] = []
         for mask, index in group_of.items():
-            rows: npt.NDArray[np.bool_] = (group == index).any(axis=(0, 1))
-            here = mask._spans((queries - starts)[..., rows], longest)
-            parts.append((rows, here.expand((*np.broadcast_shapes(here.shape[:2], (1, 1)), int(rows.sum())))))  # type: ignore[arg-type]
-        runs = max(part.runs for _, part in parts)
-        lead = np.broadcast_shapes(*(part.shape[:2] for _, part in parts))
-        shape = (runs, *lead, which.shape[-1])
+            # Each mask is asked only about the columns where some batch row has one of its documents.
+            here: Bools = group == index
+            columns = np.asarray(here.any(axis=(0, 1)), dtype=np.bool_)
+            if columns.any():
+                parts.append((here[..., columns], columns, mask._spans((queries - starts)[..., columns], longest)))
+        lead = np.broadcast_shapes(group.shape[:2], *(part.shape[:2] for _, _, part in parts))
+        shape = (max((part.runs for _, _, part in parts), default=1), *lead, group.shape[-1])
         first, last = np.full(shape, longest, dtype=np.int64), np.full(shape, longest, dtype=np.int64)
-        for rows, part in parts:
-            first[: part.runs, ..., rows] = part.planes_starts
-            last[: part.runs, ..., rows] = part.planes_ends
+        for here, columns, part in parts:
+            for side, planes in ((first, part.planes_starts), (last, part.planes_ends)):
+                side[: part.runs, ..., columns] = np.where(here, planes, side[: part.runs, ..., columns])
         return _runs(np.minimum(first + starts, ends), np.minimum(last + starts, ends), kv_len)
 
 
@@ -210,56 +208,24 @@ class _ById(Mask):
     def __init__(self, ids: Ints) -> None:
         self.ids = ids
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("document", "ids", *array_key(self.ids))
+    def _written(self) -> Written:
+        return Written("document", named={"ids": self.ids})
 
     @property
     def batch(self) -> int:
         return 1 if self.ids.ndim == 1 else len(self.ids)
 
-    def _text(self) -> str:
-        return f"document(ids={array_repr(self.ids)})"
-
     def _check(self, extent: Extent) -> None:
         check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        rows = [_runs_of_ids(row, kv_len) for row in np.atleast_2d(self.ids)]
-        runs = max(starts.shape[0] for starts, _ in rows)
-        check_budget(runs, max(queries.size, queries.shape[-1] * len(rows)))
-        shape = (runs, len(rows), self.ids.shape[-1])
-        table = np.full((2, *shape), kv_len, dtype=np.int64)
-        for b, pair in enumerate(rows):
-            for side, values in enumerate(pair):
-                table[side, : len(values), b] = values
-        starts, ends = (np.stack([look_up(plane, queries) for plane in planes]) for planes in table)
-        return _runs(starts, ends, kv_len)
+        return spans_of_ids(self.ids, self.ids, queries, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]
         q_id, k_id = int(ids[cell.query]), int(ids[cell.key])
         none = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
         return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{none}"
-
-
-def _runs_of_ids(ids: Ints, kv_len: int) -> tuple[Ints, Ints]:
-    """int64 `(R, T)` each: for every position, the runs of keys that carry its id."""
-    keys = ids[:kv_len]
-    edges = np.flatnonzero(np.diff(keys)) + 1
-    first = np.concatenate([[0], edges]) if len(keys) else np.zeros(0, dtype=np.int64)
-    last = np.concatenate([edges, [len(keys)]]) if len(keys) else np.zeros(0, dtype=np.int64)
-    names, of_position = np.unique(ids, return_inverse=True)
-    of_run = np.searchsorted(names, keys[first])
-    order = np.argsort(of_run, kind="stable")
-    count = np.bincount(of_run, minlength=len(names))
-    rank = np.arange(len(order)) - np.repeat(count.cumsum() - count, count)
-    runs = int(count[names >= 0].max(initial=1))
-    starts = np.full((runs, len(names)), kv_len, dtype=np.int64)
-    ends = starts.copy()
-    keep = names[of_run[order]] >= 0
-    where = (rank[keep], of_run[order][keep])
-    starts[where], ends[where] = first[order][keep], last[order][keep]
-    return starts[:, of_position], ends[:, of_position]
 
 
 def look_up(table: Ints, queries: Queries) -> Ints:
@@ -275,19 +241,3 @@ def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:
     empty = starts >= ends
     starts, ends = np.where(empty, kv_len, starts), np.where(empty, kv_len, ends)
     return Spans(starts.astype(np.int32), ends.astype(np.int32), kv_len).trim()
-
-
-def check_cover(mask: Mask, what: str, covered: Ints, extent: Extent) -> None:
-    """An array parameter covers every position of the grid, and of a whole sequence nothing more."""
-    need = max(extent.queries, extent.keys)
-    short, most = int(covered.min(initial=need)), int(covered.max(initial=0))
-    if short < need:
-        raise GridError(
-            f"the {what} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} reach "
-            f"{short}; lengthen them, or give the padding a document of its own"
-        )
-    if extent.whole and most > need:
-        raise GridError(
-            f"the {what} exactly the grid's {need} positions; those of {mask!r} reach {most}; shorten them, or bind a "
-            "part of a longer sequence by giving q_start"
-        )

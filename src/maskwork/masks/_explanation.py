@@ -108,15 +108,23 @@ def explain_atom(mask: Mask, cell: Cell) -> Explanation:
     return explanation(mask, cell, allowed, mask._reason(cell, row))
 
 
-def explain_joined(mask: Mask, cell: Cell, parts: Sequence[Explanation], decisive: bool) -> Explanation:
-    """`&` (one operand that says False decides) and `|` (one that says True): the smallest such, or else all."""
+def explain_joined(mask: Mask, cell: Cell, parts: Sequence[Explanation], decisive: bool | None) -> Explanation:
+    """One operand that says `decisive` settles it: the smallest such is given, or else all, since all count.
+
+    For `&` that is False, for `|` True; `^` has none.
+    """
+    if decisive is None:
+        odd = sum(part.allowed for part in parts)
+        return explanation(mask, cell, odd % 2 == 1, f"{odd} of {len(parts)} operands are allowed", parts)
     deciding = [part for part in parts if part.allowed == decisive]
-    word = "allowed" if decisive == bool(deciding) else "blocked"
     if deciding:
-        return explanation(
-            mask, cell, decisive, f"one {word} operand is enough", [min(deciding, key=lambda part: len(part.terms))]
-        )
-    return explanation(mask, cell, not decisive, f"every operand is {word}", parts)
+        fewest = min(deciding, key=lambda part: len(part.terms))
+        return explanation(mask, cell, decisive, f"one {_word(decisive)} operand is enough", [fewest])
+    return explanation(mask, cell, not decisive, f"every operand is {_word(not decisive)}", parts)
+
+
+def _word(allowed: bool) -> str:
+    return "allowed" if allowed else "blocked"
 
 
 def reason_of_row(cell: Cell, row: Row) -> str:

@@ -1,48 +1,35 @@
 """The text form: `parse("causal & (sliding_window(4096) | sinks(4))")`, by recursive descent, never by `eval`.
 
-expression := a | b,  a & b,  a - b,  ~a  or an atom, from the loosest to the tightest, as in Python
+expression := a | b,  a ^ b,  a & b,  a - b,  ~a,  a.shift(q=1, k=0)  or an atom, from the loosest to the tightest, as
+              in Python
 atom       := name | name(argument, …) | (expression)
-argument   := [name =] (integer | [integers or lists of them] | expression | [expressions])
+argument   := [name =] (integer | None | [integers or lists of them] | expression | [expressions])
 """
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import MaskError, ParseError
-from ._ancestry import tree
-from ._atoms import causal, empty, full, padding, prefix, sinks, sliding_window
-from ._custom import from_dense
-from ._document import document, within
-from ._mask import And, Mask, Or, combine
-from ._neighborhood import neighborhood
-from ._sparse import dilated, global_tokens, random_blocks
-
-_ATOMS: dict[str, Callable[..., Mask]] = {
-    maker.__name__: maker for maker in (full, empty, causal, sliding_window, sinks, prefix, padding, document, within)
-}
-_ATOMS.update(
-    (maker.__name__, maker) for maker in (dilated, from_dense, global_tokens, neighborhood, random_blocks, tree)
-)
+from ._mask import Mask
+from ._registry import make
 
 # Hostile input ends here rather than in Python's recursion limit or in memory.
 MAX_TEXT = 100_000
 MAX_DEPTH = 50
 MAX_DIGITS = 18
 
-_TOKEN = re.compile(r"(?P<name>[A-Za-z_]\w*)|(?P<int>[0-9]+)|(?P<sign>[-&|~()\[\],=])|(?P<space>\s+)", re.ASCII)
+_TOKEN = re.compile(r"(?P<name>[A-Za-z_]\w*)|(?P<int>[0-9]+)|(?P<sign>[-&|^~.()\[\],=])|(?P<space>\s+)", re.ASCII)
 
 
 def parse(text: str) -> Mask:
     """The mask that a text says.
 
     Args:
-        text: atoms with Python's operators `~ - & |` in Python's order of binding, and brackets. An atom without
-            arguments needs no brackets. At most 100,000 characters, 50 levels deep.
+        text: atoms with Python's operators `~ - & ^ |` in Python's order of binding, brackets and `.shift(q=1, k=0)`.
+            An atom without arguments needs no brackets. At most 100,000 characters, 50 levels deep.
 
     Raises:
         ParseError: with a caret under the place.
@@ -62,9 +49,12 @@ def parse(text: str) -> Mask:
     if len(text) > MAX_TEXT:
         raise ParseError(f"a mask's text may have {MAX_TEXT} characters, got {len(text)}; build it in Python instead")
     parser = _Parser(text)
-    mask = parser.expression(0)
+    try:
+        mask = parser.expression(0)
+    except RecursionError:
+        parser.fail("a mask's text is nested deeper than what is left of Python's stack; call parse from less deep")
     if parser.token.kind != "end":
-        parser.fail(f"a mask ends here, found {parser.token.text!r}; join two masks with & or |")
+        parser.fail(f"a mask ends here, found {parser.token.text[:40]!r}; join two masks with & or |")
     return mask
 
 
@@ -88,7 +78,7 @@ class _Parser:
             match = _TOKEN.match(self.source, at)
             if match is None:
                 self.fail(
-                    f"a mask is written with names, numbers and ~ - & | ( ) [ ] , =, found {self.source[at]!r}",
+                    f"a mask is written with names, numbers and ~ - & ^ | . ( ) [ ] , =, found {self.source[at]!r}",
                     at,
                 )
             kind = str(match.lastgroup)
@@ -116,25 +106,45 @@ class _Parser:
 
     def expect(self, sign: str) -> None:
         if not self.accept(sign):
-            self.fail(f"expected {sign!r}, found {self.token.text!r}")
+            self.fail(f"expected {sign!r}, found {self.token.text[:40]!r}")
 
     def expression(self, depth: int) -> Mask:
-        terms = [self.conjunction(depth)]
+        start = self.token.at
+        terms = [self.exclusion(depth)]
         while self.accept("|"):
+            terms.append(self.exclusion(depth))
+        # all at once: a long text must not cost its length squared
+        return self.made(start, "|", terms)
+
+    def exclusion(self, depth: int) -> Mask:
+        start = self.token.at
+        terms = [self.conjunction(depth)]
+        while self.accept("^"):
             terms.append(self.conjunction(depth))
-        return combine(Or, terms)  # all at once: a long text must not cost its length squared
+        return self.made(start, "^", terms)
 
     def conjunction(self, depth: int) -> Mask:
+        start = self.token.at
         terms = [self.difference(depth)]
         while self.accept("&"):
             terms.append(self.difference(depth))
-        return combine(And, terms)
+        return self.made(start, "&", terms)
 
     def difference(self, depth: int) -> Mask:
+        start = self.token.at
         terms = [self.unary(depth)]
         while self.accept("-"):
             terms.append(~self.unary(depth))
-        return combine(And, terms)
+        return self.made(start, "&", terms)
+
+    def made(self, at: int, name: str, args: list[Any], named: dict[str, Any] | None = None) -> Mask:
+        """The mask, or a caret at `at`."""
+        if len(args) == 1 and name in "|^&":
+            return args[0]
+        try:
+            return make(name, args, named or {})
+        except MaskError as error:
+            self.fail(str(error), at)
 
     def unary(self, depth: int) -> Mask:
         if depth > MAX_DEPTH:
@@ -144,22 +154,29 @@ class _Parser:
         if self.accept("("):
             mask = self.expression(depth + 1)
             self.expect(")")
-            return mask
-        if self.token.kind != "name":
-            self.fail(f"expected an atom such as causal, found {self.token.text!r}")
-        return self.atom(depth)
+        elif self.token.kind == "name":
+            mask = self.atom(depth)
+        else:
+            self.fail(f"expected an atom such as causal, found {self.token.text[:40]!r}")
+        while self.accept("."):
+            depth += 1  # shifts of shifts nest, where they do not add up
+            if depth > MAX_DEPTH:
+                self.fail(f"a mask's text may be nested {MAX_DEPTH} deep; build it in Python instead")
+            method = self.token
+            if method.text != "shift":
+                self.fail(f"a mask has .shift(q=…, k=…) alone, found {method.text[:40]!r}")
+            self.index += 1
+            args, named = self.arguments(depth)
+            mask = self.made(method.at, ".shift", [mask, *args], named)
+        return mask
 
     def atom(self, depth: int) -> Mask:
         name = self.token
-        maker = _ATOMS.get(name.text)
-        if maker is None:
-            # imported here: only a mistake needs it
-            from difflib import get_close_matches
-
-            near = get_close_matches(name.text, _ATOMS, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"the atoms are {', '.join(_ATOMS)}"
-            self.fail(f"a mask is made of known atoms, found {name.text[:40]!r}; {mend}")
         self.index += 1
+        args, named = self.arguments(depth)
+        return self.made(name.at, name.text, args, named)
+
+    def arguments(self, depth: int) -> tuple[list[Any], dict[str, Any]]:
         args: list[Any] = []
         named: dict[str, Any] = {}
         if self.accept("("):
@@ -167,15 +184,7 @@ class _Parser:
                 if args or named:
                     self.expect(",")
                 self.argument(args, named, depth)
-        try:
-            inspect.signature(maker).bind(*args, **named)
-        except TypeError as error:
-            wanted = ", ".join(str(p).split(":")[0] for p in inspect.signature(maker).parameters.values())
-            self.fail(f"{name.text} takes ({wanted}): {error}", name.at)
-        try:
-            return maker(*args, **named)
-        except MaskError as error:
-            self.fail(str(error), name.at)
+        return args, named
 
     def argument(self, args: list[Any], named: dict[str, Any], depth: int) -> None:
         token, after = self.token, self.tokens[min(self.index + 1, len(self.tokens) - 1)]
@@ -209,4 +218,7 @@ class _Parser:
             value = int(self.token.text)
             self.index += 1
             return -value if negative else value
+        if self.token.kind == "name" and self.token.text == "None":
+            self.index += 1
+            return None
         return self.expression(depth)

@@ -66,7 +66,12 @@ class Grid:
                 f"the batch must match the mask's, {mask!r} speaks of {mask.batch} rows and the grid has {batch}; "
                 "pass parameters with one entry per batch row"
             )
-        heads = 1 if heads is None else as_int(heads, "heads", minimum=1)
+        heads = mask.heads if heads is None else as_int(heads, "heads", minimum=1)
+        if mask.heads not in (1, heads):
+            raise GridError(
+                f"the heads must match the mask's, {mask!r} speaks of {mask.heads} heads and the grid has {heads}; "
+                "pass parameters with one entry per query head"
+            )
         grid = Grid(q_start or 0, q_len, kv_len, batch, heads)
         # A mask blind to the query is asked about keys only; where the queries stand does not matter to it.
         queries = grid.q_end if mask.depends_on_query else kv_len

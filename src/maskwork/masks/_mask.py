@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import spans as sp
-from ..errors import MaskError
+from ..errors import GridError, MaskError
 from ..spans import Spans
+from ._arrays import Ints
 from ._explanation import (
     Cell,
     Explanation,
@@ -23,6 +24,7 @@ from ._explanation import (
     explanation,
     reason_of_row,
 )
+from ._written import Written
 
 if TYPE_CHECKING:
     from ._bound import BoundMask
@@ -39,12 +41,34 @@ class Extent:
     keys: int
     whole: bool  #: the grid is the whole sequence, so that an array must also end where it ends
 
+    @property
+    def positions(self) -> int:
+        """What a parameter covers that speaks of queries and keys alike."""
+        return max(self.queries, self.keys)
+
+
+def check_cover(mask: Mask, what: str, covered: Ints, extent: Extent, need: int | None = None) -> None:
+    """An array parameter covers every position of the grid (or `need` of them), and of a whole sequence no more."""
+    need = extent.positions if need is None else need
+    short, most = int(covered.min(initial=need)), int(covered.max(initial=0))
+    if short < need:
+        raise GridError(
+            f"the {what} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} reach "
+            f"{short}; lengthen them, or give the padding a document of its own"
+        )
+    if extent.whole and most > need:
+        raise GridError(
+            f"the {what} exactly the grid's {need} positions; those of {mask!r} reach {most}; shorten them, or bind a "
+            "part of a longer sequence by giving q_start"
+        )
+
 
 class Mask(ABC):
     """An immutable expression that says which key each query may see, free of any length.
 
-    Combine masks with `&`, `|`, `~` and `-`. Two masks are `==`, and hash alike, when their canonical form is the
-    same: nested `&` and `|` are flattened, repeated terms dropped, `full` and `empty` folded away and operands sorted.
+    Combine masks with `&`, `|`, `^`, `~`, `-` and `.shift(q=…, k=…)`. Two masks are `==`, and hash alike, when their
+    canonical form is the same: nested `&`, `|` and `^` are flattened, repeated terms dropped (under `^`, in pairs),
+    `full` and `empty` folded away and operands sorted.
 
     >>> import maskwork as mw
     >>> mw.sinks(4) & mw.causal() == mw.causal() & mw.sinks(4)
@@ -61,26 +85,34 @@ class Mask(ABC):
     depends_on_query: bool = True
     #: How tightly the text form binds; an operand of a tighter operator is put in brackets.
     _level: int = 9
+    #: The masks that this one is made of, which must speak of the same batch and heads.
+    operands: tuple[Mask, ...] = ()
 
-    @abstractmethod
+    def _written(self) -> Written:
+        """The call that makes this mask: identity, text, JSON and pickle follow from it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is written")
+
     def _identity(self) -> tuple[Any, ...]:
         """What makes this mask itself: hashable, and equal for equal masks."""
+        return self._written().key()
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
         """`_identity`, made once: arrays are copied into it."""
         return self._identity()
 
-    @abstractmethod
     def _text(self) -> str:
         """The text form, which `mw.parse` reads back when no array was shortened."""
+        return self._written().text()
 
     @abstractmethod
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         """The exact geometry of the rows at these absolute positions (all >= 0), against keys `[0, kv_len)`."""
 
-    def _check(self, extent: Extent) -> None:  # noqa: B027  (most atoms have nothing to check)
+    def _check(self, extent: Extent) -> None:
         """Raise `GridError` when an array parameter does not cover the grid."""
+        for operand in self.operands:
+            operand._check(extent)
 
     def _explain(self, cell: Cell) -> Explanation:
         """Why `cell` is allowed or blocked; a mask with parts asks them."""
@@ -93,7 +125,12 @@ class Mask(ABC):
     @property
     def batch(self) -> int:
         """Batch rows that the parameters speak of, 1 when they are the same for all."""
-        return 1
+        return common_batch(*(operand.batch for operand in self.operands))
+
+    @property
+    def heads(self) -> int:
+        """Query heads that the parameters speak of, 1 when they are the same for all."""
+        return common_heads(*(operand.heads for operand in self.operands))
 
     def bind(
         self,
@@ -112,7 +149,7 @@ class Mask(ABC):
             q_start: absolute position of the first query. It may be left out when `q_len == kv_len` (then 0) or when
                 the mask does not depend on the query; otherwise leaving it out raises `GridError`.
             batch: batch rows; inferred from the mask's parameters, and checked against them.
-            heads: query heads.
+            heads: query heads; inferred and checked likewise.
 
         >>> import maskwork as mw
         >>> mw.causal().bind(1, 5, q_start=4).allowed     # one decoding step against five cached keys
@@ -129,15 +166,68 @@ class Mask(ABC):
     def __or__(self, other: Mask) -> Mask:
         return combine(Or, (self, other)) if isinstance(other, Mask) else NotImplemented  # pyright: ignore
 
+    def __xor__(self, other: Mask) -> Mask:
+        return exclusive((self, other)) if isinstance(other, Mask) else NotImplemented  # pyright: ignore
+
     def __sub__(self, other: Mask) -> Mask:
         return self & ~other if isinstance(other, Mask) else NotImplemented  # pyright: ignore
 
     def __invert__(self) -> Mask:
         return Not(self)
 
+    def shift(self, q: int = 0, k: int = 0) -> Mask:
+        """This mask moved by `q` queries and `k` keys: cell (q', k') is its cell (q' - q, k' - k).
+
+        A cell whose source lies before position 0 is not allowed. Shifting by 0 changes nothing, and shifts of shifts
+        add up where that is exact. The whole grid moves: to restart a mask in each document, use `within`.
+
+        >>> import maskwork as mw
+        >>> mw.causal().shift(k=1).bind(3).dense().astype(int)[0, 0].tolist()    # k <= q + 1, and no key 0
+        [[0, 1, 0], [0, 1, 1], [0, 1, 1]]
+        """
+        from ._shift import shifted
+
+        return shifted(self, q, k)
+
+    def to_json(self) -> str:
+        """The whole mask as JSON, arrays included: see `Mask.from_json`, which reads it back.
+
+        Raises:
+            MaskError: the mask holds a function (`custom`), which JSON cannot carry, or is nested too deep.
+
+        >>> import maskwork as mw
+        >>> (mw.causal() & mw.sinks(2)).to_json()
+        '{"maskwork":1,"mask":{"name":"&","args":[{"name":"causal"},{"name":"sinks","args":[2]}]}}'
+        """
+        from ._json import write_json
+
+        return write_json(self)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Mask:
+        """The mask that `to_json` wrote; safe on hostile input.
+
+        Raises:
+            MaskError: the text is not such JSON, of another version, too long or nested too deep.
+
+        >>> import maskwork as mw
+        >>> mask = mw.document(ids=range(100)) ^ mw.causal()
+        >>> mw.Mask.from_json(mask.to_json()) == mask
+        True
+        """
+        from ._json import read_json
+
+        return read_json(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from ._registry import make
+
+        written = self._written()
+        return make, (written.name, written.args, dict(written.named))
+
     def __bool__(self) -> NoReturn:
         raise MaskError(
-            "a mask has no truth value: `a and b` would silently drop a term; combine masks with & | ~ -, "
+            "a mask has no truth value: `a and b` would silently drop a term; combine masks with & | ^ ~ -, "
             "or ask a bound mask: mask.bind(n).subset_of(other)"
         )
 
@@ -159,11 +249,8 @@ class Constant(Mask):
     def __init__(self, value: bool) -> None:
         self.value = value
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("full" if self.value else "empty",)
-
-    def _text(self) -> str:
-        return "full" if self.value else "empty"
+    def _written(self) -> Written:
+        return Written("full" if self.value else "empty")
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         shape = (1, 1, 1, 1)
@@ -180,21 +267,14 @@ class Constant(Mask):
 class Not(Mask):
     """The complement of one operand."""
 
-    _level = 3
+    _level = 5
 
     def __init__(self, operand: Mask) -> None:
-        self.operand = operand
+        self.operand, self.operands = operand, (operand,)
         self.depends_on_query = operand.depends_on_query
 
-    def _identity(self) -> tuple[Any, ...]:
-        return ("~", self.operand._key)
-
-    @property
-    def batch(self) -> int:
-        return self.operand.batch
-
-    def _check(self, extent: Extent) -> None:
-        self.operand._check(extent)
+    def _written(self) -> Written:
+        return Written("~", (self.operand,))
 
     def _text(self) -> str:
         return "~" + bracketed(self.operand, self._level)
@@ -212,58 +292,62 @@ class Not(Mask):
 
 
 class _Nary(Mask):
-    """An associative, commutative, idempotent operator: what `&` and `|` share. Built by `combine` only."""
+    """An associative, commutative operator: what `&`, `|` and `^` share. Built by `combine` and `exclusive` only."""
 
     sign: str
-    #: The operand that changes nothing; its complement decides everything.
-    neutral: bool
+    #: What one operand says alone decides; None where every operand always counts.
+    decisive: bool | None = None
 
     def __init__(self, operands: tuple[Mask, ...]) -> None:
         self.operands = operands
         self.depends_on_query = any(operand.depends_on_query for operand in operands)
 
-    def _identity(self) -> tuple[Any, ...]:
-        return (self.sign, *(operand._key for operand in self.operands))
-
-    @property
-    def batch(self) -> int:
-        return common_batch(*(operand.batch for operand in self.operands))
-
-    def _check(self, extent: Extent) -> None:
-        for operand in self.operands:
-            operand._check(extent)
+    def _written(self) -> Written:
+        return Written(self.sign, self.operands)
 
     def _text(self) -> str:
         return f" {self.sign} ".join(bracketed(operand, self._level) for operand in self.operands)
 
     def _explain(self, cell: Cell) -> Explanation:
-        parts = [operand._explain(cell) for operand in self.operands]
-        return explain_joined(self, cell, parts, decisive=not self.neutral)
+        return explain_joined(self, cell, [operand._explain(cell) for operand in self.operands], self.decisive)
+
+    def _parts(self, queries: Queries, kv_len: int) -> list[Spans]:
+        """The operands' spans, fewest runs first: what follows works on small planes for as long as it can."""
+        return sorted((operand._spans(queries, kv_len) for operand in self.operands), key=lambda spans: spans.runs)
 
 
 class And(_Nary):
     """What all operands allow."""
 
-    sign, neutral, _level = "&", True, 2
+    sign, _level, decisive = "&", 3, False
+    #: The operand that changes nothing; its complement decides everything.
+    neutral = True
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        # Fewest runs first: clipping to one run is cheap, and it keeps the operands that follow small.
-        parts = sorted((operand._spans(queries, kv_len) for operand in self.operands), key=lambda s: s.runs)
-        return reduce(sp.intersection, parts)
+        return reduce(sp.intersection, self._parts(queries, kv_len))
+
+
+class Xor(_Nary):
+    """What an odd number of operands allows. No operand is a complement: `~a ^ b` is `~(a ^ b)`."""
+
+    sign, _level = "^", 2
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        return reduce(sp.xor, self._parts(queries, kv_len))
 
 
 class Or(_Nary):
     """What any operand allows."""
 
-    sign, neutral, _level = "|", False, 1
+    sign, _level, decisive = "|", 1, True
+    neutral = False
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        parts = sorted((operand._spans(queries, kv_len) for operand in self.operands), key=lambda s: s.runs)
-        return reduce(sp.union, parts)
+        return reduce(sp.union, self._parts(queries, kv_len))
 
 
 def combine(kind: type[And] | type[Or], masks: Iterable[Mask]) -> Mask:
-    """The canonical form of `masks` joined by one operator."""
+    """The canonical form of `masks` joined by `&` or `|`."""
     terms: dict[Any, Mask] = {}
     for mask in masks:
         for term in mask.operands if isinstance(mask, kind) else (mask,):
@@ -271,15 +355,47 @@ def combine(kind: type[And] | type[Or], masks: Iterable[Mask]) -> Mask:
                 terms.setdefault(term._key, term)
             elif term.value != kind.neutral:
                 return term
-    common_batch(*(term.batch for term in terms.values()))
+    _speak_alike(terms.values())
     if any((~term)._key in terms for term in terms.values()):
         return Constant(not kind.neutral)  # a & ~a allows nothing, a | ~a everything
     if not terms:
         return Constant(kind.neutral)
-    if len(terms) == 1:
-        return next(iter(terms.values()))
-    # Single words before compounds, then by text: an order that does not depend on how the mask was written.
-    return kind(tuple(sorted(terms.values(), key=lambda term: (term._level < 9, term._text(), repr(term._key)))))
+    return next(iter(terms.values())) if len(terms) == 1 else kind(_in_order(terms.values()))
+
+
+def exclusive(masks: Iterable[Mask]) -> Mask:
+    """The canonical form of `masks` joined by `^`: flat, without complements, constants or pairs."""
+    terms: dict[Any, Mask] = {}
+    flip = False
+    pending = list(masks)
+    _speak_alike(pending)
+    while pending:
+        mask = pending.pop()
+        if isinstance(mask, Constant):
+            flip ^= mask.value
+        elif isinstance(mask, Not):
+            flip = not flip
+            pending.append(mask.operand)
+        elif isinstance(mask, Xor):
+            pending.extend(mask.operands)
+        elif terms.pop(mask._key, None) is None:  # a term that comes twice cancels itself
+            terms[mask._key] = mask
+    if not terms:
+        return Constant(flip)
+    joined = next(iter(terms.values())) if len(terms) == 1 else Xor(_in_order(terms.values()))
+    return ~joined if flip else joined
+
+
+def _in_order(terms: Iterable[Mask]) -> tuple[Mask, ...]:
+    """Single words before compounds, then by text: an order that does not depend on how the mask was written."""
+    return tuple(sorted(terms, key=lambda term: (term._level < 9, term._text(), repr(term._key))))
+
+
+def _speak_alike(masks: Iterable[Mask]) -> None:
+    """Raise where the masks' parameters speak of different batches or heads."""
+    masks = tuple(masks)
+    common_batch(*(mask.batch for mask in masks))
+    common_heads(*(mask.heads for mask in masks))
 
 
 def bracketed(mask: Mask, level: int) -> str:
@@ -287,9 +403,18 @@ def bracketed(mask: Mask, level: int) -> str:
     return f"({mask._text()})" if mask._level < level else mask._text()
 
 
-def common_batch(*batches: int) -> int:
+def common_batch(*sizes: int) -> int:
     """The one batch size other than 1, or 1."""
-    sizes = sorted({batch for batch in batches if batch != 1})
-    if len(sizes) > 1:
-        raise MaskError(f"masks must speak of the same batch, found {sizes[0]} and {sizes[1]} rows; pass equal batches")
-    return sizes[0] if sizes else 1
+    return _common(sizes, "the same batch", "rows; pass equal batches")
+
+
+def common_heads(*sizes: int) -> int:
+    """The one number of heads other than 1, or 1."""
+    return _common(sizes, "the same heads", "heads; pass one parameter for each query head")
+
+
+def _common(sizes: Iterable[int], what: str, mend: str) -> int:
+    found = sorted({size for size in sizes if size != 1})
+    if len(found) > 1:
+        raise MaskError(f"masks must speak of {what}, found {found[0]} and {found[1]} {mend}")
+    return found[0] if found else 1

@@ -10,9 +10,8 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans, by_chunks, check_budget, gather_runs
 from ._arrays import Ints, as_int
-from ._document import check_cover
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries
+from ._mask import Extent, Mask, Queries, check_cover
 
 
 class _Neighborhood(Mask):

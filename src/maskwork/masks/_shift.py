@@ -1,0 +1,87 @@
+"""`mask.shift(q=…, k=…)`: the same cells, further down or to the right."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import GridError
+from ..spans import Spans
+from ._arrays import as_int
+from ._explanation import Cell, Explanation, explanation
+from ._mask import Constant, Extent, Mask, Queries, bracketed
+from ._written import Written
+
+_FURTHEST = 2**31 - 1
+
+
+class Shift(Mask):
+    """See `Mask.shift`. Built by `shifted` only."""
+
+    def __init__(self, operand: Mask, q: int, k: int) -> None:
+        self.operand, self.operands, self.q, self.k = operand, (operand,), q, k
+        # The first rows have no source, whatever the operand depends on.
+        self.depends_on_query = operand.depends_on_query or q > 0
+
+    def _written(self) -> Written:
+        return Written(".shift", (self.operand,), {"q": self.q, "k": self.k})
+
+    def _text(self) -> str:
+        return f"{bracketed(self.operand, self._level)}.shift(q={self.q}, k={self.k})"
+
+    def _check(self, extent: Extent) -> None:
+        queries, keys = max(extent.queries - self.q, 0), max(extent.keys - self.k, 0)
+        if max(queries, keys) >= 2**31:
+            raise GridError(
+                f"positions must be below 2**31, {self!r} asks for cell ({queries - 1}, {keys - 1}); shift it by less"
+            )
+        self.operand._check(Extent(queries, keys, whole=False))
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        sources = queries - self.q
+        inner = self.operand._spans(np.maximum(sources, 0), max(kv_len - self.k, 0))
+        starts, ends = (planes.astype(np.int64) + self.k for planes in (inner.planes_starts, inner.planes_ends))
+        starts, ends = np.clip(starts, 0, kv_len), np.clip(ends, 0, kv_len)
+        if (sources < 0).any():
+            starts, ends = (np.where(sources < 0, kv_len, planes) for planes in (starts, ends))
+        # Runs that end before key 0 come first in their row: emptied, they move behind the others.
+        empty = starts >= ends
+        starts, ends = (np.sort(np.where(empty, kv_len, planes), axis=0) for planes in (starts, ends))
+        return Spans(starts.astype(np.int32), ends.astype(np.int32), kv_len).trim()
+
+    def _explain(self, cell: Cell) -> Explanation:
+        query, key = cell.query - self.q, cell.key - self.k
+        reason = f"query {cell.query} and key {cell.key} stand for query {query} and key {key}"
+        if min(query, key) < 0:
+            return explanation(self, cell, False, f"{reason}, before position 0")
+        inner = self.operand._explain(cell.move(query, key, max(cell.kv_len - self.k, 0)))
+        return explanation(self, cell, inner.allowed, reason, [inner])
+
+
+def shifted(mask: Mask, q: int, k: int) -> Mask:
+    """`mask.shift(q=q, k=k)` in canonical form."""
+    q, k = (
+        as_int(value, f"shift({name})", minimum=-_FURTHEST, maximum=_FURTHEST) for name, value in (("q", q), ("k", k))
+    )
+    inner_q, inner_k, inner = (mask.q, mask.k, mask.operand) if isinstance(mask, Shift) else (0, 0, mask)
+    (inner_q, q), (inner_k, k) = _added(inner_q, q), _added(inner_k, k)
+    return _moved(_moved(inner, inner_q, inner_k), q, k)
+
+
+def _added(first: int, second: int) -> tuple[int, int]:
+    """Two shifts along one axis, as one where that is exact.
+
+    Up and then down again loses what was cut off at position 0: only that order must stay as it is.
+    """
+    if (first >= 0 or second <= 0) and abs(first + second) <= _FURTHEST:
+        return first + second, 0
+    return first, second
+
+
+def _moved(mask: Mask, q: int, k: int) -> Mask:
+    if not mask.depends_on_query:
+        q = max(q, 0)  # every row is alike: only those without a source differ
+    if (q, k) == (0, 0) or mask == Constant(False):
+        return mask
+    if mask == Constant(True) and q <= 0 and k <= 0:
+        return mask
+    return Shift(mask, q, k)
