@@ -8,11 +8,11 @@ import maskwork
 
 PUBLIC = {
     "maskwork": (
-        "Batch BoundMask Cause Grid LossOutput Mask Spans Verdict attention audit band block_causal cache "
-        "causal chunked data decoding document empty errors from_cu_seqlens from_key_padding_mask full lower "
-        "masked_cross_entropy match models nn objectives padding parse per_head per_row plan prefix real "
-        "sinks sliding_window testing training within "
-        "custom dilated from_dense global_tokens neighborhood random_blocks recipes tree"
+        "Batch BoundMask Cause Diff Explanation Grid LossOutput Mask Spans Verdict attention audit band "
+        "block_causal cache causal chunked custom data decoding dilated document empty errors "
+        "from_cu_seqlens from_dense from_key_padding_mask full global_tokens lower masked_cross_entropy "
+        "match models neighborhood nn objectives padding parse per_head per_row plan prefix random_blocks "
+        "real recipes sinks sliding_window testing training tree within"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (

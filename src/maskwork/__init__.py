@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from . import errors
 from .masks import (
     BoundMask,
+    Diff,
+    Explanation,
     Grid,
     Mask,
     Verdict,
@@ -76,6 +78,8 @@ __all__ = [
     "Batch",
     "BoundMask",
     "Cause",
+    "Diff",
+    "Explanation",
     "Grid",
     "LossOutput",
     "Mask",

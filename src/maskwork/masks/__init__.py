@@ -7,7 +7,9 @@ from ._blocks import block_causal, chunked
 from ._borders import from_cu_seqlens, from_key_padding_mask
 from ._bound import BoundMask
 from ._custom import custom, from_dense
+from ._diff import Diff
 from ._document import document, within
+from ._explanation import Explanation
 from ._grammar import parse
 from ._grid import Grid
 from ._ids import match, real
@@ -19,6 +21,8 @@ from ._verdict import Verdict
 
 __all__ = [
     "BoundMask",
+    "Diff",
+    "Explanation",
     "Grid",
     "Mask",
     "Verdict",

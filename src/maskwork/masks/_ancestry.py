@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, as_ints
+from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries, check_cover
 from ._sparse import fill_rows
 from ._written import Written
@@ -54,6 +55,12 @@ class _Tree(Mask):
             at = np.where(at >= 0, parents[b, np.minimum(first, parents.shape[1] - 1)], -1)
         walked = gather_runs(np.stack(starts)[:, :, None], np.stack(ends)[:, :, None], kv_len)
         return take_rows(walked, index)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        if cell.key == cell.query:
+            return cell.distance()
+        seen = any(start <= cell.key < end for start, end in row)
+        return f"key {cell.key} is {'an' if seen else 'no'} ancestor of query {cell.query}"
 
 
 def tree(parents: Any) -> Mask:

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import MaskError
 from ..spans import Spans, single
 from ._arrays import Ints, as_int, as_ints
+from ._explanation import Cell, Row
 from ._mask import Constant, Mask, Queries
 from ._written import Written
 
@@ -40,6 +41,9 @@ class _Causal(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, queries + 1, kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return cell.distance()
+
 
 def causal() -> Mask:
     """`k <= q`: each token sees itself and the past (Vaswani et al. 2017, the decoder's mask).
@@ -70,6 +74,10 @@ class _SlidingWindow(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         size = self.size if isinstance(self.size, int) else self.size.reshape(1, -1, 1)
         return single(queries + 1 - size, queries + 1, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        size = self.size if isinstance(self.size, int) else int(self.size[cell.head])
+        return f"{cell.distance()}, window sees {size}"
 
 
 def sliding_window(size: Any) -> Mask:
@@ -113,6 +121,10 @@ class _Band(Mask):
         start = 0 if self.left is None else queries - self.left
         return single(start, kv_len if self.right is None else queries + 1 + self.right, kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        left, right = ("all" if side is None else f"{side}" for side in (self.left, self.right))
+        return f"{cell.distance()}, band sees {left} behind and {right} ahead"
+
 
 def band(left: int | None, right: int | None) -> Mask:
     """`q - left <= k <= q + right`: both ends inclusive, as flash-attention's `window_size` (Dao 2023).
@@ -152,6 +164,9 @@ class _Sinks(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, self.size, kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return f"key {cell.key} is {'' if cell.key < self.size else 'not '}among the first {self.size} keys"
+
 
 def sinks(n: int) -> Mask:
     """`k < n`: the first `n` keys, which streaming models keep (StreamingLLM, Xiao et al. 2023).
@@ -186,6 +201,14 @@ class _KeyRange(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         bound = self.bound.reshape(-1, 1, 1)
         return single(0, bound, kv_len) if self.from_left else single(bound, kv_len, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        bound = int(self.bound if self.bound.ndim == 0 else self.bound[cell.batch])
+        if self.name == "prefix":
+            return f"key {cell.key} is {'in' if cell.key < bound else 'beyond'} the prefix of {bound} keys"
+        real = cell.key < bound if self.from_left else cell.key >= bound
+        says = f"there are {bound} of them" if self.from_left else f"they start at {bound}"
+        return f"key {cell.key} is {'one' if real else 'none'} of the real keys, {says}"
 
 
 def prefix(length: Any) -> Mask:

@@ -7,6 +7,7 @@ from typing import Any
 from ..spans import Spans, single
 from ._arrays import Ints, as_int, as_lengths
 from ._document import Packed, look_up
+from ._explanation import Cell, Row
 from ._mask import Mask, Queries
 from ._written import Written
 
@@ -23,6 +24,10 @@ class _Chunked(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         start = queries - queries % self.size
         return single(start, start + self.size, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        of_query, of_key = cell.query // self.size, cell.key // self.size
+        return f"query {cell.query} is in chunk {of_query}, key {cell.key} in chunk {of_key}"
 
 
 def chunked(size: int) -> Mask:
@@ -54,6 +59,10 @@ class _BlockCausal(Packed):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(0, look_up(self._table[1], queries), kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        of_query, of_key = (self._document_of(position, cell.batch)[0] for position in (cell.query, cell.key))
+        return f"query {cell.query} is in block {of_query}, key {cell.key} in block {of_key}"
 
 
 def block_causal(sizes: Any) -> Mask:

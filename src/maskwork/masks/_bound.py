@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,14 @@ import numpy.typing as npt
 from .. import spans as sp
 from ..errors import GridError, MaskError
 from ..spans import Spans
-from ._arrays import Ints, as_ints
+from ._arrays import Ints, as_int, as_ints
+from ._explanation import Cell, Explanation
 from ._grid import Grid
 from ._mask import Mask
 from ._verdict import Verdict
+
+if TYPE_CHECKING:
+    from ._diff import Diff
 
 T = TypeVar("T")
 
@@ -123,17 +128,98 @@ class BoundMask:
         there = self._same_grid(other)
         return self._verdict(sp.intersection(self.spans, there.spans), f"{self.mask!r} is disjoint from {there.mask!r}")
 
-    def show(self, width: int | None = None) -> None:
-        """Print a drawing that fits the terminal; every character cell is counted exactly."""
-        from ._draw import draw_text
+    def diff(self, other: Mask | BoundMask, *, first: int = 3) -> Diff:
+        """Where two masks differ: exact counts of both, only this one, only `other` and neither, and first cells.
 
-        print(draw_text(self, width))
+        Args:
+            other: a mask, which is bound to this grid, or a bound mask on the same grid.
+            first: how many cells of each difference to name.
 
-    def svg(self) -> str:
-        """The drawing as an SVG document, exact at any length."""
+        >>> import maskwork as mw
+        >>> mw.sliding_window(4096).bind(1_000_000).diff(mw.sliding_window(4097)).only_right
+        995904
+        """
+        from ._diff import diff
+
+        return diff(self, self._same_grid(other), as_int(first, "first", minimum=0))
+
+    def explain(self, q: int, k: int, b: int = 0, h: int = 0) -> Explanation:
+        """Why query `q` may see key `k`, or the smallest set of term occurrences that blocks it.
+
+        Only the one row is evaluated, whatever the grid's size. Where one blocked operand of `&` is enough, the one
+        with the smallest explanation is given; a blocked `|` needs all its operands blocked.
+
+        Args:
+            q: absolute query position within the grid.
+            k: absolute key position within `[0, kv_len)`.
+            b: batch row.
+            h: head.
+
+        Raises:
+            GridError: the cell lies outside the grid.
+
+        >>> import maskwork as mw
+        >>> print(mw.within(mw.causal(), [3, 4]).bind(7).explain(4, 5))
+        blocked: query 4, key 5
+        ✗ within(causal, [3, 4]): in document 1 [3, 7) query 4 is 1 and key 5 is 2
+          ✗ causal: key 2 is 1 ahead of query 1
+        """
+        q, k, (b, h) = as_int(q, "q", minimum=0), as_int(k, "k", minimum=0), self.plane(b, h)
+        grid = self.grid
+        if not (grid.q_start <= q < grid.q_end and k < grid.kv_len):
+            raise GridError(
+                f"explain takes a cell of the grid, queries [{grid.q_start}, {grid.q_end}) and keys "
+                f"[0, {grid.kv_len}), got query {q} and key {k}; ask for absolute positions inside it"
+            )
+        return self.mask._explain(Cell(q, k, b, h, grid.kv_len))
+
+    def plane(self, b: int, h: int) -> tuple[int, int]:
+        """`(b, h)` as given, once they are known to be a batch row and a head of this grid."""
+        b, h = as_int(b, "b", minimum=0), as_int(h, "h", minimum=0)
+        batch, heads = self.grid.batch, self.grid.heads
+        if b >= batch or h >= heads:
+            raise GridError(
+                f"the grid has {batch} batch rows and {heads} heads, got batch row {b} and head {h}; bind with "
+                "batch= and heads=, or ask for one that is there"
+            )
+        return b, h
+
+    def show(self, width: int | None = None, *, b: int = 0, h: int = 0) -> None:
+        """Print a drawing that fits the terminal; every character is counted exactly, at any length.
+
+        Args:
+            width: columns, the terminal's when left out.
+            b: batch row to draw.
+            h: head to draw.
+
+        >>> import maskwork as mw
+        >>> mw.sliding_window(2).bind(4).show()
+        sliding_window(2)
+        7 of 16 pairs allowed (43.8%)
+          0
+        0 ██······
+        1 ████····
+        2 ··████··
+        3 ····████
+        rows: queries ↓   columns: keys →
+        █ may attend   · may not
+        """
+        from ._draw import draw_text, printable
+
+        print(printable(draw_text(self, width, b=b, h=h), sys.stdout.encoding))
+
+    def svg(self, *, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
+        """The drawing as an SVG document, exact at any length.
+
+        Args:
+            b: batch row to draw.
+            h: head to draw.
+            size: pixels of the drawing's longer side, without its labels.
+            labels: whether to write title, positions and legend round it.
+        """
         from ._svg import draw_svg
 
-        return draw_svg(self)
+        return draw_svg(self, b, h, size, labels)
 
     def _repr_html_(self) -> str:
         return self.svg()

@@ -14,6 +14,7 @@ from .. import spans as sp
 from ..errors import GridError, MaskError, TooManySpans
 from ..spans import Spans, single, take_rows
 from ._arrays import PRINTED, Ints, as_int
+from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries
 from ._written import Written
 
@@ -73,6 +74,10 @@ class _Custom(Mask):
         nothing = np.zeros((0, keys), dtype=np.bool_)
         seen = np.concatenate([nothing, *self._evaluate(rows, keys)]).reshape(shape)
         return take_rows(single(0, np.where(seen, kv_len, 0), kv_len), index)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        seen = any(start <= cell.key < end for start, end in row)
+        return f"its function says {seen} of query {cell.query}, key {cell.key}"
 
     def _evaluate(self, rows: Ints, keys: int) -> Iterator[Bools]:
         """The cells `(rows, keys)` of each batch row and head, by pieces."""

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans
 from ._arrays import Bools, Ints, as_ints, as_lengths
+from ._explanation import Cell, Explanation, Row, explanation
 from ._ids import spans_of_ids
 from ._mask import Constant, Extent, Mask, Queries, check_cover, common_batch
 from ._written import Written
@@ -106,6 +107,13 @@ class Packed(Mask):
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
 
+    def _document_of(self, position: int, batch: int) -> tuple[int, int, int]:
+        """The number, start and end of the document at one position, without the whole table."""
+        lengths = self.lengths if self.lengths.ndim == 1 else self.lengths[batch]
+        ends = lengths.cumsum()
+        number = int(np.searchsorted(ends, position, side="right"))  # steps over empty documents
+        return number, int(ends[number] - lengths[number]), int(ends[number])
+
 
 class _ByLength(Packed):
     """See `document`."""
@@ -119,6 +127,18 @@ class _ByLength(Packed):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         starts, ends = (look_up(table, queries) for table in self._table)
         return _runs(starts[None], ends[None], kv_len)
+
+    def _explain(self, cell: Cell) -> Explanation:
+        # Two look-ups among the documents, where a row of geometry would make the table of all positions.
+        numbers = {self._document_of(position, cell.batch)[0] for position in (cell.query, cell.key)}
+        return explanation(self, cell, len(numbers) == 1, self._reason(cell, []))
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        of_query, of_key = (self._document_of(position, cell.batch) for position in (cell.query, cell.key))
+        there = "document {} [{}, {})".format(*of_query)
+        if of_query == of_key:
+            return f"query {cell.query} and key {cell.key} are in {there}"
+        return f"query {cell.query} is in {there}, key {cell.key} in " + "document {} [{}, {})".format(*of_key)
 
 
 class _Within(Packed):
@@ -148,6 +168,18 @@ class _Within(Packed):
                 kv_len,
             )
         return self._spans_of_each(queries, starts, ends, kv_len)
+
+    def _explain(self, cell: Cell) -> Explanation:
+        """`document(lengths)` and the mask restarted: the second only has a say where the first agrees."""
+        same = _ByLength(self.lengths)._explain(cell)
+        number, start, end = self._document_of(cell.query, cell.batch)
+        if not same.allowed:
+            return explanation(self, cell, False, "query and key are in different documents", [same])
+        mask = self.masks[number if len(self.masks) > 1 else 0]
+        query, key = cell.query - start, cell.key - start
+        inner = mask._explain(cell.move(query, key, int(self.lengths.max())))
+        reason = f"in document {number} [{start}, {end}) query {cell.query} is {query} and key {cell.key} is {key}"
+        return explanation(self, cell, inner.allowed, reason, [same, inner] if inner.allowed else [inner])
 
     def _spans_of_each(self, queries: Queries, starts: Ints, ends: Ints, kv_len: int) -> Spans:
         which = look_up(np.repeat(np.arange(len(self.lengths)), self.lengths)[None], queries)
@@ -188,6 +220,12 @@ class _ById(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return spans_of_ids(self.ids, self.ids, queries, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]
+        q_id, k_id = int(ids[cell.query]), int(ids[cell.key])
+        none = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
+        return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{none}"
 
 
 def look_up(table: Ints, queries: Queries) -> Ints:

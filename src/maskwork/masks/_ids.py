@@ -8,6 +8,7 @@ import numpy as np
 
 from ..spans import Spans, check_budget
 from ._arrays import Bools, Ints, as_bools, as_ints
+from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries, check_cover, common_batch
 from ._written import Written
 
@@ -32,6 +33,14 @@ class _Match(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return spans_of_ids(self.q_ids, self.k_ids, queries, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        q_id, k_id = (
+            int((ids if ids.ndim == 1 else ids[cell.batch])[position])
+            for ids, position in ((self.q_ids, cell.query), (self.k_ids, cell.key))
+        )
+        none = "; an id below 0 matches nothing" if min(q_id, k_id) < 0 else ""
+        return f"query {cell.query} has id {q_id}, key {cell.key} has id {k_id}{none}"
 
 
 def match(q_ids: Any, k_ids: Any) -> Mask:
@@ -88,6 +97,10 @@ class _Real(Mask):
         planes = np.full((2, runs, len(marks), 1, 1), kv_len, dtype=np.int32)
         planes[0, rank, row, 0, 0], planes[1, rank, row, 0, 0] = start, end
         return Spans(planes[0], planes[1], kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        marked = (self.marks if self.marks.ndim == 1 else self.marks[cell.batch])[cell.key]
+        return f"key {cell.key} is {'' if marked else 'not '}marked real"
 
 
 def real(array: Any) -> Mask:

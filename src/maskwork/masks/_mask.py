@@ -15,6 +15,15 @@ from .. import spans as sp
 from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints
+from ._explanation import (
+    Cell,
+    Explanation,
+    Row,
+    explain_atom,
+    explain_joined,
+    explanation,
+    reason_of_row,
+)
 from ._written import Written
 
 if TYPE_CHECKING:
@@ -104,6 +113,14 @@ class Mask(ABC):
         """Raise `GridError` when an array parameter does not cover the grid."""
         for operand in self.operands:
             operand._check(extent)
+
+    def _explain(self, cell: Cell) -> Explanation:
+        """Why `cell` is allowed or blocked; a mask with parts asks them."""
+        return explain_atom(self, cell)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        """One line of words and numbers: why this atom says what it says of `cell`, whose query sees `row`."""
+        return reason_of_row(cell, row)
 
     @property
     def batch(self) -> int:
@@ -249,6 +266,9 @@ class Constant(Mask):
         start = np.full(shape, 0 if self.value else kv_len, dtype=np.int32)
         return Spans(start, np.full(shape, kv_len, dtype=np.int32), kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return "it allows every cell" if self.value else "it allows no cell"
+
     def __invert__(self) -> Mask:
         return Constant(not self.value)
 
@@ -271,6 +291,11 @@ class Not(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return sp.complement(self.operand._spans(queries, kv_len))
 
+    def _explain(self, cell: Cell) -> Explanation:
+        part = self.operand._explain(cell)
+        word = "allowed" if part.allowed else "blocked"
+        return explanation(self, cell, not part.allowed, f"what it negates is {word}", [part])
+
     def __invert__(self) -> Mask:
         return self.operand
 
@@ -279,6 +304,8 @@ class _Nary(Mask):
     """An associative, commutative operator: what `&`, `|` and `^` share. Built by `combine` and `exclusive` only."""
 
     sign: str
+    #: What one operand says alone decides; None where every operand always counts.
+    decisive: bool | None = None
 
     def __init__(self, operands: tuple[Mask, ...]) -> None:
         self.operands = operands
@@ -290,6 +317,9 @@ class _Nary(Mask):
     def _text(self) -> str:
         return f" {self.sign} ".join(bracketed(operand, self._level) for operand in self.operands)
 
+    def _explain(self, cell: Cell) -> Explanation:
+        return explain_joined(self, cell, [operand._explain(cell) for operand in self.operands], self.decisive)
+
     def _parts(self, queries: Queries, kv_len: int) -> list[Spans]:
         """The operands' spans, fewest runs first: what follows works on small planes for as long as it can."""
         return sorted((operand._spans(queries, kv_len) for operand in self.operands), key=lambda spans: spans.runs)
@@ -298,7 +328,7 @@ class _Nary(Mask):
 class And(_Nary):
     """What all operands allow."""
 
-    sign, _level = "&", 3
+    sign, _level, decisive = "&", 3, False
     #: The operand that changes nothing; its complement decides everything.
     neutral = True
 
@@ -318,7 +348,7 @@ class Xor(_Nary):
 class Or(_Nary):
     """What any operand allows."""
 
-    sign, _level = "|", 1
+    sign, _level, decisive = "|", 1, True
     neutral = False
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:

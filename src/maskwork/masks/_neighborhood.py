@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans, by_chunks, check_budget, gather_runs
 from ._arrays import Ints, as_int
+from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries, check_cover
 from ._written import Written
 
@@ -73,6 +74,11 @@ class _Neighborhood(Mask):
             cells.append(index % count * side + inside % side)
             index, inside = index // count, inside // side
         return cells[::-1]
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        at = np.array([cell.query, cell.key], dtype=np.int64)
+        query, key = zip(*(axis.tolist() for axis in self._cells(at)), strict=True)
+        return f"query {cell.query} is at {query}, key {cell.key} at {key}, window is {self.kernel}"
 
 
 def neighborhood(shape: Any, kernel: Any, *, tile: Any = None) -> Mask:

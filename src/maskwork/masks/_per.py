@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import MaskError
 from ..spans import Spans, check_budget
 from ._document import as_masks
+from ._explanation import Cell, Explanation, explanation
 from ._mask import Mask, Queries
 from ._written import Written
 
@@ -51,6 +52,11 @@ class _Per(Mask):
             here = (slice(part.runs), *(slice(i, i + 1) if axis == self.axis else slice(None) for axis in range(3)))
             starts[here], ends[here] = part.planes_starts, part.planes_ends
         return Spans(starts, ends, kv_len)
+
+    def _explain(self, cell: Cell) -> Explanation:
+        i = (cell.batch, cell.head)[self.axis]
+        inner = self.operands[i]._explain(cell)
+        return explanation(self, cell, inner.allowed, f"number {i} of its {self.what}", [inner])
 
 
 def _only(spans: Spans, axis: int, i: int) -> Spans:

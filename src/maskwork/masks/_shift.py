@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import GridError
 from ..spans import Spans
 from ._arrays import as_int
+from ._explanation import Cell, Explanation, explanation
 from ._mask import Constant, Extent, Mask, Queries, bracketed
 from ._written import Written
 
@@ -46,6 +47,14 @@ class Shift(Mask):
         empty = starts >= ends
         starts, ends = (np.sort(np.where(empty, kv_len, planes), axis=0) for planes in (starts, ends))
         return Spans(starts.astype(np.int32), ends.astype(np.int32), kv_len).trim()
+
+    def _explain(self, cell: Cell) -> Explanation:
+        query, key = cell.query - self.q, cell.key - self.k
+        reason = f"query {cell.query} and key {cell.key} stand for query {query} and key {key}"
+        if min(query, key) < 0:
+            return explanation(self, cell, False, f"{reason}, before position 0")
+        inner = self.operand._explain(cell.move(query, key, max(cell.kv_len - self.k, 0)))
+        return explanation(self, cell, inner.allowed, reason, [inner])
 
 
 def shifted(mask: Mask, q: int, k: int) -> Mask:

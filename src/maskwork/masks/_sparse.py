@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..errors import GridError, MaskError
 from ..spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, as_int, as_ints
+from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries
 from ._written import Written
 
@@ -44,6 +45,13 @@ class _GlobalTokens(Mask):
         starts = np.where(everything, 0, keys[0])
         ends = np.where(everything, kv_len, keys[1])
         return gather_runs(starts, ends, kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        here = np.atleast_2d(self.positions)[cell.batch if self.batch > 1 else 0]
+        of_query, of_key = ((here == position).any() for position in (cell.query, cell.key))
+        if of_query or of_key:
+            return f"{f'query {cell.query}' if of_query else f'key {cell.key}'} is a global token"
+        return f"neither query {cell.query} nor key {cell.key} is a global token"
 
 
 def global_tokens(positions: Any) -> Mask:
@@ -100,6 +108,9 @@ class _Dilated(Mask):
         keys = first + self.rate * np.arange(runs, dtype=np.int64).reshape(-1, 1, 1, 1)
         return gather_runs(keys, np.where(keys <= queries + self.hops * self.rate, keys + 1, keys), kv_len)
 
+    def _reason(self, cell: Cell, row: Row) -> str:
+        return f"{cell.distance()}, window sees each that is {self.rate} apart, up to {self.hops * self.rate} away"
+
 
 def dilated(hops: int, rate: int) -> Mask:
     """`|q - k| <= hops * rate` and `(q - k) % rate == 0`: every `rate`-th key, `hops` of them on either side.
@@ -148,6 +159,13 @@ class _RandomBlocks(Mask):
         if not len(first):
             first = np.full((1, 1, 1, 1), kv_len, dtype=np.int64)
         return take_rows(gather_runs(first, first + self.block_size, kv_len), index)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        of_query, of_key = cell.query // self.block_size, cell.key // self.block_size
+        drawn = draw_blocks(self.per_row, self.blocks, self.seed, np.array([of_query], dtype=np.int64))[:, 0]
+        return (
+            f"key {cell.key} is in block {of_key}, block {of_query} of query {cell.query} drew {sorted(drawn.tolist())}"
+        )
 
 
 def random_blocks(per_row: int, block_size: int, blocks: int, seed: int) -> Mask:

@@ -5,110 +5,158 @@ from __future__ import annotations
 from html import escape
 
 from ._bound import BoundMask
-from ._picture import Picture, picture, title
+from ._picture import Picture, counted, cut, picture
 
-_SIZE = 384  # side of the drawing, in pixels
 _MOST = 96  # most tiles a side
-_LEFT, _TOP, _BOTTOM = 64, 78, 56
+_DIGIT = 7.2  # pixels that a digit of the labels may take
+_INK, _LINE = "#1f2933", "#52606d"
 
-_STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#1f2933}.full{fill:#1d4e89}.part{fill:#f2a541}"
-    ".frame{fill:#fff;stroke:#52606d}.grid{stroke:#d5dbe1;stroke-width:.5}"
-)
+# By `Picture.levels`, 0 being white: fill, and the pattern that carries the meaning where there is no colour.
+_PAINT = {
+    1: ("u", "#fdf0d5", '<circle cx="3" cy="3" r=".8" fill="#7a4a00"/>'),
+    2: ("v", "#f2b950", '<path d="M0 6L6 0M-1 1L1 -1M5 7L7 5" stroke="#5c3a00" stroke-width=".9"/>'),
+    3: ("w", "#c9772b", '<path d="M0 3H6M3 0V6" stroke="#3d1f00" stroke-width="1.2"/>'),
+}
+_FULL = "#1d4e89"
 
 
-def draw_svg(bound: BoundMask) -> str:
-    """Batch row 0, head 0: dark tiles are allowed whole, dotted light tiles in part, white ones not at all."""
+def draw_svg(bound: BoundMask, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
+    """One plane: dark tiles are allowed whole, patterned ones in part, white ones not at all.
+
+    Nothing in it is styled by class name, so that a notebook's page and its pictures leave each other alone.
+    """
     grid = bound.grid
-    tiles = picture(bound, _MOST, _MOST)
-    width, height = _LEFT + _SIZE + 24, _TOP + _SIZE + _BOTTOM
-    label = ": ".join(title(bound, 100))
+    tiles = picture(bound, _MOST, _MOST, b, h)
+    wide, high = _sides(bound, size)
+    left = top = right = bottom = 1.0
+    if labels:
+        # The rotated caption, and room for the longest query position.
+        left, right, top = 34 + _DIGIT * len(str(max(grid.q_end - 1, 0))), 20.0, 78.0
+        bottom = 44.0 if tiles.exact else 60.0
+    width, height = max(left + wide + right, 470.0 if labels else 0), top + high + bottom
+    count = counted(bound, b, h)
     body = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escape(label, quote=True)}">',
-        f"<title>{escape(label)}</title><style>{_STYLE}</style>",
-        # dots carry the meaning where there is no colour
-        '<defs><pattern id="part" width="4" height="4" patternUnits="userSpaceOnUse"><rect width="4" height="4" '
-        'class="part"/><circle cx="2" cy="2" r="1" fill="#5c3a00"/></pattern></defs>',
-        f'<rect width="{width}" height="{height}" fill="#fff"/>',
-        *_heading(bound),
-        f'<rect class="frame" x="{_LEFT}" y="{_TOP}" width="{_SIZE}" height="{_SIZE}"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(width)}" height="{_n(height)}" '
+        f'viewBox="0 0 {_n(width)} {_n(height)}" role="img">',
+        f"<title>{escape(f'{cut(repr(bound.mask), 100)}: {count}')}</title>",
+        *_patterns(tiles),
+        f'<path fill="#fff" d="M0 0H{_n(width)}V{_n(height)}H0z"/>',
     ]
     if grid.q_len and grid.kv_len:
-        body += [*_tiles(tiles), *_axes(tiles), *_legend(tiles)]
+        body.append(f'<g transform="translate({_n(left)} {_n(top)})">')
+        body += [*_tiles(tiles, wide, high), *_lines(tiles, wide, high), "</g>"]
+    body.append(
+        f'<path fill="none" stroke="{_LINE}" d="M{_n(left)} {_n(top)}h{_n(wide)}v{_n(high)}h{_n(-wide)}z"/>',
+    )
+    if labels:
+        body.append(f'<g font-family="system-ui,sans-serif" font-size="12" fill="{_INK}">')
+        body.append(f'<text x="10" y="20" font-weight="bold">{escape(cut(repr(bound.mask), int(width / 7.6)))}</text>')
+        body.append(f'<text x="10" y="37">{escape(cut(count, int(width / 6.2)))}</text>')
+        if grid.q_len and grid.kv_len:
+            body += [*_axes(tiles, left, top, wide, high), *_legend(tiles, top + high + 32)]
+        body.append("</g>")
     return "\n".join([*body, "</svg>\n"])
 
 
-def _heading(bound: BoundMask) -> list[str]:
-    text = repr(bound.mask)
-    text = text if len(text) <= 58 else text[:57] + "…"
-    count = f"{bound.allowed:,} pairs allowed, density {bound.density:.2%}"
-    if bound.shape[:2] != (1, 1):
-        count += f", batch row 0 of {bound.shape[0]}"
+def _sides(bound: BoundMask, size: int) -> tuple[float, float]:
+    """Width and height in the grid's proportions, but neither below an eighth of the other, nor a cell above 1/4."""
+    q, k = max(bound.grid.q_len, 1), max(bound.grid.kv_len, 1)
+    longest = max(q, k)
+    size = min(size, longest * size // 4)
+    return max(size * k / longest, size / 8), max(size * q / longest, size / 8)
+
+
+def _patterns(tiles: Picture) -> list[str]:
+    used = set(tiles.levels().ravel().tolist()) & set(_PAINT)
+    if not used:
+        return []
     return [
-        f'<text x="{_LEFT}" y="20" font-weight="bold">{escape(text)}</text>',
-        f'<text x="{_LEFT}" y="37">{count}</text>',
+        "<defs>",
+        *(
+            f'<pattern id="mw-{name}" width="6" height="6" patternUnits="userSpaceOnUse">'
+            f'<path fill="{fill}" d="M0 0H6V6H0z"/>{marks}</pattern>'
+            for level, (name, fill, marks) in _PAINT.items()
+            if level in used
+        ),
+        "</defs>",
     ]
 
 
-def _tiles(tiles: Picture) -> list[str]:
-    """Neighbouring tiles of one kind in a row are one rectangle, so the file stays small."""
-    high, wide = _SIZE / len(tiles.allowed), _SIZE / tiles.allowed.shape[1]
-    out: list[str] = []
-    for i, (allowed_row, cells_row) in enumerate(zip(tiles.allowed.tolist(), tiles.cells.tolist(), strict=True)):
-        kinds = [0 if a == 0 else 2 if a == c else 1 for a, c in zip(allowed_row, cells_row, strict=True)]
-        start = 0
-        for j in range(1, len(kinds) + 1):
-            if j < len(kinds) and kinds[j] == kinds[start]:
+def _paint(level: int) -> str:
+    return f'fill="{_FULL}"' if level == 4 else f'fill="url(#mw-{_PAINT[level][0]})"' if level else 'fill="#fff"'
+
+
+def _tiles(tiles: Picture, wide: float, high: float) -> list[str]:
+    """One path a level. Neighbours in a row are one rectangle, and so are equal rows, so that the file stays small."""
+    levels = tiles.levels().tolist()
+    tall, broad = high / len(levels), wide / len(levels[0])
+    paths: dict[int, list[str]] = {}
+    i = 0
+    while i < len(levels):
+        end = i + 1
+        while end < len(levels) and levels[end] == levels[i]:
+            end += 1
+        row, start = levels[i], 0
+        for j in range(1, len(row) + 1):
+            if j < len(row) and row[j] == row[start]:
                 continue
-            if kinds[start]:
-                paint = 'class="full"' if kinds[start] == 2 else 'fill="url(#part)"'
-                out.append(
-                    f'<rect {paint} x="{_LEFT + start * wide:.2f}" y="{_TOP + i * high:.2f}" '
-                    f'width="{(j - start) * wide:.2f}" height="{high:.2f}"/>'
+            if row[start]:
+                corner = f"M{_n(start * broad)} {_n(i * tall)}"
+                paths.setdefault(row[start], []).append(
+                    f"{corner}H{_n(j * broad)}V{_n(end * tall)}H{_n(start * broad)}z"
                 )
             start = j
-    if len(tiles.allowed) <= 32 and tiles.allowed.shape[1] <= 32:
-        for i in range(1, len(tiles.allowed)):
-            y = _TOP + i * high
-            out.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.2f}" x2="{_LEFT + _SIZE}" y2="{y:.2f}"/>')
-        for j in range(1, tiles.allowed.shape[1]):
-            x = _LEFT + j * wide
-            out.append(f'<line class="grid" x1="{x:.2f}" y1="{_TOP}" x2="{x:.2f}" y2="{_TOP + _SIZE}"/>')
-    return out
+        i = end
+    return [f'<path {_paint(level)} d="{"".join(paths[level])}"/>' for level in sorted(paths)]
 
 
-def _axes(tiles: Picture) -> list[str]:
-    """Positions at the tiles' edges, at most eight a side, so that labels never touch."""
+def _lines(tiles: Picture, wide: float, high: float) -> list[str]:
+    """Thin lines between cells, where these are large enough to be told apart."""
+    rows, columns = tiles.allowed.shape
+    if not tiles.exact or max(rows, columns) > 32:
+        return []
+    across = "".join(f"M0 {_n(i * high / rows)}H{_n(wide)}" for i in range(1, rows))
+    down = "".join(f"M{_n(j * wide / columns)} 0V{_n(high)}" for j in range(1, columns))
+    return [f'<path fill="none" stroke="#c3ccd5" stroke-width=".6" d="{across}{down}"/>'] if across + down else []
+
+
+def _axes(tiles: Picture, left: float, top: float, wide: float, high: float) -> list[str]:
+    """Positions at the tiles' edges, as many as fit without touching: at most eight a side."""
     out = [
-        f'<text x="{_LEFT + _SIZE}" y="{_TOP - 23}" text-anchor="end">key position →</text>',
-        f'<text transform="translate(14 {_TOP + _SIZE}) rotate(-90)">← query position</text>',
+        f'<text x="{_n(left)}" y="{_n(top - 24)}">keys →</text>',
+        f'<text transform="translate(18 {_n(top)}) rotate(-90)" text-anchor="end">← queries</text>',
     ]
-    for edges, across in ((tiles.k_edges.tolist(), True), (tiles.q_edges.tolist(), False)):
+    for edges, side, across in ((tiles.k_edges.tolist(), wide, True), (tiles.q_edges.tolist(), high, False)):
         count = len(edges) - 1
-        step = -(-count // 8)
+        need = _DIGIT * len(str(edges[-1])) + 8 if across else 16.0
+        step = -(-count // max(1, min(8, int(side / need))))
         for i in range(0, count, step):
-            at = (i + (0.5 if tiles.exact else 0)) * _SIZE / count
+            at = (i + (0.5 if tiles.exact else 0)) * side / count
             if across:
-                out.append(f'<text x="{_LEFT + at:.2f}" y="{_TOP - 7}" text-anchor="middle">{edges[i]}</text>')
+                out.append(f'<text x="{_n(left + at)}" y="{_n(top - 7)}" text-anchor="middle">{edges[i]}</text>')
             else:
-                out.append(f'<text x="{_LEFT - 6}" y="{_TOP + at + 4:.2f}" text-anchor="end">{edges[i]}</text>')
+                out.append(f'<text x="{_n(left - 6)}" y="{_n(top + at + 4)}" text-anchor="end">{edges[i]}</text>')
     return out
 
 
-def _legend(tiles: Picture) -> list[str]:
-    y = _TOP + _SIZE + 28
-    entries = [('class="full"', "may attend"), ('fill="#fff" stroke="#52606d"', "may not")]
+def _legend(tiles: Picture, y: float) -> list[str]:
+    entries = {4: "may attend", 0: "may not"}
     if not tiles.exact:
-        entries = [
-            ('class="full"', "all may attend"),
-            ('fill="url(#part)"', "some"),
-            ('fill="#fff" stroke="#52606d"', "none"),
-        ]
+        used = set(tiles.levels().ravel().tolist())
+        names = {4: "all pairs", 3: "over 2/3", 2: "to 2/3", 1: "to 1/3", 0: "none"}
+        entries = {level: name for level, name in names.items() if level in used | {0, 4}}
     out: list[str] = []
-    x = float(_LEFT)
-    for paint, label in entries:
-        out.append(f'<rect {paint} x="{x}" y="{y - 11}" width="14" height="14"/>')
-        out.append(f'<text x="{x + 20}" y="{y}">{label}</text>')
-        x += 40 + 7 * len(label)
+    x = 10.0
+    for level, name in entries.items():
+        out.append(f'<rect {_paint(level)} stroke="{_LINE}" x="{_n(x)}" y="{_n(y - 11)}" width="14" height="14"/>')
+        out.append(f'<text x="{_n(x + 20)}" y="{_n(y)}">{name}</text>')
+        x += 36 + 7 * len(name)
+    if not tiles.exact:
+        q, k = tiles.largest
+        out.append(f'<text x="10" y="{_n(y + 17)}">a tile: up to {q:,} x {k:,} pairs (queries x keys)</text>')
     return out
+
+
+def _n(value: float) -> str:
+    """A number in as few characters as a hundredth of a pixel needs."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,44 @@
+"""The pictures in docs/ are what the code draws today, and the guide shows every one of them."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import maskwork as mw
+from maskwork.masks._draw import draw_text
+from maskwork.masks._registry import MAKERS
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+spec = importlib.util.spec_from_file_location("make_pictures", DOCS / "make_pictures.py")
+assert spec is not None
+assert spec.loader is not None
+make_pictures = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_pictures)
+
+
+@pytest.mark.parametrize("name", make_pictures.PICTURES)
+def test_a_picture_is_up_to_date(name: str):
+    path = make_pictures.FOLDER / f"{name}.svg"
+    assert path.read_text(encoding="utf-8") == make_pictures.draw(name), "run: python docs/make_pictures.py"
+    assert path.stat().st_size < 16_000
+
+
+def test_there_is_no_other_picture():
+    assert {path.stem for path in make_pictures.FOLDER.iterdir()} == set(make_pictures.PICTURES)
+
+
+def test_the_guide_shows_every_picture_and_every_atom():
+    guide = (DOCS / "guides" / "masks.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"\(\.\./pictures/(\w+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
+    missing = [name for name in MAKERS if not re.search(rf"`{name}\(", guide)]
+    missing += [f"recipes.{name}" for name in mw.recipes.__all__ if not re.search(rf"`recipes\.{name}\(", guide)]
+    assert not missing, f"docs/guides/masks.md says nothing of {missing}"
+    assert set(MAKERS) <= set(dir(mw))
+
+
+def test_the_drawing_in_the_readme_is_what_is_drawn():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert draw_text(mw.parse("causal & (sliding_window(4) | sinks(1))").bind(12), 80) + "\n```" in readme
