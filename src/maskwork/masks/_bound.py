@@ -13,7 +13,8 @@ import numpy.typing as npt
 from .. import spans as sp
 from ..errors import GridError, MaskError
 from ..spans import Spans
-from ._arrays import Ints, as_ints
+from ._arrays import Ints, as_int, as_ints
+from ._evaluate import evaluate
 from ._grid import Grid
 from ._mask import Mask
 from ._verdict import Verdict
@@ -39,7 +40,7 @@ class BoundMask:
     @cached_property
     def spans(self) -> Spans:
         """The exact geometry, with every query of the grid a row of its own; computed once."""
-        spans = self.mask._spans(self.grid.queries(), self.grid.kv_len) if self._given is None else self._given
+        spans = evaluate(self.mask, self.grid) if self._given is None else self._given
         batch, heads, _ = spans.shape
         return spans.expand((batch, heads, self.grid.q_len))
 
@@ -51,7 +52,8 @@ class BoundMask:
     @property
     def allowed(self) -> int:
         """Exact number of allowed (query, key) pairs over `shape`."""
-        return int(self.spans.sizes().sum())
+        # An unused slot counts kv_len on either side.
+        return int(self.spans.planes_ends.sum(dtype=np.int64) - self.spans.planes_starts.sum(dtype=np.int64))
 
     @property
     def density(self) -> float:
@@ -96,31 +98,55 @@ class BoundMask:
         """bool `(B, H, Q)`: the queries that see no key, whose attention output is 0."""
         return self.spans.planes_starts[0] >= self.grid.kv_len
 
+    def last_seen(self) -> npt.NDArray[np.int64]:
+        """int64 `(B, H, K)`: per key, the absolute position of the last query that may see it, -1 if none does.
+
+        Once that query has passed, a KV cache may evict the key (H2O and StreamingLLM guess it; this is exact).
+
+        >>> import maskwork as mw
+        >>> (mw.causal() & (mw.sliding_window(2) | mw.sinks(1))).bind(5).last_seen()[0, 0].tolist()
+        [4, 2, 3, 4, 4]
+        """
+        row = sp.last_seen(self.spans)
+        row[row >= 0] += self.grid.q_start
+        return row
+
     def unseen_keys(self) -> npt.NDArray[np.bool_]:
         """bool `(B, H, K)`: the keys that no query of the grid sees."""
-        batch, heads, _ = self.spans.shape
-        delta = np.zeros((batch, heads, self.grid.kv_len + 1), dtype=np.int64)
-        for b in range(batch):
-            for h in range(heads):
-                size = self.grid.kv_len + 1
-                delta[b, h] += np.bincount(self.spans.planes_starts[:, b, h].ravel(), minlength=size)
-                delta[b, h] -= np.bincount(self.spans.planes_ends[:, b, h].ravel(), minlength=size)
-        return delta.cumsum(axis=-1)[..., :-1] == 0
+        return self.last_seen() < 0
+
+    def blocks(self, block_size: int | tuple[int, int] = 128, *, short_is_full: bool = True) -> sp.Blocks:
+        """The exact block structure: which blocks are empty, partial and full. Nothing is sampled.
+
+        Args:
+            block_size: cells in a block, along both sides or as `(q, kv)`. The first block of queries begins at the
+                grid's first query.
+            short_is_full: whether a block that the grid's end cuts short is full when all the cells that it has are
+                allowed. torch's `create_block_mask` fills it up with forbidden cells and has it partial: False.
+
+        >>> import maskwork as mw
+        >>> mw.causal().bind(300).blocks(100)
+        Blocks(3 x 3 of 100 x 100: 3 full, 3 partial, 3 empty)
+        """
+        sizes = block_size if isinstance(block_size, tuple) else (block_size, block_size)
+        q_size, kv_size = (as_int(size, "block_size", minimum=1) for size in sizes)
+        key = ("blocks", q_size, kv_size, short_is_full)
+        return self.memo(key, lambda: sp.classify(self.spans, q_size, kv_size, short_is_full=short_is_full))
 
     def subset_of(self, other: Mask | BoundMask) -> Verdict:
         """Whether every cell allowed here is allowed by `other`; a proof, with a counterexample when it is false."""
         there = self._same_grid(other)
-        return self._verdict(sp.difference(self.spans, there.spans), f"{self.mask!r} is a subset of {there.mask!r}")
+        return self._verdict(sp.first_outside(self.spans, there.spans), "is a subset of", there)
 
     def equals(self, other: Mask | BoundMask) -> Verdict:
         """Whether both allow exactly the same cells of this grid."""
         there = self._same_grid(other)
-        return self._verdict(sp.xor(self.spans, there.spans), f"{self.mask!r} equals {there.mask!r}")
+        return self._verdict(sp.first_difference(self.spans, there.spans), "equals", there)
 
     def disjoint(self, other: Mask | BoundMask) -> Verdict:
         """Whether no cell is allowed by both."""
         there = self._same_grid(other)
-        return self._verdict(sp.intersection(self.spans, there.spans), f"{self.mask!r} is disjoint from {there.mask!r}")
+        return self._verdict(sp.first_common(self.spans, there.spans), "is disjoint from", there)
 
     def show(self, width: int | None = None) -> None:
         """Print a drawing that fits the terminal; every character cell is counted exactly."""
@@ -159,13 +185,11 @@ class BoundMask:
             raise GridError(f"two masks are compared on one grid, got {self!r} and {other!r}; bind both alike")
         return other
 
-    def _verdict(self, cells: Spans, claim: str) -> Verdict:
-        """The claim that `cells` is empty."""
-        hits = np.argwhere(cells.planes_starts[0] < self.grid.kv_len)
-        if not len(hits):
-            return Verdict(claim, None)
-        b, h, q = (int(i) for i in hits[0])
-        return Verdict(claim, (b, h, q + self.grid.q_start, int(cells.planes_starts[0, b, h, q])))
+    def _verdict(self, cell: sp.Cell, relation: str, there: BoundMask) -> Verdict:
+        """The claim that no cell breaks a relation, with the first one that does, if any."""
+        if cell is not None:
+            cell = (cell[0], cell[1], cell[2] + self.grid.q_start, cell[3])
+        return Verdict(f"{self.mask!r} {relation} {there.mask!r}", cell)
 
 
 def _edges(values: Any, name: str, low: int, high: int) -> Ints:

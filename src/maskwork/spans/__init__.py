@@ -1,17 +1,31 @@
 """WHERE: exact geometry, as per-row lists of half-open key intervals. NumPy only."""
 
 from ._algebra import complement, difference, intersection, union, xor
+from ._blocks import Blocks, classify
+from ._compare import Cell, first_cell, first_common, first_difference, first_outside
 from ._count import count_tiles
-from ._spans import MAX_SLOTS, Spans, check_budget, single
+from ._last_seen import last_seen
+from ._runs import BlockRuns
+from ._spans import MAX_SLOTS, Spans, check_budget, join_rows, single
 
 __all__ = [
     "MAX_SLOTS",
+    "BlockRuns",
+    "Blocks",
+    "Cell",
     "Spans",
     "check_budget",
+    "classify",
     "complement",
     "count_tiles",
     "difference",
+    "first_cell",
+    "first_common",
+    "first_difference",
+    "first_outside",
     "intersection",
+    "join_rows",
+    "last_seen",
     "single",
     "union",
     "xor",

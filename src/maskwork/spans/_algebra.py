@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ._spans import Planes, Spans, check_budget
+from ._spans import Planes, Spans, check_budget, join_rows
 
 # 32K rows of a few int32 planes stay in the second-level cache while the merge network passes over them.
 _CHUNK = 1 << 15
@@ -58,13 +58,7 @@ def _combine(a: Spans, b: Spans, chunk_op: Callable[[Spans, Spans], tuple[Planes
         _canonical(*chunk_op(_columns(a, i, i + _CHUNK), _columns(b, i, i + _CHUNK)), a.kv_len)
         for i in range(0, rows, _CHUNK)
     ]
-    runs = max(part.runs for part in parts)
-    starts = np.full((runs, *shape), a.kv_len, dtype=np.int32)
-    ends = np.full((runs, *shape), a.kv_len, dtype=np.int32)
-    for i, part in zip(range(0, rows, _CHUNK), parts, strict=True):
-        starts[: part.runs, ..., i : i + _CHUNK] = part.planes_starts
-        ends[: part.runs, ..., i : i + _CHUNK] = part.planes_ends
-    return Spans(starts, ends, a.kv_len)
+    return join_rows(parts, [min(_CHUNK, rows - i) for i in range(0, rows, _CHUNK)])
 
 
 def _columns(spans: Spans, i: int, j: int) -> Spans:
