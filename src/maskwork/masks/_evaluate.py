@@ -7,7 +7,7 @@ from ..spans import Spans
 from ._grid import Grid
 from ._mask import Mask
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 15
 
 
 def evaluate(mask: Mask, grid: Grid) -> Spans:

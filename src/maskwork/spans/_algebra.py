@@ -17,6 +17,9 @@ from ._spans import Planes, Spans, check_budget, join_rows
 # 32K rows of a few int32 planes stay in the second-level cache while the merge network passes over them.
 _CHUNK = 1 << 15
 
+# Above as many runs a row, a network has more steps than a sort of the rows that need it.
+_NETWORK = 32
+
 
 def union(a: Spans, b: Spans) -> Spans:
     """The cells that `a` or `b` allows."""
@@ -119,6 +122,16 @@ def _pack(planes: Planes, kv_len: int) -> Planes:
     bad = np.any(planes[:-1] > planes[1:], axis=0)
     if not bad.any():
         return planes
+    if len(planes) <= _NETWORK and bad.size > _NETWORK:
+        return np.stack(_sort(list(planes)))
     planes = planes.copy()
     planes[:, bad] = np.sort(planes[:, bad], axis=0)
     return planes
+
+
+def _sort(planes: list[Planes]) -> list[Planes]:
+    """Sort planes elementwise, by merging halves: minima and maxima of whole planes beat a sort of each short row."""
+    if len(planes) == 1:
+        return planes
+    half = len(planes) // 2
+    return _merge(_sort(planes[:half]), _sort(planes[half:]))

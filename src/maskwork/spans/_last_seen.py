@@ -53,13 +53,17 @@ def _mark(levels: dict[int, Planes], first_row: int, starts: Planes, ends: Plane
     row = np.flatnonzero(left | right)
     low = np.where(left, s, np.maximum(s, next_e))[row]
     high = np.where(right, e, np.minimum(e, next_s))[row]
-    level = np.frexp((high - low).astype(np.float64))[1] - 1
+    level = (np.frexp(high - low)[1] - 1).astype(np.int8)
     value = (row + first_row).astype(np.int32)
-    for here in np.flatnonzero(np.bincount(level)).tolist():
-        marks = levels.setdefault(here, np.full(0, 0, dtype=np.int32))
-        if not marks.size:
-            marks = levels[here] = np.full(kv_len, -1, dtype=np.int32)
-        mine = slice(None) if (level == here).all() else level == here
-        np.maximum.at(marks, low[mine].astype(np.int64), value[mine])
+    counts = np.bincount(level)
+    if np.count_nonzero(counts) > 1:
+        order = np.argsort(level, kind="stable")  # bytes are sorted by counting
+        low, high, value = low[order], high[order], value[order]
+    last = counts.cumsum()
+    for here in np.flatnonzero(counts).tolist():
+        if here not in levels:
+            levels[here] = np.full(kv_len, -1, dtype=np.int32)
+        mine = slice(int(last[here] - counts[here]), int(last[here]))
+        np.maximum.at(levels[here], low[mine].astype(np.int64), value[mine])
         if here:
-            np.maximum.at(marks, high[mine].astype(np.int64) - (1 << here), value[mine])
+            np.maximum.at(levels[here], high[mine].astype(np.int64) - (1 << here), value[mine])
