@@ -17,11 +17,11 @@ def first_outside(a: Spans, b: Spans) -> Cell:
     if b.runs > 1:
         return None if _rows_that_differ(a, b) is None else first_cell(difference(a, b))
     # An interval holds a row of keys exactly when it holds the first of them and the last.
-    first, last = a.planes_starts[0], a.planes_ends[0]
+    first, last = a.planes_starts[0], a.planes_ends[0].copy()
     for start, end in zip(a.planes_starts[1:], a.planes_ends[1:], strict=True):
-        last = np.where(start < a.kv_len, end, last)
-    out = (first < b.planes_starts[0]) | (last > b.planes_ends[0])
-    out &= first < a.kv_len
+        np.copyto(last, end, where=start < a.kv_len)
+    out: npt.NDArray[np.bool_] = (first < b.planes_starts[0]) | (last > b.planes_ends[0])
+    out = out & (first < a.kv_len)
     rows = _first_true(out)
     return None if rows is None else _in_row(rows, difference(_row(a, rows), _row(b, rows)))
 

@@ -31,15 +31,15 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
     lines = len(q_edges) - 1
     out = np.zeros((batch, heads, lines, len(k_edges) - 1), dtype=np.int64)
     points = spans.runs * batch * heads * int(q_edges[-1] - q_edges[0])
-    # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]: those that edge j is the first to pass. For many
-    # points a table of every key's column is cheaper than searching for each.
+    # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]: those that edge j is the first to pass. For
+    # many points a table of every key's column is cheaper than searching for each.
     columns = None
     if points > spans.kv_len:
         widths = np.diff(np.concatenate([[0], k_edges, [spans.kv_len + 1]]))
         columns = np.repeat(np.arange(len(k_edges) + 1, dtype=np.int32), widths)
     first = 0
     while first < lines:
-        last = max(int(np.searchsorted(q_edges, q_edges[first] + _CHUNK, side="right")) - 1, first + 1)
+        last = max(int(np.searchsorted(q_edges, int(q_edges[first]) + _CHUNK, side="right")) - 1, first + 1)
         last = min(last, lines)
         rows = slice(int(q_edges[first]), int(q_edges[last]))
         line = np.repeat(np.arange(last - first), np.diff(q_edges[first : last + 1]))
@@ -62,7 +62,8 @@ def _histograms(
     number = np.zeros(lines * shape[1], dtype=np.int64)
     total = np.zeros(lines * shape[1], dtype=np.float64)
     for plane in planes:
-        column = np.searchsorted(k_edges, plane, side="right") if columns is None else columns[plane]
+        column: Edges | Planes
+        column = np.asarray(np.searchsorted(k_edges, plane, side="right")) if columns is None else columns[plane]
         slot = line * shape[1] + column
         number += np.bincount(slot, minlength=number.size)
         # float64 sums of integers are exact below 2**53, more than 4 million rows of 2**31 keys.

@@ -141,7 +141,7 @@ def check_budget(runs: int, rows: int) -> None:
 
 
 def join_rows(parts: Sequence[Spans], rows: Sequence[int]) -> Spans:
-    """Geometries of neighbouring rows laid end to end: part `i` speaks of `rows[i]` rows, or of one that stands for all."""
+    """Neighbouring rows laid end to end: part `i` holds `rows[i]` of them, or one that stands for all."""
     kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
     lead = np.broadcast_shapes(*(part.shape[:2] for part in parts))
     out = np.full((2, runs, *lead, sum(rows)), kv_len, dtype=np.int32)
