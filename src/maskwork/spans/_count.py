@@ -62,10 +62,13 @@ def _histograms(
     number = np.zeros(lines * shape[1], dtype=np.int64)
     total = np.zeros(lines * shape[1], dtype=np.float64)
     for plane in planes:
-        column: Edges | Planes
-        column = np.asarray(np.searchsorted(k_edges, plane, side="right")) if columns is None else columns[plane]
-        slot = line * shape[1] + column
+        slot: Edges = line * shape[1]
+        slot += columns[plane] if columns is not None else _search(k_edges, plane)
         number += np.bincount(slot, minlength=number.size)
         # float64 sums of integers are exact below 2**53, more than 4 million rows of 2**31 keys.
         total += np.bincount(slot, weights=plane, minlength=total.size)
     return number.reshape(shape), total.astype(np.int64).reshape(shape)
+
+
+def _search(k_edges: Edges, points: Planes) -> Edges:
+    return np.asarray(np.searchsorted(k_edges, points, side="right"), dtype=np.int64)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from ._spans import Planes, Spans
 
+Ints = npt.NDArray[np.int64]
+
 _CHUNK = 1 << 15
 
 
@@ -26,22 +28,57 @@ def last_seen(spans: Spans) -> npt.NDArray[np.int64]:
     return out
 
 
+class _Level:
+    """The marks of one power of two: a list while they are few, a plane of all keys once they are many."""
+
+    def __init__(self, kv_len: int) -> None:
+        self.kv_len = kv_len
+        self.keys: list[Ints] = []
+        self.values: list[Planes] = []
+        self.waiting = 0
+        self.plane: Planes | None = None
+
+    def add(self, keys: Ints, values: Planes) -> None:
+        if self.plane is not None:
+            np.maximum.at(self.plane, keys, values)
+            return
+        self.keys.append(keys)
+        self.values.append(values)
+        self.waiting += len(keys)
+        if self.waiting > self.kv_len // 16:
+            self.spread()
+
+    def spread(self) -> Planes:
+        """The plane, made now if there is none yet."""
+        if self.plane is None:
+            self.plane = np.full(self.kv_len, -1, dtype=np.int32)
+        for keys, values in zip(self.keys, self.values, strict=True):
+            np.maximum.at(self.plane, keys, values)
+        self.keys, self.values, self.waiting = [], [], 0
+        return self.plane
+
+
 def _paint(starts: Planes, ends: Planes, kv_len: int) -> Planes:
-    levels: dict[int, Planes] = {}
+    levels: dict[int, _Level] = {}
     for i in range(0, starts.shape[1], _CHUNK):
         for plane in range(len(starts)):
             _mark(levels, i, starts[plane, i : i + _CHUNK + 1], ends[plane, i : i + _CHUNK + 1], kv_len)
-    marks = np.full(kv_len, -1, dtype=np.int32)
-    for level in range(max(levels, default=0), 0, -1):
-        marks = np.maximum(marks, levels.pop(level)) if level in levels else marks
-        half = 1 << (level - 1)
-        below = marks.copy()
-        np.maximum(below[half:], marks[:-half], out=below[half:])
-        marks = below
-    return np.maximum(marks, levels[0]) if 0 in levels else marks
+    above = _Level(kv_len)
+    for level in range(max(levels, default=0), -1, -1):
+        here = levels.pop(level, None) or _Level(kv_len)
+        half = 1 << level  # of the level above
+        if above.keys:
+            keys, values = np.concatenate(above.keys), np.concatenate(above.values)
+            here.add(np.concatenate([keys, keys + half]), np.concatenate([values, values]))
+        if above.plane is not None:
+            plane = here.spread()
+            np.maximum(plane, above.plane, out=plane)
+            np.maximum(plane[half:], above.plane[:-half], out=plane[half:])
+        above = here
+    return above.spread()
 
 
-def _mark(levels: dict[int, Planes], first_row: int, starts: Planes, ends: Planes, kv_len: int) -> None:
+def _mark(levels: dict[int, _Level], first_row: int, starts: Planes, ends: Planes, kv_len: int) -> None:
     """Mark one slot of up to a chunk of rows; the row after the chunk is there only to be compared with."""
     if len(starts) <= _CHUNK:  # the end of the rows: nothing comes after
         nothing = np.full(1, kv_len, dtype=np.int32)
@@ -61,9 +98,8 @@ def _mark(levels: dict[int, Planes], first_row: int, starts: Planes, ends: Plane
         low, high, value = low[order], high[order], value[order]
     last = counts.cumsum()
     for here in np.flatnonzero(counts).tolist():
-        if here not in levels:
-            levels[here] = np.full(kv_len, -1, dtype=np.int32)
+        marks = levels.setdefault(here, _Level(kv_len))
         mine = slice(int(last[here] - counts[here]), int(last[here]))
-        np.maximum.at(levels[here], low[mine].astype(np.int64), value[mine])
+        marks.add(low[mine].astype(np.int64), value[mine])
         if here:
-            np.maximum.at(levels[here], high[mine].astype(np.int64) - (1 << here), value[mine])
+            marks.add(high[mine].astype(np.int64) - (1 << here), value[mine])
