@@ -121,14 +121,12 @@ def single(start: npt.ArrayLike, end: npt.ArrayLike, kv_len: int) -> Spans:
     >>> single([[[0, 1, 9]]], [[[1, 3, 12]]], 4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
-    s, e = np.broadcast_arrays(np.clip(start, 0, kv_len), np.clip(end, 0, kv_len))
-    s, e = np.atleast_3d(s), np.atleast_3d(e)
+    low, high = (np.minimum(np.maximum(edge, 0), kv_len).astype(np.int32) for edge in (start, end))
+    s, e = np.broadcast_arrays(np.atleast_3d(low), np.atleast_3d(high))
     empty = s >= e
-    return Spans(
-        np.where(empty, kv_len, s).astype(np.int32)[None],
-        np.where(empty, kv_len, e).astype(np.int32)[None],
-        kv_len,
-    )
+    if empty.any():
+        s, e = np.where(empty, np.int32(kv_len), s), np.where(empty, np.int32(kv_len), e)
+    return Spans(s[None], e[None], kv_len)
 
 
 def check_budget(runs: int, rows: int) -> None:
