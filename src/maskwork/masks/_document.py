@@ -237,7 +237,8 @@ def look_up(table: Ints, queries: Queries) -> Ints:
 
 def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:
     """Sorted runs whose last ones may be cut empty, as `Spans` clipped to the keys."""
-    starts, ends = np.minimum(starts, kv_len), np.minimum(ends, kv_len)
-    empty = starts >= ends
-    starts, ends = np.where(empty, kv_len, starts), np.where(empty, kv_len, ends)
-    return Spans(starts.astype(np.int32), ends.astype(np.int32), kv_len).trim()
+    first, last = np.minimum(starts, kv_len).astype(np.int32), np.minimum(ends, kv_len).astype(np.int32)
+    empty = first >= last
+    if empty.any():
+        first, last = np.where(empty, np.int32(kv_len), first), np.where(empty, np.int32(kv_len), last)
+    return Spans(first, last, kv_len).trim()

@@ -1,25 +1,47 @@
 """WHERE: exact geometry, as per-row lists of half-open key intervals. NumPy only."""
 
 from ._algebra import complement, difference, intersection, union, xor
+from ._blocks import Blocks, classify
 from ._build import CHUNK_CELLS, by_chunks, distinct, gather_runs, list_runs, scan_rows, take_rows
+from ._compare import Cell, first_cell, first_common, first_difference, first_outside
 from ._count import count_tiles
-from ._spans import MAX_SLOTS, Spans, check_budget, single
+from ._last_seen import last_seen
+from ._reach import REACH_BUDGET, over_heads, reach
+from ._runs import BlockRuns
+from ._select import from_cells, pick_rows, take_keys
+from ._spans import MAX_SLOTS, Spans, check_budget, join_rows, single
 
 __all__ = [
     "CHUNK_CELLS",
     "MAX_SLOTS",
+    "REACH_BUDGET",
+    "BlockRuns",
+    "Blocks",
+    "Cell",
     "Spans",
     "by_chunks",
     "check_budget",
+    "classify",
     "complement",
     "count_tiles",
     "difference",
     "distinct",
+    "first_cell",
+    "first_common",
+    "first_difference",
+    "first_outside",
+    "from_cells",
     "gather_runs",
     "intersection",
+    "join_rows",
+    "last_seen",
     "list_runs",
+    "over_heads",
+    "pick_rows",
+    "reach",
     "scan_rows",
     "single",
+    "take_keys",
     "take_rows",
     "union",
     "xor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,14 +124,12 @@ def single(start: npt.ArrayLike, end: npt.ArrayLike, kv_len: int) -> Spans:
     >>> single([[[0, 1, 9]]], [[[1, 3, 12]]], 4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
-    s, e = np.broadcast_arrays(np.clip(start, 0, kv_len), np.clip(end, 0, kv_len))
-    s, e = np.atleast_3d(s), np.atleast_3d(e)
+    low, high = (np.minimum(np.maximum(edge, 0), kv_len).astype(np.int32) for edge in (start, end))
+    s, e = np.broadcast_arrays(np.atleast_3d(low), np.atleast_3d(high))
     empty = s >= e
-    return Spans(
-        np.where(empty, kv_len, s).astype(np.int32)[None],
-        np.where(empty, kv_len, e).astype(np.int32)[None],
-        kv_len,
-    )
+    if empty.any():
+        s, e = np.where(empty, np.int32(kv_len), s), np.where(empty, np.int32(kv_len), e)
+    return Spans(s[None], e[None], kv_len)
 
 
 def check_budget(runs: int, rows: int) -> None:
@@ -140,3 +139,16 @@ def check_budget(runs: int, rows: int) -> None:
             f"a geometry may hold {MAX_SLOTS} interval slots, this mask needs {runs} runs a row x {rows} rows = "
             f"{runs * rows}; ask for fewer rows at a time with .rows(q0, q1), or use a mask with fewer runs"
         )
+
+
+def join_rows(parts: Sequence[Spans], rows: Sequence[int]) -> Spans:
+    """Neighbouring rows laid end to end: part `i` holds `rows[i]` of them, or one that stands for all."""
+    kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
+    lead = np.broadcast_shapes(*(part.shape[:2] for part in parts))
+    out = np.full((2, runs, *lead, sum(rows)), kv_len, dtype=np.int32)
+    at = 0
+    for part, number in zip(parts, rows, strict=True):
+        out[0, : part.runs, ..., at : at + number] = part.planes_starts
+        out[1, : part.runs, ..., at : at + number] = part.planes_ends
+        at += number
+    return Spans(out[0], out[1], kv_len)
