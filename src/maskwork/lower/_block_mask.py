@@ -80,25 +80,36 @@ def span_mask_mod(starts: torch.Tensor, ends: torch.Tensor) -> MaskMod:
     return mask_mod
 
 
-def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
+def span_tables(b: BoundMask, rows: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Starts and ends for `span_mask_mod`, with at least the grid's rows: further ones see nothing."""
     spans = b.spans
-    batch, heads, rows = spans.shape
-    runs = _power_of_two(spans.runs)
-    if runs * batch * heads * rows > MAX_TABLE:
+    batch, heads, here = spans.shape
+    runs = power_of_two(spans.runs)
+    if runs * batch * heads * here > MAX_TABLE:
         raise CannotExpress(
             f"FlexAttention's tables hold at most {MAX_TABLE} interval slots, {b!r} needs {spans.runs} runs a row "
-            f"(padded to {runs}) x {batch * heads * rows} rows; ask for fewer rows with .rows(q0, q1), or use 'sdpa' "
+            f"(padded to {runs}) x {batch * heads * here} rows; ask for fewer rows with .rows(q0, q1), or use 'sdpa' "
             "or 'reference' on a grid small enough for a dense mask"
         )
-    blocks = block_structure(spans, block_size)
-    # Every q block is a whole one for the kernels, which may ask about rows beyond the last: those see nothing.
-    padded_rows = blocks.q_blocks * block_size
-    starts = _table(spans.planes_starts, runs, padded_rows, spans.kv_len, device)
-    ends = _table(spans.planes_ends, runs, padded_rows, spans.kv_len, device)
+
+    def table(planes: npt.NDArray[np.int32]) -> torch.Tensor:
+        # the runs of a row lie side by side, as one look-up reads them
+        out = np.full((batch, heads, rows, runs), spans.kv_len, dtype=np.int32)
+        out[:, :, :here, : spans.runs] = np.moveaxis(planes, 0, -1)
+        return torch.from_numpy(out).to(device)
+
+    return table(spans.planes_starts), table(spans.planes_ends)
+
+
+def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
+    batch, heads, rows = b.spans.shape
+    # Whole blocks of rows, since a kernel may ask about rows beyond the last.
+    starts, ends = span_tables(b, -(-rows // block_size) * block_size, device)
+    blocks = block_structure(b.spans, block_size)
 
     def tensors(partial: Csr, full: Csr, n_rows: int, n_columns: int, least: int) -> list[torch.Tensor]:
         # torch 2.11 reads both index tables with the strides of the first: they share one width
-        width = _power_of_two(max(partial.widest, full.widest, min(n_columns, least)))
+        width = power_of_two(max(partial.widest, full.widest, min(n_columns, least)))
         out: list[torch.Tensor] = []
         for csr in (partial, full):
             sizes = csr.sizes.astype(np.int32).reshape(batch, heads, n_rows)
@@ -111,18 +122,10 @@ def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
     kv = tensors(blocks.partial, blocks.full, blocks.q_blocks, blocks.k_blocks, least)
     q = tensors(blocks.partial_transposed, blocks.full_transposed, blocks.k_blocks, blocks.q_blocks, _LEAST_WIDTH)
     return BlockMask(
-        (rows, spans.kv_len), *kv, *q, BLOCK_SIZE=(block_size, block_size), mask_mod=span_mask_mod(starts, ends)
+        (rows, b.grid.kv_len), *kv, *q, BLOCK_SIZE=(block_size, block_size), mask_mod=span_mask_mod(starts, ends)
     )
 
 
-def _table(planes: npt.NDArray[np.int32], runs: int, rows: int, unused: int, device: torch.device) -> torch.Tensor:
-    """int32 `(B, H, rows, runs)`: the runs of a row lie side by side, as one look-up reads them."""
-    used, batch, heads, here = planes.shape
-    out = np.full((batch, heads, rows, runs), unused, dtype=np.int32)
-    out[:, :, :here, :used] = np.moveaxis(planes, 0, -1)
-    return torch.from_numpy(out).to(device)
-
-
-def _power_of_two(n: int) -> int:
+def power_of_two(n: int) -> int:
     """The smallest power of two that is at least n, and at least 1."""
     return 1 << max(0, n - 1).bit_length()
