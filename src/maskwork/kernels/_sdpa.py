@@ -21,7 +21,7 @@ def cannot(call: Call) -> str | None:
 def attend(call: Call) -> tuple[torch.Tensor, None]:
     """Output `(B, Hq, Q, Dv)`."""
     device = call.q.device
-    k, v = _hide_unseen(call)
+    k, v = hide_unseen(call)
     if call.groups > 1:
         k, v = k.repeat_interleave(call.groups, dim=1), v.repeat_interleave(call.groups, dim=1)
     if call.bias is None:
@@ -35,12 +35,18 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
     out = F.scaled_dot_product_attention(
         call.q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )
-    empty = call.mask.memo(("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+    empty = empty_rows(call)
     # What a kernel returns for a row without keys differs between kernels; the fill also cuts its gradient.
     return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
 
 
-def _hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
+def empty_rows(call: Call) -> torch.Tensor | None:
+    """bool `(B | 1, H | 1, Q)`: the queries that see no key, or None where each sees some."""
+    device = call.q.device
+    return call.mask.memo(("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+
+
+def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
     device = call.k.device
     unseen = call.mask.memo(("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
