@@ -14,6 +14,9 @@ from maskwork.kernels import _flex
 MISSING = _flex._no_cpu_kernel()
 compiles = pytest.mark.skipif(MISSING is not None, reason=f"FlexAttention cannot run here: {MISSING}")
 
+# inductor's own import trips over a deprecation of torch's own
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
+
 BATCH, LENGTH = 2, 300
 
 
