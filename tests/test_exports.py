@@ -20,8 +20,8 @@ PUBLIC = {
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.kernels": "Plan attention plan",
     "maskwork.lower": (
-        "HuggingFaceMask VarlenArguments sdpa_shortcut span_mask_mod to_additive to_block_mask to_dense to_hf to_sdpa "
-        "to_varlen"
+        "HuggingFaceMask VarlenArguments lowered sdpa_shortcut span_mask_mod to_additive to_block_mask to_dense to_hf "
+        "to_sdpa to_varlen"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": "Attention Rotary SwiGLU rotate",

@@ -182,6 +182,18 @@ def test_bad_arguments_say_rule_finding_and_mend():
         bool(mw.causal() and mw.sinks(2))
 
 
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("mask", ["causal & sliding_window(3)", "causal - sinks(2)", "full - sinks(1)"])
+def test_a_mask_evaluated_with_can_be_trained_with(impl: str, mask: str):
+    bound = mw.parse(mask).bind(LENGTH)
+    q, k, v = tensors(LENGTH, LENGTH)
+    with torch.inference_mode():
+        before = mw.attention(q, k, v, bound, impl=impl)
+    out = mw.attention(q.requires_grad_(), k, v, bound, impl=impl)
+    out.sum().backward()
+    assert torch.equal(before, out)
+
+
 def test_a_bound_mask_lowers_once(monkeypatch: pytest.MonkeyPatch):
     from maskwork.lower import _dense
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..lower import to_additive, to_sdpa
+from ..lower import lowered, to_additive, to_sdpa
 from ._call import Call
 
 
@@ -43,13 +43,13 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
 def empty_rows(call: Call) -> torch.Tensor | None:
     """bool `(B | 1, H | 1, Q)`: the queries that see no key, or None where each sees some."""
     device = call.q.device
-    return call.mask.memo(("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+    return lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
 
 
 def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
     device = call.k.device
-    unseen = call.mask.memo(("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
+    unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
     if unseen is None:
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree

@@ -3,12 +3,14 @@
 from ._block_mask import span_mask_mod, to_block_mask
 from ._dense import to_additive, to_dense
 from ._hf import HuggingFaceMask, to_hf
+from ._memo import lowered
 from ._sdpa import sdpa_shortcut, to_sdpa
 from ._varlen import VarlenArguments, to_varlen
 
 __all__ = [
     "HuggingFaceMask",
     "VarlenArguments",
+    "lowered",
     "sdpa_shortcut",
     "span_mask_mod",
     "to_additive",

@@ -12,6 +12,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from ..errors import ArgumentError, CannotExpress
 from ..masks import BoundMask
 from ._block_structure import Csr, block_structure
+from ._memo import lowered
 
 MaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -51,7 +52,7 @@ def to_block_mask(b: BoundMask, block_size: int = 128, device: torch.device | st
     device = torch.device(device)
     if block_size < 1:
         raise ArgumentError(f"block_size must be at least 1, got {block_size}; FlexAttention's own is 128")
-    return b.memo(("block mask", block_size, device), lambda: _build(b, block_size, device))
+    return lowered(b, ("block mask", block_size, device), lambda: _build(b, block_size, device))
 
 
 def span_mask_mod(starts: torch.Tensor, ends: torch.Tensor) -> MaskMod:

@@ -8,6 +8,7 @@ import torch
 
 from ..errors import ArgumentError
 from ..masks import BoundMask
+from ._memo import lowered
 
 
 def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -19,7 +20,7 @@ def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
               [ True,  True]]]])
     """
     device = torch.device(device)
-    return b.memo(("dense", device), lambda: _paint(b, device))
+    return lowered(b, ("dense", device), lambda: _paint(b, device))
 
 
 def to_additive(
@@ -62,7 +63,7 @@ def to_additive(
         zeros = torch.zeros(b.shape, dtype=dtype, device=device)
         return zeros.masked_fill_(~to_dense(b, device), value)
 
-    return b.memo(("additive", dtype, device, fill), make)
+    return lowered(b, ("additive", dtype, device, fill), make)
 
 
 def _paint(b: BoundMask, device: torch.device) -> torch.Tensor:

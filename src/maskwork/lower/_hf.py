@@ -12,6 +12,7 @@ from ..errors import CannotExpress
 from ..masks import BoundMask
 from ._block_mask import span_mask_mod, span_tables
 from ._dense import to_additive, to_dense
+from ._memo import lowered
 
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -51,7 +52,7 @@ class HuggingFaceMask:
                 "transformers asks a mask function about head 0 alone, this mask differs between heads: "
                 f"{self.bound!r}; pass .allowed as a 4-D attention_mask, or use maskwork's 'reference' or 'sdpa'"
             )
-        return self.bound.memo(("hf function", self.device), lambda: _mask_function(self.bound, self.device))
+        return lowered(self.bound, ("hf function", self.device), lambda: _mask_function(self.bound, self.device))
 
 
 def to_hf(b: BoundMask, device: torch.device | str = "cpu") -> HuggingFaceMask:

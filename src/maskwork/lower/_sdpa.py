@@ -9,6 +9,7 @@ import torch
 
 from ..masks import BoundMask
 from ._dense import to_dense
+from ._memo import lowered
 
 
 class SdpaArguments(TypedDict):
@@ -33,7 +34,9 @@ def to_sdpa(b: BoundMask, device: torch.device | str = "cpu") -> SdpaArguments:
     """
     device = torch.device(device)
 
-    return b.memo(("sdpa", device), lambda: sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False})
+    return lowered(
+        b, ("sdpa", device), lambda: sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False}
+    )
 
 
 def sdpa_shortcut(b: BoundMask) -> SdpaArguments | None:

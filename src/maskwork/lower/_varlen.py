@@ -11,6 +11,7 @@ import torch
 
 from ..errors import CannotExpress
 from ..masks import BoundMask
+from ._memo import lowered
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,7 +63,7 @@ def to_varlen(b: BoundMask, device: torch.device | str = "cpu") -> VarlenArgumen
     (tensor([0, 5, 8], dtype=torch.int32), True, (2, 0))
     """
     device = torch.device(device)
-    return b.memo(("varlen", device), lambda: _lower(b, device))
+    return lowered(b, ("varlen", device), lambda: _lower(b, device))
 
 
 def _lower(b: BoundMask, device: torch.device) -> VarlenArguments:
