@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ._spans import Planes, Spans, check_budget
+from ._spans import Planes, Spans, check_budget, join_rows
 
 # 32K rows of a few int32 planes stay in the second-level cache while the merge network passes over them.
 _CHUNK = 1 << 15
+
+# Above as many runs a row, a network has more steps than a sort of the rows that need it.
+_NETWORK = 32
 
 
 def union(a: Spans, b: Spans) -> Spans:
@@ -58,13 +61,7 @@ def _combine(a: Spans, b: Spans, chunk_op: Callable[[Spans, Spans], tuple[Planes
         _canonical(*chunk_op(_columns(a, i, i + _CHUNK), _columns(b, i, i + _CHUNK)), a.kv_len)
         for i in range(0, rows, _CHUNK)
     ]
-    runs = max(part.runs for part in parts)
-    starts = np.full((runs, *shape), a.kv_len, dtype=np.int32)
-    ends = np.full((runs, *shape), a.kv_len, dtype=np.int32)
-    for i, part in zip(range(0, rows, _CHUNK), parts, strict=True):
-        starts[: part.runs, ..., i : i + _CHUNK] = part.planes_starts
-        ends[: part.runs, ..., i : i + _CHUNK] = part.planes_ends
-    return Spans(starts, ends, a.kv_len)
+    return join_rows(parts, [min(_CHUNK, rows - i) for i in range(0, rows, _CHUNK)])
 
 
 def _columns(spans: Spans, i: int, j: int) -> Spans:
@@ -125,6 +122,16 @@ def _pack(planes: Planes, kv_len: int) -> Planes:
     bad = np.any(planes[:-1] > planes[1:], axis=0)
     if not bad.any():
         return planes
+    if len(planes) <= _NETWORK and bad.size > _NETWORK:
+        return np.stack(_sort(list(planes)))
     planes = planes.copy()
     planes[:, bad] = np.sort(planes[:, bad], axis=0)
     return planes
+
+
+def _sort(planes: list[Planes]) -> list[Planes]:
+    """Sort planes elementwise, by merging halves: minima and maxima of whole planes beat a sort of each short row."""
+    if len(planes) == 1:
+        return planes
+    half = len(planes) // 2
+    return _merge(_sort(planes[:half]), _sort(planes[half:]))

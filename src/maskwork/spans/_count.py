@@ -9,6 +9,9 @@ from ._spans import Planes, Spans
 
 Edges = npt.NDArray[np.int64]
 
+# Rows that are counted at once: their points stay in the second-level cache.
+_CHUNK = 1 << 15
+
 
 def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.int64]:
     """Allowed cells in each rectangle between neighbouring edges.
@@ -24,33 +27,45 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
     A run [s, e) has max(0, x - s) - max(0, x - e) cells below a key edge x. Summed over the rows of a tile row, that
     needs only how many starts lie below each edge and their sum: two histograms, whatever the number of keys.
     """
-    batch, heads, rows = spans.shape
-    out = np.zeros((batch, heads, len(q_edges) - 1, len(k_edges) - 1), dtype=np.int64)
-    tile_row = np.searchsorted(q_edges, np.arange(rows), side="right") - 1
-    inside = (tile_row >= 0) & (tile_row < len(q_edges) - 1)
-    for b in range(batch):
-        for h in range(heads):
-            below = _below(spans.planes_starts[:, b, h], tile_row, inside, q_edges, k_edges)
-            below -= _below(spans.planes_ends[:, b, h], tile_row, inside, q_edges, k_edges)
-            out[b, h] = np.diff(below, axis=1)
+    batch, heads, _ = spans.shape
+    lines = len(q_edges) - 1
+    out = np.zeros((batch, heads, lines, len(k_edges) - 1), dtype=np.int64)
+    points = spans.runs * batch * heads * int(q_edges[-1] - q_edges[0])
+    # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]: those that edge j is the first to pass. For
+    # many points a table of every key's column is cheaper than searching for each.
+    columns = None
+    if points > spans.kv_len:
+        widths = np.diff(np.concatenate([[0], k_edges, [spans.kv_len + 1]]))
+        columns = np.repeat(np.arange(len(k_edges) + 1, dtype=np.int32), widths)
+    first = 0
+    while first < lines:
+        last = max(int(np.searchsorted(q_edges, int(q_edges[first]) + _CHUNK, side="right")) - 1, first + 1)
+        last = min(last, lines)
+        rows = slice(int(q_edges[first]), int(q_edges[last]))
+        line = np.repeat(np.arange(last - first), np.diff(q_edges[first : last + 1]))
+        for b in range(batch):
+            for h in range(heads):
+                starts, ends = spans.planes_starts[:, b, h, rows], spans.planes_ends[:, b, h, rows]
+                number, total = _histograms(starts, line, last - first, k_edges, columns)
+                fewer, less = _histograms(ends, line, last - first, k_edges, columns)
+                below = (number - fewer).cumsum(axis=1)[:, :-1] * k_edges - (total - less).cumsum(axis=1)[:, :-1]
+                out[b, h, first:last] = np.diff(below, axis=1)
+        first = last
     return out
 
 
-def _below(
-    planes: Planes, tile_row: Edges, inside: npt.NDArray[np.bool_], q_edges: Edges, k_edges: Edges
-) -> npt.NDArray[np.int64]:
-    """int64 (tile rows, key edges): the sum over points p of max(0, edge - p)."""
-    shape = (len(q_edges) - 1, len(k_edges) + 1)
-    number = np.zeros(shape[0] * shape[1], dtype=np.int64)
-    total = np.zeros(shape[0] * shape[1], dtype=np.float64)
+def _histograms(
+    planes: Planes, line: Edges, lines: int, k_edges: Edges, columns: Planes | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """int64 (tile rows, key edges + 1) each: how many points lie in each column, and their sum."""
+    shape = (lines, len(k_edges) + 1)
+    number = np.zeros(lines * shape[1], dtype=np.int64)
+    total = np.zeros(lines * shape[1], dtype=np.float64)
     for plane in planes:
-        points = plane[inside].astype(np.int64)
-        # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]: those that edge j is the first to pass.
-        column = np.asarray(np.searchsorted(k_edges, points, side="right"), dtype=np.int64)
-        slot = tile_row[inside] * shape[1] + column
+        column: Edges | Planes
+        column = np.asarray(np.searchsorted(k_edges, plane, side="right")) if columns is None else columns[plane]
+        slot = line * shape[1] + column
         number += np.bincount(slot, minlength=number.size)
         # float64 sums of integers are exact below 2**53, more than 4 million rows of 2**31 keys.
-        total += np.bincount(slot, weights=points, minlength=total.size)
-    number = number.reshape(shape).cumsum(axis=1)[:, :-1]
-    sums = total.astype(np.int64).reshape(shape).cumsum(axis=1)[:, :-1]
-    return number * k_edges - sums
+        total += np.bincount(slot, weights=plane, minlength=total.size)
+    return number.reshape(shape), total.astype(np.int64).reshape(shape)

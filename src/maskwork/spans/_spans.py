@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,3 +138,16 @@ def check_budget(runs: int, rows: int) -> None:
             f"a geometry may hold {MAX_SLOTS} interval slots, this mask needs {runs} runs a row x {rows} rows = "
             f"{runs * rows}; ask for fewer rows at a time with .rows(q0, q1), or use a mask with fewer runs"
         )
+
+
+def join_rows(parts: Sequence[Spans], rows: Sequence[int]) -> Spans:
+    """Neighbouring rows laid end to end: part `i` holds `rows[i]` of them, or one that stands for all."""
+    kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
+    lead = np.broadcast_shapes(*(part.shape[:2] for part in parts))
+    out = np.full((2, runs, *lead, sum(rows)), kv_len, dtype=np.int32)
+    at = 0
+    for part, number in zip(parts, rows, strict=True):
+        out[0, : part.runs, ..., at : at + number] = part.planes_starts
+        out[1, : part.runs, ..., at : at + number] = part.planes_ends
+        at += number
+    return Spans(out[0], out[1], kv_len)

@@ -1,0 +1,209 @@
+"""What does exact geometry cost at a million tokens, and beside torch's `create_block_mask` at 8k and 16k?
+
+Every figure comes from processes of its own that do the work once, cold, right after the import: the median over them
+counts. Memory is the process's peak resident set less what was resident after the import.
+
+    python benchmarks/masks.py --json masks.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import maskwork as mw
+from maskwork.masks import BoundMask
+from maskwork.spans import Spans, single, union
+
+N = 1 << 20
+TILES = 512
+
+#: name -> (what it is, limit on seconds of the questions together, on those of blocks(128), on MB of both)
+CASES: dict[str, tuple[str, float | None, float | None, float | None]] = {
+    "a": ("causal & (window 4096 | 4 sinks) & 1000 documents", 0.5, 0.3, 250),
+    "b": ("causal & (window 4096 | 4 sinks)", 0.5, 0.3, 250),
+    "c": ("within((b), 1000 documents)", 0.5, 0.3, 250),
+    "causal": ("causal", None, 1.0, 300),
+    "random": ("four random runs a row", None, None, None),
+}
+#: What "the questions" are, in the order they are asked.
+QUESTIONS = ("bind", "allowed", "last_seen", "empty_rows", "subset_of", "tiles")
+#: tokens -> (least ratio of times, least ratio of memory)
+RATIOS: dict[int, tuple[float, float | None]] = {8192: (50, None), 16384: (200, 50)}
+
+
+class _RandomRuns(mw.Mask):
+    """Four random intervals a row, united: geometry without any regularity to profit from."""
+
+    def _identity(self) -> tuple[Any, ...]:
+        return ("four random runs",)
+
+    def _text(self) -> str:
+        return "four_random_runs"
+
+    def _spans(self, queries: np.ndarray, kv_len: int) -> Spans:
+        rng = np.random.default_rng(int(queries[0, 0, 0]) if queries.size else 0)
+        edges = np.sort(rng.integers(0, kv_len + 1, (8, 1, 1, queries.shape[-1])), axis=0)
+        parts = [single(edges[i], edges[i + 1], kv_len) for i in range(0, 8, 2)]
+        return union(union(parts[0], parts[1]), union(parts[2], parts[3]))
+
+
+def mask_of(case: str, n: int) -> mw.Mask:
+    """The mask of a case, for a sequence of n tokens."""
+    streaming = mw.causal() & (mw.sliding_window(4096) | mw.sinks(4))
+    cuts = np.sort(np.random.default_rng(0).integers(0, n, max(n * 1000 // N, 1) - 1))
+    lengths = np.diff([0, *cuts.tolist(), n])
+    return {
+        "a": streaming & mw.document(lengths),
+        "b": streaming,
+        "c": mw.within(streaming, lengths),
+        "causal": mw.causal(),
+        "random": _RandomRuns(),
+    }[case]
+
+
+def geometry(case: str) -> dict[str, float]:
+    """Seconds of each question at a million tokens, and the peak of memory, in this process."""
+    mask = mask_of(case, N)
+    edges = np.linspace(0, N, TILES + 1).astype(np.int64)
+    before = _resident("VmRSS")
+    bound = mask.bind(N)
+    asked: dict[str, Callable[[], Any]] = {
+        "bind": lambda: bound.spans,
+        "allowed": lambda: bound.allowed,
+        "last_seen": lambda: bound.last_seen(),
+        "empty_rows": lambda: bound.empty_rows(),
+        "subset_of": lambda: bound.subset_of(mw.causal()),
+        "tiles": lambda: bound.tiles(edges, edges),
+    }
+    out = {name: _seconds(call, bound) for name, call in asked.items()}
+    out["together"] = sum(out.values())
+    out["MB"] = _resident("VmHWM") - before
+    out["blocks"] = _seconds(lambda: bound.blocks(128), bound)
+    out["MB with blocks"] = _resident("VmHWM") - before
+    return out
+
+
+def ours(n: int) -> dict[str, float]:
+    """Seconds and memory to a finished `BlockMask`, or, where that lowering is missing, to the block structure."""
+    import torch  # noqa: F401  (a user of either has torch loaded)
+    from torch.nn.attention.flex_attention import BlockMask  # noqa: F401
+
+    lower = getattr(mw.lower, "to_block_mask", None)
+    mask = mask_of("a", n)
+    before = _resident("VmRSS")
+    bound = mask.bind(n)
+    seconds = _seconds((lambda: lower(bound, 128)) if lower else (lambda: bound.blocks(128)), bound)
+    return {"seconds": seconds, "MB": _resident("VmHWM") - before, "finished": float(lower is not None)}
+
+
+def theirs(n: int) -> dict[str, float]:
+    """The same from torch's eager `create_block_mask`, which evaluates every pair."""
+    import torch
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    cuts = np.sort(np.random.default_rng(0).integers(0, n, max(n * 1000 // N, 1) - 1))
+    lengths = np.diff([0, *cuts.tolist(), n])
+    ids = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+
+    def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
+        return (q >= k) & ((q - k < 4096) | (k < 4)) & (ids[q] == ids[k])
+
+    before = _resident("VmRSS")
+    start = time.perf_counter()
+    create_block_mask(mask_mod, None, None, n, n, device="cpu", BLOCK_SIZE=128)
+    return {"seconds": time.perf_counter() - start, "MB": _resident("VmHWM") - before}
+
+
+def _seconds(call: Callable[[], Any], bound: BoundMask) -> float:
+    """nan for a question that this version cannot answer."""
+    start = time.perf_counter()
+    try:
+        call()
+    except AttributeError:
+        return float("nan")
+    return time.perf_counter() - start
+
+
+def _resident(field: str) -> float:
+    """MB resident now (VmRSS) or at the peak of this process (VmHWM), as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+
+
+def _median(worker: str, runs: int) -> dict[str, float]:
+    """The median of each figure over fresh processes."""
+    results: list[dict[str, float]] = []
+    for _ in range(runs):
+        command = [sys.executable, __file__, "--worker", worker]
+        results.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    return {name: statistics.median(result[name] for result in results) for name in results[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--runs", type=int, default=5, help="processes per figure")
+    parser.add_argument("--skip-torch", action="store_true", help="the figures at a million tokens alone")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        kind, _, what = options.worker.partition(":")
+        print(json.dumps(geometry(what) if kind == "geometry" else {"ours": ours, "theirs": theirs}[kind](int(what))))
+        return
+
+    figures: dict[str, Any] = {"python": platform.python_version(), "numpy": np.__version__, "n": N}
+    missed: list[str] = []
+
+    print(f"n = {N:,}; seconds, median of {options.runs} processes; MB above the import at the peak\n")
+    columns = (*QUESTIONS, "together", "MB", "blocks", "MB with blocks")
+    print(f"| {'mask':<50} | " + " | ".join(columns) + " |")
+    print("| --- |" + " ---: |" * len(columns))
+    for case, (what, together, blocks, memory) in CASES.items():
+        row = _median(f"geometry:{case}", options.runs)
+        figures[case] = row
+        cells = [f"{row[c]:.0f}" if "MB" in c else f"{row[c]:.3f}" for c in columns]
+        print(f"| {what:<50} | " + " | ".join(cells) + " |", flush=True)
+        for name, limit in (("together", together), ("blocks", blocks), ("MB with blocks", memory)):
+            if limit is not None and not row[name] < limit:
+                missed.append(f"{case}: {name} {row[name]:.3f}, limit {limit}")
+
+    if not options.skip_torch:
+        print("\n(a) to a finished BlockMask, ours against torch's eager create_block_mask, in one run\n")
+        print("| tokens | ours s | torch s | ratio | ours MB | torch MB | ratio |")
+        print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for n, (least_time, least_memory) in RATIOS.items():
+            we, they = _median(f"ours:{n}", options.runs), _median(f"theirs:{n}", min(options.runs, 3))
+            faster, smaller = they["seconds"] / we["seconds"], they["MB"] / max(we["MB"], 1.0)
+            figures[f"ratio {n}"] = {"ours": we, "theirs": they, "faster": faster, "smaller": smaller}
+            print(
+                f"| {n:,} | {we['seconds']:.4f} | {they['seconds']:.2f} | {faster:.0f} | {we['MB']:.1f} | "
+                f"{they['MB']:.0f} | {smaller:.0f} |",
+                flush=True,
+            )
+            if not we["finished"]:
+                print(f"|  | (to the block structure: mw.lower.to_block_mask is missing) |{' |' * 5}")
+            if not faster >= least_time:
+                missed.append(f"{n} tokens: {faster:.0f} times faster, at least {least_time:.0f}")
+            if least_memory is not None and not smaller >= least_memory:
+                missed.append(f"{n} tokens: {smaller:.0f} times smaller, at least {least_memory:.0f}")
+
+    figures["missed"] = missed
+    print("\nmissed: " + ("; ".join(missed) or "nothing"))
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    raise SystemExit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Exact block structure: which blocks of a grid are empty, partly allowed or fully allowed, without visiting a cell.
+
+In block columns, a run [s, e) of one row touches [floor(s), ceil(e)) and covers [ceil(s), floor(e)) whole. A block is
+touched when any of the rows touches it, and full when each of its rows covers it, within one run since runs are
+merged. So both are "the columns that at least t of these intervals hold", with t = 1 and t = rows. With starts and
+ends sorted apart, the k-th piece of that set is [start k + t - 1, end k): a sort of each row of blocks, no cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ._runs import BlockRuns, Int32s, Ints, subtract
+from ._spans import Planes, Spans
+
+# Interval ends that are sorted at once: what fits the second-level cache.
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Every block of a grid, as `partial` (some cells allowed) or `full` (all of them); the others are empty.
+
+    Args:
+        touched: blocks with any allowed cell, as runs of kv blocks for each row of q blocks.
+        full: blocks whose every cell is allowed.
+        block_size: `(q, kv)` cells in a block; the last row and column of blocks may be shorter.
+        lengths: `(Q, K)`, the grid.
+        lead: `(B, H)`.
+
+    >>> import maskwork as mw
+    >>> blocks = mw.causal().bind(512).blocks(128)
+    >>> print(blocks.dense()[0, 0])                 # 0 empty, 1 partial, 2 full
+    [[1 0 0 0]
+     [2 1 0 0]
+     [2 2 1 0]
+     [2 2 2 1]]
+    >>> mw.causal().bind(1 << 20).blocks(128)        # its full blocks are 8191 runs
+    Blocks(8192 x 8192 of 128 x 128: 33550336 full, 8192 partial, 33550336 empty)
+    """
+
+    touched: BlockRuns
+    full: BlockRuns
+    block_size: tuple[int, int]
+    lengths: tuple[int, int]
+    lead: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(B, H, rows of blocks, columns of blocks)`."""
+        return (*self.lead, *self.touched.shape[1:])
+
+    @cached_property
+    def partial(self) -> BlockRuns:
+        """Blocks that are touched but not full."""
+        lead, rows, columns = self.touched.shape
+        row, starts, ends = subtract(_ragged(self.touched), _ragged(self.full), columns)
+        return BlockRuns(_indptr(row, lead * rows), starts, ends, (lead, rows, columns))
+
+    @property
+    def n_full(self) -> int:
+        """Blocks whose every cell is allowed."""
+        return self.full.count
+
+    @property
+    def n_partial(self) -> int:
+        """Blocks with some cells allowed and some not."""
+        return self.touched.count - self.full.count
+
+    @property
+    def n_empty(self) -> int:
+        """Blocks that a kernel skips."""
+        return int(np.prod(self.shape, dtype=np.int64)) - self.touched.count
+
+    @property
+    def cells(self) -> int:
+        """Cells of the grid within touched blocks: what a block-sparse kernel computes."""
+        (q_size, kv_size), (q_len, kv_len) = self.block_size, self.lengths
+        _, rows, columns = self.touched.shape
+        height = np.full(rows, q_size, dtype=np.int64)
+        height[-1:] = q_len - max(rows - 1, 0) * q_size
+        missing = columns * kv_size - kv_len  # cells that the last column of blocks lacks
+        row = np.repeat(np.arange(len(self.touched.indptr) - 1), np.diff(self.touched.indptr)) % max(rows, 1)
+        width = (self.touched.ends - self.touched.starts).astype(np.int64) * kv_size
+        width -= np.where(self.touched.ends == columns, missing, 0)
+        return int((width * height[row]).sum())
+
+    def dense(self) -> npt.NDArray[np.int8]:
+        """int8 `(B, H, rows, columns)`: 0 empty, 1 partial, 2 full. For small grids."""
+        return (self.touched.dense().astype(np.int8) + self.full.dense()).reshape(self.shape)
+
+    def __repr__(self) -> str:
+        (_, _, rows, columns), (q, k) = self.shape, self.block_size
+        lead = "" if self.lead == (1, 1) else f"{self.lead[0]} x {self.lead[1]} x "
+        counts = f"{self.n_full} full, {self.n_partial} partial, {self.n_empty} empty"
+        return f"Blocks({lead}{rows} x {columns} of {q} x {k}: {counts})"
+
+
+def classify(spans: Spans, q_size: int, kv_size: int, *, short_is_full: bool = True) -> Blocks:
+    """The block structure of `spans` in blocks of `q_size` x `kv_size` cells, rows numbered from 0.
+
+    Where a length is no multiple of its block, the last block is short. It counts as full when all its cells are
+    allowed, or, with `short_is_full=False`, never: as if forbidden cells filled it up, as `create_block_mask` has it.
+    """
+    batch, heads, q_len = spans.shape
+    rows, columns = -(-q_len // q_size), -(-spans.kv_len // kv_size)
+    step = max(_CHUNK // (spans.runs * q_size), 1)
+    touched: list[tuple[Ints, Int32s, Int32s]] = []
+    full: list[tuple[Ints, Int32s, Int32s]] = []
+    for lead in range(batch * heads):
+        b, h = divmod(lead, heads)
+        for i in range(0, rows, step):
+            part = slice(i * q_size, (i + step) * q_size)
+            starts, ends = spans.planes_starts[:, b, h, part], spans.planes_ends[:, b, h, part]
+            row = lead * rows + i
+            for kind, found in ((_touched, touched), (_covered, full)):
+                low, high = kind(starts, ends, spans.kv_len, kv_size, short_is_full=short_is_full)
+                low, high = (_by_block(plane, q_size, columns, short_is_full) for plane in (low, high))
+                found.append(_held(low, high, 1 if kind is _touched else q_size, row))
+    shape = (batch * heads, rows, columns)
+    lengths = (q_len, spans.kv_len)
+    return Blocks(_collect(touched, shape), _collect(full, shape), (q_size, kv_size), lengths, (batch, heads))
+
+
+def _touched(starts: Planes, ends: Planes, kv_len: int, size: int, *, short_is_full: bool) -> tuple[Planes, Planes]:
+    """Block columns that each run touches; an unused slot stands past the last column."""
+    low, high = starts // np.int32(size), -(-ends // np.int32(size))
+    if kv_len % size:
+        low[starts >= kv_len] = -(-kv_len // size)
+    return low, high
+
+
+def _covered(starts: Planes, ends: Planes, kv_len: int, size: int, *, short_is_full: bool) -> tuple[Planes, Planes]:
+    """Block columns that each run covers whole; a run that covers none stands past the last column."""
+    columns = -(-kv_len // size)
+    low, high = -(-starts // np.int32(size)), ends // np.int32(size)
+    if kv_len % size and short_is_full:
+        high[ends >= kv_len] = columns
+    none = low >= high
+    low[none] = columns
+    high[none] = columns
+    return low, high
+
+
+def _by_block(planes: Planes, q_size: int, columns: int, short_is_full: bool) -> Planes:
+    """int32 (rows of blocks, R * q_size), sorted: the planes of each row of blocks side by side.
+
+    A short last row of blocks is filled up: with copies of its last row, which change neither what is touched nor what
+    is full, or, where a short block is never full, with rows that hold nothing.
+    """
+    runs, q_len = planes.shape
+    rows = -(-q_len // q_size)
+    if rows * q_size != q_len:
+        fill = planes[:, -1:] if short_is_full else np.full((runs, 1), columns, dtype=np.int32)
+        planes = np.concatenate([planes, np.repeat(fill, rows * q_size - q_len, axis=1)], axis=1)
+    side_by_side = planes.reshape(runs, rows, q_size).swapaxes(0, 1).reshape(rows, runs * q_size)
+    return np.sort(side_by_side, axis=1)
+
+
+def _held(starts: Planes, ends: Planes, least: int, first_row: int) -> tuple[Ints, Int32s, Int32s]:
+    """Runs of columns that at least `least` of each row's intervals hold, merged."""
+    starts, ends = starts[:, least - 1 :], ends[:, : starts.shape[1] - least + 1]
+    # A piece opens a run when it begins beyond the piece before, and closes one when the next begins beyond it.
+    apart = starts[:, 1:] > ends[:, :-1]
+    edge = np.ones((len(starts), 1), dtype=np.bool_)
+    opens = np.flatnonzero(np.concatenate([edge, apart], axis=1))
+    closes = np.flatnonzero(np.concatenate([apart, edge], axis=1))
+    low, high = starts.ravel()[opens], ends.ravel()[closes]
+    keep = np.flatnonzero(low < high)
+    return first_row + opens[keep] // max(starts.shape[1], 1), low[keep], high[keep]
+
+
+def _collect(parts: list[tuple[Ints, Int32s, Int32s]], shape: tuple[int, int, int]) -> BlockRuns:
+    empty = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
+    row, starts, ends = (np.concatenate(arrays) for arrays in zip(empty, *parts, strict=True))
+    return BlockRuns(_indptr(row, shape[0] * shape[1]), starts, ends, shape)
+
+
+def _indptr(row: Ints, rows: int) -> Ints:
+    return np.concatenate([[0], np.bincount(row, minlength=rows).cumsum()]).astype(np.int64)
+
+
+def _ragged(runs: BlockRuns) -> tuple[Ints, Int32s, Int32s]:
+    return np.repeat(np.arange(len(runs.indptr) - 1), np.diff(runs.indptr)), runs.starts, runs.ends

@@ -1,0 +1,84 @@
+"""Chosen rows and chosen columns of a geometry, in any order, holes and repeats included."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import TooManySpans
+from ._algebra import union
+from ._spans import Spans, join_rows, single
+
+Ints = npt.NDArray[np.int64]
+
+#: Most cells that a selection may evaluate one by one, where its keys are too scattered to be taken in stretches.
+MAX_CELLS = 1 << 32
+
+# Stretches of neighbouring keys up to which whole runs are cut to each stretch, without looking at a cell.
+_STRETCHES = 64
+_CELLS = 1 << 24
+
+
+def take_rows(spans: Spans, rows: Ints) -> Spans:
+    """The rows of these indices, in this order."""
+    return Spans(spans.planes_starts[..., rows], spans.planes_ends[..., rows], spans.kv_len).trim()
+
+
+def take_keys(spans: Spans, keys: Ints) -> Spans:
+    """The geometry whose column `j` is key `keys[j]`, and which nothing sees where `keys[j]` is -1."""
+    # A run of keys is a range of ranks; those of the holes come first and lie in no run.
+    order = np.argsort(keys, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(keys))
+    ordered = keys[order]
+    # Neighbouring columns whose keys follow each other in order are one stretch.
+    cuts = np.flatnonzero(np.diff(rank) != 1) + 1
+    stretches = [s for s in zip([0, *cuts.tolist()], [*cuts.tolist(), len(keys)], strict=True) if s[0] < s[1]]
+    low = np.searchsorted(ordered, spans.planes_starts).astype(np.int64)
+    high = np.searchsorted(ordered, spans.planes_ends).astype(np.int64)
+    if len(stretches) <= _STRETCHES:
+        parts: list[Spans] = []
+        for first, last in stretches:
+            shift = first - int(rank[first])
+            for s, e in zip(low, high, strict=True):
+                inside = np.maximum(s + shift, first), np.minimum(e + shift, last)
+                parts.append(single(*inside, len(keys)))
+        return reduce(union, parts) if parts else single(0, np.zeros(spans.shape, dtype=np.int64), 0)
+    cells = low[0].size * len(keys)
+    if cells > MAX_CELLS:
+        raise TooManySpans(
+            f"a selection of scattered keys may evaluate {MAX_CELLS} cells, these {len(stretches)} stretches of keys "
+            f"need {cells}; choose fewer rows at a time, or keys in order"
+        )
+    step = max(_CELLS // max(low[0, ..., 0].size * len(keys), 1), 1)
+    chunks = [(i, min(i + step, low.shape[-1])) for i in range(0, low.shape[-1], step)]
+    parts = [_by_cell(low[..., i:j], high[..., i:j], rank) for i, j in chunks]
+    return join_rows(parts, [j - i for i, j in chunks]) if parts else take_rows(single(0, 0, len(keys)), np.arange(0))
+
+
+def _by_cell(low: Ints, high: Ints, rank: Ints) -> Spans:
+    """The columns of each row, looked at one by one, as runs."""
+    column = rank.astype(np.int32)
+    seen = np.zeros((*low.shape[1:], len(rank)), dtype=np.bool_)
+    for s, e in zip(low, high, strict=True):
+        seen |= (column >= s[..., None]) & (column < e[..., None])
+    return from_cells(seen)
+
+
+def from_cells(cells: npt.NDArray[np.bool_]) -> Spans:
+    """bool `(B, H, Q, K)`, True where allowed, as runs."""
+    lead, kv_len = cells.shape[:-1], cells.shape[-1]
+    flat = cells.reshape(math.prod(lead), kv_len)
+    edge = np.zeros((len(flat), 1), dtype=np.bool_)
+    steps = np.diff(np.concatenate([edge, flat, edge], axis=1).astype(np.int8), axis=1)
+    row, start = np.nonzero(steps > 0)
+    _, end = np.nonzero(steps < 0)
+    count = np.bincount(row, minlength=len(flat))
+    slot = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
+    planes = np.full((2, max(int(count.max(initial=0)), 1), len(flat)), kv_len, dtype=np.int32)
+    planes[0, slot, row], planes[1, slot, row] = start, end
+    shape = (planes.shape[1], *lead)
+    return Spans(planes[0].reshape(shape), planes[1].reshape(shape), kv_len)
