@@ -11,7 +11,7 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from ..errors import ArgumentError, CannotExpress
 from ..masks import BoundMask
-from ._block_structure import Csr, block_structure
+from ..spans import BlockRuns, classify
 from ._memo import lowered
 
 MaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -103,28 +103,39 @@ def span_tables(b: BoundMask, rows: int, device: torch.device) -> tuple[torch.Te
 
 
 def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
-    batch, heads, rows = b.spans.shape
+    spans = b.spans
+    rows = spans.shape[2]
     # Whole blocks of rows, since a kernel may ask about rows beyond the last.
     starts, ends = span_tables(b, -(-rows // block_size) * block_size, device)
-    blocks = block_structure(b.spans, block_size)
-
-    def tensors(partial: Csr, full: Csr, n_rows: int, n_columns: int, least: int) -> list[torch.Tensor]:
-        # torch 2.11 reads both index tables with the strides of the first: they share one width
-        width = power_of_two(max(partial.widest, full.widest, min(n_columns, least)))
-        out: list[torch.Tensor] = []
-        for csr in (partial, full):
-            sizes = csr.sizes.astype(np.int32).reshape(batch, heads, n_rows)
-            columns = csr.padded(width).reshape(batch, heads, n_rows, width)
-            out += [torch.from_numpy(sizes).to(device), torch.from_numpy(columns).to(device)]
-        return out
-
-    # the CPU kernel insists on tables as wide as there are key blocks
-    least = blocks.k_blocks if device.type == "cpu" else _LEAST_WIDTH
-    kv = tensors(blocks.partial, blocks.full, blocks.q_blocks, blocks.k_blocks, least)
-    q = tensors(blocks.partial_transposed, blocks.full_transposed, blocks.k_blocks, blocks.q_blocks, _LEAST_WIDTH)
+    # FlexAttention fills a short last block up with forbidden cells: it is never full.
+    blocks = classify(spans, block_size, block_size, short_is_full=False)
+    # torch's CPU kernel insists on tables as wide as there are key blocks
+    least = blocks.shape[3] if device.type == "cpu" else _LEAST_WIDTH
+    kv = _tables(blocks.partial, blocks.full, spans.shape[:2], least, device)
+    q = _tables(blocks.partial.transpose(), blocks.full.transpose(), spans.shape[:2], _LEAST_WIDTH, device)
     return BlockMask(
-        (rows, b.grid.kv_len), *kv, *q, BLOCK_SIZE=(block_size, block_size), mask_mod=span_mask_mod(starts, ends)
+        (rows, spans.kv_len), *kv, *q, BLOCK_SIZE=(block_size, block_size), mask_mod=span_mask_mod(starts, ends)
     )
+
+
+def _tables(
+    partial: BlockRuns, full: BlockRuns, lead: tuple[int, int], least: int, device: torch.device
+) -> list[torch.Tensor]:
+    """How many blocks each row has and which, of partial and of full ones: int32 `(B, H, rows[, width])`."""
+    _, n_rows, n_columns = partial.shape
+    counts = [runs.counts().astype(np.int32).reshape(*lead, n_rows) for runs in (partial, full)]
+    # torch 2.11 reads both index tables with the strides of the first: they share one width
+    width = power_of_two(max(*(int(n.max(initial=0)) for n in counts), min(n_columns, least)))
+    out: list[torch.Tensor] = []
+    for runs, n in zip((partial, full), counts, strict=True):
+        indptr, columns = runs.csr()
+        # calloc leaves the padding untouched, so that only the pages that hold columns take memory
+        table = np.zeros((n.size, width), dtype=np.int32)
+        sizes = np.diff(indptr)
+        place = np.arange(len(columns)) - np.repeat(indptr[:-1], sizes)
+        table[np.repeat(np.arange(n.size), sizes), place] = columns
+        out += [torch.from_numpy(n).to(device), torch.from_numpy(table.reshape(*lead, n_rows, width)).to(device)]
+    return out
 
 
 def power_of_two(n: int) -> int:
