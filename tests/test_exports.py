@@ -21,7 +21,10 @@ PUBLIC = {
     ),
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.kernels": "Plan attention plan",
-    "maskwork.lower": "bind_outside_graph lowered sdpa_shortcut to_additive to_dense to_sdpa",
+    "maskwork.lower": (
+        "HuggingFaceMask VarlenArguments bind_outside_graph lowered sdpa_shortcut span_mask_mod to_additive "
+        "to_block_mask to_dense to_hf to_sdpa to_varlen"
+    ),
     "maskwork.masks.recipes": (
         "bigbird block_diffusion chunked_local flamingo gpt longformer mistral multimodal next_scale packed prefix_lm "
         "shared_prefix sliding_tile streaming_llm"

@@ -68,7 +68,9 @@ def attention(
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` only).
         return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row.
-        impl: `"reference"`, `"sdpa"`, or `"auto"` (see `mw.plan`). One asked for by name never falls back.
+        impl: `"reference"`, `"sdpa"`, `"flex"` (FlexAttention, compiled on first use; on CPU forward only), or
+            `"auto"` (see `mw.plan`). One asked for by name never falls back. Within `torch.compile`, give `"flex"`
+            bound masks: dynamo guards the class of an argument, and each kind of `Mask` is a class of its own.
 
     Returns:
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.
@@ -82,12 +84,34 @@ def attention(
     >>> mw.attention(q, k, v, mw.causal()).flatten()
     tensor([1.0000, 1.5000, 3.0000])
     """
-    call = check(
-        q, k, v, mask,
-        q_start=q_start, bias=bias, scale=scale, dropout_p=dropout_p, generator=generator, return_lse=return_lse,
-    )  # fmt: skip
-    out, lse = take(impl, call)(call)
+    # FlexAttention is compiled as a function of its own. A caller's graph ends before it and goes on after it, so
+    # that nothing about the mask is guarded there: a new mask compiles nothing.
+    run = _run_apart if impl == "flex" else _run
+    out, lse = run(q, k, v, mask, q_start, bias, scale, dropout_p, generator, return_lse, impl)
     if return_lse:
         assert lse is not None, "take() chose an implementation that returns no log-sum-exp"
         return out, lse
     return out
+
+
+def _run(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: Mask | BoundMask | None,
+    q_start: int | None,
+    bias: torch.Tensor | None,
+    scale: float | None,
+    dropout_p: float,
+    generator: torch.Generator | None,
+    return_lse: bool,
+    impl: str,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    call = check(
+        q, k, v, mask,
+        q_start=q_start, bias=bias, scale=scale, dropout_p=dropout_p, generator=generator, return_lse=return_lse,
+    )  # fmt: skip
+    return take(impl, call)(call)
+
+
+_run_apart = torch.compiler.disable(_run)

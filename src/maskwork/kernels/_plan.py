@@ -11,7 +11,7 @@ import torch
 from ..errors import ArgumentError, CannotExpress
 from ..lower import sdpa_shortcut
 from ..masks import BoundMask, Mask
-from . import _reference, _sdpa
+from . import _flex, _reference, _sdpa
 from ._call import Call, check
 
 Attend = Callable[[Call], tuple[torch.Tensor, torch.Tensor | None]]
@@ -21,10 +21,10 @@ MAX_DENSE = 1 << 28
 
 #: From the fastest to the most general.
 IMPLEMENTATIONS: MappingProxyType[str, Attend] = MappingProxyType(
-    {"sdpa": _sdpa.attend, "reference": _reference.attend}
+    {"flex": _flex.attend, "sdpa": _sdpa.attend, "reference": _reference.attend}
 )
 _CANNOT: MappingProxyType[str, Callable[[Call], str | None]] = MappingProxyType(
-    {"sdpa": _sdpa.cannot, "reference": _reference.cannot}
+    {"flex": _flex.cannot, "sdpa": _sdpa.cannot, "reference": _reference.cannot}
 )
 
 
@@ -55,6 +55,7 @@ def plan(
     >>> q = torch.zeros(1, 2, 8, 4)
     >>> print(mw.plan(q, q, q, mw.causal()))
     sdpa
+      not flex: auto compiles it on CUDA only; ask for it by name
       not reference: slower: dense, in float64
     """
     return choose(
@@ -79,7 +80,7 @@ def choose(call: Call) -> Plan:
     why_not: dict[str, str] = {}
     chosen = None
     for name in IMPLEMENTATIONS:
-        reason = _CANNOT[name](call) or _too_dense(name, call)
+        reason = _CANNOT[name](call) or _not_chosen(name, call)
         if reason is None and chosen is None:
             chosen = name
         else:
@@ -105,6 +106,16 @@ def take(impl: str, call: Call) -> Attend:
         able = next(name for name in IMPLEMENTATIONS if _CANNOT[name](call) is None)
         raise CannotExpress(f"impl={impl!r} cannot express this call: {reason}; impl={able!r} can")
     return IMPLEMENTATIONS[impl]
+
+
+def _not_chosen(name: str, call: Call) -> str | None:
+    if name != "flex":
+        return _too_dense(name, call)
+    reason = _flex.not_worth_it(call)
+    if reason is None and _CANNOT["sdpa"](call) is None:
+        plain = call.mask.memo(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask) is not None)
+        reason = "SDPA needs no mask for this one, and nothing to compile" if plain else None
+    return reason
 
 
 def _too_dense(name: str, call: Call) -> str | None:

@@ -23,11 +23,11 @@ def cannot(call: Call) -> str | None:
 def attend(call: Call) -> tuple[torch.Tensor, None]:
     """Output `(B, Hq, Q, Dv)`."""
     device = call.q.device
-    k, v = _hide_unseen(call)
+    k, v = hide_unseen(call)
     if call.groups > 1:
         k, v = k.repeat_interleave(call.groups, dim=1), v.repeat_interleave(call.groups, dim=1)
     q = call.q
-    empty = lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+    empty = empty_rows(call)
     if empty is not None:
         # A NaN in a query that sees nothing would reach the keys' gradients as 0 x NaN.
         q = q.masked_fill(empty.unsqueeze(-1), 0.0)
@@ -45,7 +45,13 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
     return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
 
 
-def _hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
+def empty_rows(call: Call) -> torch.Tensor | None:
+    """bool `(B | 1, H | 1, Q)`: the queries that see no key, or None where each sees some."""
+    device = call.q.device
+    return lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
+
+
+def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
     device = call.k.device
     unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))

@@ -1,7 +1,23 @@
 """Masks into what backends eat. Each lowering equals `b.dense()` cell for cell, or raises."""
 
+from ._block_mask import span_mask_mod, to_block_mask
 from ._dense import to_additive, to_dense
+from ._hf import HuggingFaceMask, to_hf
 from ._memo import bind_outside_graph, lowered
 from ._sdpa import sdpa_shortcut, to_sdpa
+from ._varlen import VarlenArguments, to_varlen
 
-__all__ = ["bind_outside_graph", "lowered", "sdpa_shortcut", "to_additive", "to_dense", "to_sdpa"]
+__all__ = [
+    "HuggingFaceMask",
+    "VarlenArguments",
+    "bind_outside_graph",
+    "lowered",
+    "sdpa_shortcut",
+    "span_mask_mod",
+    "to_additive",
+    "to_block_mask",
+    "to_dense",
+    "to_hf",
+    "to_sdpa",
+    "to_varlen",
+]

@@ -1,0 +1,111 @@
+"""PyTorch's FlexAttention over the spans' `BlockMask`: empty blocks are skipped, and a new mask compiles nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from functools import cache
+
+import torch
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
+
+from ..lower import to_block_mask
+from . import _reference
+from ._call import Call
+from ._sdpa import empty_rows, hide_unseen
+
+#: Fewest (Q x K) pairs for which `auto` compiles: below, dense SDPA is done before a compiler has started.
+AUTO_PAIRS = 1 << 22
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def cannot(call: Call) -> str | None:
+    """Why FlexAttention cannot express the call, or None."""
+    device = call.q.device.type
+    if call.bias is not None:
+        return "it takes no bias"
+    if call.dropout_p:
+        return "it has no dropout"
+    if call.q.dtype not in _DTYPES:
+        return f"its kernels take float32, float16 and bfloat16, not {call.q.dtype}"
+    if device == "cuda":
+        small = min(call.q.shape[-1], call.v.shape[-1])
+        return f"its CUDA kernels want head dimensions of at least 16, got {small}" if small < 16 else None
+    if device != "cpu":
+        return f"it is not tried on {device}"
+    if call.return_lse:
+        return "on CPU it does not return the log-sum-exp"
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (call.q, call.k, call.v)):
+        return "on CPU it has no backward pass; call it under torch.no_grad()"
+    return _no_cpu_kernel()
+
+
+def not_worth_it(call: Call) -> str | None:
+    """Why `auto` leaves it alone although it could, or None.
+
+    On CPU a compilation takes 10 to 20 seconds and there is no backward pass: that is for the caller to choose.
+    """
+    if call.q.device.type != "cuda":
+        return "auto compiles it on CUDA only; ask for it by name"
+    pairs = call.q.shape[2] * call.k.shape[2]
+    if pairs < AUTO_PAIRS:
+        return f"auto compiles it from {AUTO_PAIRS} (query, key) pairs, this is {pairs}"
+    return None
+
+
+def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Output `(B, Hq, Q, Dv)` and, on request, the log-sum-exp `(B, Hq, Q)` in float32.
+
+    Each class of shapes is compiled once: the shapes and dtype of q, k and v, whether the mask differs along batch
+    or heads, its runs a row rounded up to a power of two, and, for sequences of more than 64 blocks, its widest row
+    of blocks likewise. Never run uncompiled, where FlexAttention holds all scores.
+    """
+    if not call.q.numel() or not call.k.numel() or not call.v.numel():
+        return _reference.attend(call)  # no cell to skip, and no kernel for it
+    device = call.q.device
+    # Strides are guarded as shapes are: contiguous, a call does not depend on how its caller cut q, k and v out of a
+    # projection, nor on whether a mask hides keys and so made copies of them.
+    q, k, v = (x.contiguous() for x in (call.q, *hide_unseen(call)))
+    block_mask = to_block_mask(call.mask, device=device)
+    if device.type == "cpu":
+        # one guard fewer: with and without gradients are the same class
+        with torch.no_grad():
+            out, lse = _compiled()(q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.return_lse)
+    else:
+        out, lse = _compiled()(q, k, v, block_mask, call.scale, call.return_lse)
+    empty = empty_rows(call)
+    if empty is not None:
+        out = out.masked_fill(empty.unsqueeze(-1), 0.0)
+        lse = lse if lse is None else lse.masked_fill(empty, float("-inf"))
+    return out, lse
+
+
+def _flex(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, block_mask: BlockMask, scale: float, return_lse: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    gqa = q.shape[1] != k.shape[1]
+    if not return_lse:
+        return flex_attention(q, k, v, block_mask=block_mask, scale=scale, enable_gqa=gqa), None
+    out, aux = flex_attention(
+        q, k, v, block_mask=block_mask, scale=scale, enable_gqa=gqa, return_aux=AuxRequest(lse=True)
+    )
+    return out, aux.lse
+
+
+@cache
+def _compiled():
+    # Static shapes, so that the kernels are those that FlexAttention is tuned for. Without a full graph it would
+    # fall back to the uncompiled form, which holds all scores, and say so in a warning only.
+    return torch.compile(_flex, fullgraph=True, dynamic=False)
+
+
+@cache
+def _no_cpu_kernel() -> str | None:
+    if sys.platform == "darwin" or torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        return "on CPU its kernel needs Linux or Windows and AVX2"
+    compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
+    if shutil.which(compiler) is None:
+        return f"on CPU it is compiled when first used, and no C++ compiler {compiler!r} was found (CXX names another)"
+    return None

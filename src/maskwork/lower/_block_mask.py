@@ -1,0 +1,143 @@
+"""FlexAttention's `BlockMask`, built from the spans: a new mask is new data for the same compiled kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.attention.flex_attention import BlockMask
+
+from ..errors import ArgumentError, CannotExpress
+from ..masks import BoundMask
+from ..spans import BlockRuns, classify
+from ._memo import lowered
+
+MaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+#: Most interval slots (rows times padded runs a row) that the kernel's tables may hold: 512 MiB of starts and ends.
+MAX_TABLE = 1 << 26
+
+# Narrower index tables would save nothing worth a compilation of its own.
+_LEAST_WIDTH = 64
+
+
+def to_block_mask(b: BoundMask, block_size: int = 128, device: torch.device | str = "cpu") -> BlockMask:
+    """A `torch.nn.attention.flex_attention.BlockMask` that allows exactly `b`'s cells.
+
+    Args:
+        b: a mask on `(B, H, Q, K)`; the lengths need not be multiples of the block size.
+        block_size: queries and keys a block. CUDA's kernels want a multiple of 128 for the default tiles.
+        device: where its tensors lie.
+
+    Returns:
+        A `BlockMask` of shape `b.shape` (B and H are 1 where nothing differs along them, which FlexAttention
+        broadcasts). Query index 0 of its `mask_mod` is the grid's first query.
+
+    Raises:
+        CannotExpress: rows with so many runs that the tables would not fit `MAX_TABLE`.
+
+    FlexAttention (Dong et al. 2024) skips empty blocks, runs full ones without a mask and asks `mask_mod` about each
+    cell of the others. `create_block_mask` finds the three kinds by evaluating all Q x K cells; here they come from
+    exact counts on the spans. The one `mask_mod` looks its cell up in tables of starts and ends by bisection. Run
+    counts and index widths are padded to powers of two, so that masks of a like size differ in data alone and
+    swapping them compiles nothing.
+
+    >>> import maskwork as mw
+    >>> block_mask = mw.lower.to_block_mask(mw.causal().bind(512))
+    >>> block_mask.kv_num_blocks.tolist(), block_mask.full_kv_num_blocks.tolist()
+    ([[[1, 1, 1, 1]]], [[[0, 1, 2, 3]]])
+    """
+    device = torch.device(device)
+    if block_size < 1:
+        raise ArgumentError(f"block_size must be at least 1, got {block_size}; FlexAttention's own is 128")
+    return lowered(b, ("block mask", block_size, device), lambda: _build(b, block_size, device))
+
+
+def span_mask_mod(starts: torch.Tensor, ends: torch.Tensor) -> MaskMod:
+    """FlexAttention's `mask_mod(b, h, q, k)` for tables of sorted runs.
+
+    Args:
+        starts: int32 `(B | 1, H | 1, rows, R)`, R a power of two; unused slots lie beyond every key.
+        ends: int32, the same shape; one past the last key of each run.
+
+    The closure holds two tensors and no number, so that `torch.compile` guards shapes and never values.
+    """
+
+    def mask_mod(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        if starts.shape[0] == 1:
+            b = torch.zeros_like(b)
+        if starts.shape[1] == 1:
+            h = torch.zeros_like(h)
+        # the last run that starts at or before k, if there is one, is the only one that can hold k
+        run = torch.zeros_like(k)
+        step = starts.shape[3] // 2
+        while step:
+            run = torch.where(starts[b, h, q, run + step] <= k, run + step, run)
+            step //= 2
+        return (starts[b, h, q, run] <= k) & (k < ends[b, h, q, run])
+
+    return mask_mod
+
+
+def span_tables(b: BoundMask, rows: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Starts and ends for `span_mask_mod`, with at least the grid's rows: further ones see nothing."""
+    spans = b.spans
+    batch, heads, here = spans.shape
+    runs = power_of_two(spans.runs)
+    if runs * batch * heads * here > MAX_TABLE:
+        raise CannotExpress(
+            f"FlexAttention's tables hold at most {MAX_TABLE} interval slots, {b!r} needs {spans.runs} runs a row "
+            f"(padded to {runs}) x {batch * heads * here} rows; ask for fewer rows with .rows(q0, q1), or use 'sdpa' "
+            "or 'reference' on a grid small enough for a dense mask"
+        )
+
+    def table(planes: npt.NDArray[np.int32]) -> torch.Tensor:
+        # the runs of a row lie side by side, as one look-up reads them
+        out = np.full((batch, heads, rows, runs), spans.kv_len, dtype=np.int32)
+        out[:, :, :here, : spans.runs] = np.moveaxis(planes, 0, -1)
+        return torch.from_numpy(out).to(device)
+
+    return table(spans.planes_starts), table(spans.planes_ends)
+
+
+def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
+    spans = b.spans
+    rows = spans.shape[2]
+    # Whole blocks of rows, since a kernel may ask about rows beyond the last.
+    starts, ends = span_tables(b, -(-rows // block_size) * block_size, device)
+    # FlexAttention fills a short last block up with forbidden cells: it is never full.
+    blocks = classify(spans, block_size, block_size, short_is_full=False)
+    # torch's CPU kernel insists on tables as wide as there are key blocks
+    least = blocks.shape[3] if device.type == "cpu" else _LEAST_WIDTH
+    kv = _tables(blocks.partial, blocks.full, spans.shape[:2], least, device)
+    q = _tables(blocks.partial.transpose(), blocks.full.transpose(), spans.shape[:2], _LEAST_WIDTH, device)
+    return BlockMask(
+        (rows, spans.kv_len), *kv, *q, BLOCK_SIZE=(block_size, block_size), mask_mod=span_mask_mod(starts, ends)
+    )
+
+
+def _tables(
+    partial: BlockRuns, full: BlockRuns, lead: tuple[int, int], least: int, device: torch.device
+) -> list[torch.Tensor]:
+    """How many blocks each row has and which, of partial and of full ones: int32 `(B, H, rows[, width])`."""
+    _, n_rows, n_columns = partial.shape
+    counts = [runs.counts().astype(np.int32).reshape(*lead, n_rows) for runs in (partial, full)]
+    # torch 2.11 reads both index tables with the strides of the first: they share one width
+    width = power_of_two(max(*(int(n.max(initial=0)) for n in counts), min(n_columns, least)))
+    out: list[torch.Tensor] = []
+    for runs, n in zip((partial, full), counts, strict=True):
+        indptr, columns = runs.csr()
+        # calloc leaves the padding untouched, so that only the pages that hold columns take memory
+        table = np.zeros((n.size, width), dtype=np.int32)
+        sizes = np.diff(indptr)
+        place = np.arange(len(columns)) - np.repeat(indptr[:-1], sizes)
+        table[np.repeat(np.arange(n.size), sizes), place] = columns
+        out += [torch.from_numpy(n).to(device), torch.from_numpy(table.reshape(*lead, n_rows, width)).to(device)]
+    return out
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is at least n, and at least 1."""
+    return 1 << max(0, n - 1).bit_length()
