@@ -85,7 +85,7 @@ def test_hostile_json(text):
 
 def test_depth_is_limited_both_ways():
     mask = mw.causal()
-    for i in range(120):
+    for i in range(60):
         mask = (mask & mw.prefix(i)) | mw.sinks(i + 500)
     with pytest.raises(MaskError, match="nested 100 deep"):
         mask.to_json()
@@ -109,11 +109,11 @@ VALUES = st.recursive(
             optional={"args": st.lists(inner, max_size=3), "named": st.dictionaries(st.sampled_from("qk"), inner)},
         )
     ),
-    max_leaves=8,
+    max_leaves=5,
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(VALUES)
 def test_any_json_is_a_mask_or_a_mask_error(value: object):
     with suppress(MaskError):
