@@ -1,6 +1,5 @@
 """Each lowering equals `dense()` cell for cell."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
