@@ -29,12 +29,14 @@ MAX_CELLS = 1 << 24
 def as_int(value: object, name: str, *, minimum: int, maximum: int = LARGEST) -> int:
     """One Python or NumPy integer, checked; a bool is not a number here."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise MaskError(f"{name} must be an integer, got {value!r} ({type(value).__name__}); pass an int")
+        raise MaskError(f"{name} must be an integer, got {value!r:.60} ({type(value).__name__}); pass an int")
     number = operator.index(value)  # type: ignore[arg-type]
+    # Python refuses to print the longest integers
+    shown = number if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"
     if number < minimum:
-        raise MaskError(f"{name} must be at least {minimum}, got {number}; pass a larger one")
+        raise MaskError(f"{name} must be at least {minimum}, got {shown}; pass a larger one")
     if number > maximum:
-        raise MaskError(f"{name} must be at most {maximum}, got {number:.2e}; pass a smaller one")
+        raise MaskError(f"{name} must be at most {maximum}, got {shown}; pass a smaller one")
     return number
 
 

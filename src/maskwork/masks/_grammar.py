@@ -159,9 +159,6 @@ class _Parser:
         else:
             self.fail(f"expected an atom such as causal, found {self.token.text[:40]!r}")
         while self.accept("."):
-            depth += 1  # shifts of shifts nest, where they do not add up
-            if depth > MAX_DEPTH:
-                self.fail(f"a mask's text may be nested {MAX_DEPTH} deep; build it in Python instead")
             method = self.token
             if method.text != "shift":
                 self.fail(f"a mask has .shift(q=…, k=…) alone, found {method.text[:40]!r}")

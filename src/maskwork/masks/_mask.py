@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -104,6 +105,11 @@ class Mask(ABC):
     def _text(self) -> str:
         """The text form, which `mw.parse` reads back when no array was shortened."""
         return self._written().text()
+
+    @cached_property
+    def _shown(self) -> str:
+        """`_text`, made once: what is built on this mask asks for it again."""
+        return self._text()
 
     @abstractmethod
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
@@ -238,7 +244,7 @@ class Mask(ABC):
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return self._text()
+        return self._shown
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
         return self  # immutable: a copy could differ in nothing
@@ -397,7 +403,10 @@ def exclusive(masks: Iterable[Mask]) -> Mask:
 
 def _in_order(terms: Iterable[Mask]) -> tuple[Mask, ...]:
     """Single words before compounds, then by text: an order that does not depend on how the mask was written."""
-    return tuple(sorted(terms, key=lambda term: (term._level < 9, term._text(), repr(term._key))))
+    ordered = sorted(terms, key=lambda term: (term._level < 9, term._shown))
+    if any(a._shown == b._shown for a, b in pairwise(ordered)):  # arrays whose digests agree: all of them must speak
+        ordered.sort(key=lambda term: (term._level < 9, term._shown, repr(term._key)))
+    return tuple(ordered)
 
 
 def _speak_alike(masks: Iterable[Mask]) -> None:
@@ -409,7 +418,7 @@ def _speak_alike(masks: Iterable[Mask]) -> None:
 
 def bracketed(mask: Mask, level: int) -> str:
     """The text of an operand under an operator that binds at `level`."""
-    return f"({mask._text()})" if mask._level < level else mask._text()
+    return f"({mask._shown})" if mask._level < level else mask._shown
 
 
 def common_batch(*sizes: int) -> int:

@@ -58,30 +58,36 @@ class Shift(Mask):
 
 
 def shifted(mask: Mask, q: int, k: int) -> Mask:
-    """`mask.shift(q=q, k=k)` in canonical form."""
-    q, k = (
-        as_int(value, f"shift({name})", minimum=-_FURTHEST, maximum=_FURTHEST) for name, value in (("q", q), ("k", k))
-    )
-    inner_q, inner_k, inner = (mask.q, mask.k, mask.operand) if isinstance(mask, Shift) else (0, 0, mask)
-    (inner_q, q), (inner_k, k) = _added(inner_q, q), _added(inner_k, k)
-    return _moved(_moved(inner, inner_q, inner_k), q, k)
+    """`mask.shift(q=q, k=k)` in canonical form: at most two shifts, the first back and the second forth."""
+    steps = [(_step(q, "q"), _step(k, "k"))]
+    while isinstance(mask, Shift):
+        steps.insert(0, (mask.q, mask.k))
+        mask = mask.operand
+    if mask == Constant(False):
+        return mask
+    # The axes do not touch each other, so each adds up alone.
+    first_q, then_q = _added([step[0] for step in steps], blind=not mask.depends_on_query)
+    first_k, then_k = _added([step[1] for step in steps], blind=isinstance(mask, Constant))
+    for dq, dk in ((first_q, first_k), (then_q, then_k)):
+        if (dq, dk) != (0, 0):
+            mask = Shift(mask, _step(dq, "q"), _step(dk, "k"))
+    return mask
 
 
-def _added(first: int, second: int) -> tuple[int, int]:
-    """Two shifts along one axis, as one where that is exact.
+def _step(value: int, name: str) -> int:
+    return as_int(value, f"shift({name})", minimum=-_FURTHEST, maximum=_FURTHEST)
 
-    Up and then down again loses what was cut off at position 0: only that order must stay as it is.
+
+def _added(steps: list[int], *, blind: bool) -> tuple[int, int]:
+    """The same shifts along one axis as one, or as one back and then one forth.
+
+    Back and then forth loses what was cut off at position 0, so that order stays; any other adds up. Where a mask is
+    blind to the axis, moving it back changes nothing.
     """
-    if (first >= 0 or second <= 0) and abs(first + second) <= _FURTHEST:
-        return first + second, 0
-    return first, second
-
-
-def _moved(mask: Mask, q: int, k: int) -> Mask:
-    if not mask.depends_on_query:
-        q = max(q, 0)  # every row is alike: only those without a source differ
-    if (q, k) == (0, 0) or mask == Constant(False):
-        return mask
-    if mask == Constant(True) and q <= 0 and k <= 0:
-        return mask
-    return Shift(mask, q, k)
+    first, then = 0, 0  # `then` is never negative, and positive only after a negative `first`
+    for step in steps:
+        if first < 0 and then + step > 0:
+            then += step
+        else:
+            first, then = first + then + step, 0
+    return (then, 0) if blind and first < 0 else (first, then)

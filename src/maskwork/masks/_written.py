@@ -52,4 +52,4 @@ def _text(value: Any) -> str:
         return repr(value)
     if callable(value):
         return f"<function {getattr(value, '__name__', '?')}>"
-    return value._text()
+    return value._shown
