@@ -16,6 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 from maskwork.cli.main import main
+from maskwork.models._checksum import tensors_crc32
 
 RECIPE = """
 [model]
@@ -207,7 +208,8 @@ def test_audit_passes_on_an_honest_run_and_exits_1_on_a_leak(work: Path):
     shutil.copytree(work / "run", work / "deaf")
     tensors = load_file(work / "deaf" / "model.safetensors")
     tensors = {name: torch.zeros_like(t) if "attention.out" in name else t for name, t in tensors.items()}
-    save_file(tensors, work / "deaf" / "model.safetensors")
+    metadata = {"maskwork_weights_crc32": str(tensors_crc32(tensors))}
+    save_file(tensors, work / "deaf" / "model.safetensors", metadata)
     deaf = maskwork("audit", "deaf", "--length", "24", cwd=work)
     assert deaf.returncode == 1
     assert "nothing to leak" in deaf.stdout
@@ -248,6 +250,11 @@ def test_bad_text_to_train_on(work: Path):
         refuses(done, *words)
         assert not (work / "never").exists(), "nothing is left half made"
     refuses(maskwork("train", "--out", "never", cwd=work), "--data")
+    refuses(maskwork("train", "--data", "", "--out", "never", cwd=work), "empty name")
+    for data, out in (("text", "text/run"), (".", "never"), ("text/../text", work / "text" / "a" / "b")):
+        refuses(maskwork("train", "--data", data, "--out", out, cwd=work), "outside of --data", "another --out")
+    assert not (work / "never").exists()
+    assert not (work / "text" / "run").exists()
 
 
 def test_bad_masks(work: Path):
@@ -282,6 +289,8 @@ def test_bad_runs(work: Path):
     other = work / "other.txt"
     other.write_text("something else entirely\n" * 100)
     refuses(maskwork("train", "--out", "run", "--resume", "--data", "other.txt", cwd=work), "resumed with what it was")
+    for option in ("--steps", "--seed"):
+        refuses(maskwork("train", "--out", "run", "--resume", option, "9", cwd=work), "--data, --config, --steps and")
 
 
 def test_bad_recipes(work: Path):
@@ -291,6 +300,8 @@ def test_bad_recipes(work: Path):
         ("c.toml", "[train]\nsteps = 'many'\n", ("steps",)),
         ("d.toml", "[model]\nmask = 'causl'\n", ("causal", "^")),
         ("e.toml", "[optimizer]\nx = 1\n", ("optimizer",)),
+        ("g.toml", "[model]\nwidth = " + "1" * 5000, ("digits",)),
+        ("h.toml", "x = " + "[" * 9999, ("nests too deep",)),
         ("f.toml", "[model]\nmask = 'full'\n", ("shows no later token",)),
     ):
         (work / name).write_text(text)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,24 @@ def test_the_default_folder_follows_the_environment(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MASKWORK_CACHE", "")
     assert default_cache_dir() == tmp_path / "xdg" / "maskwork"
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("run", ["ACGT" * 300, "-_" * 600, "7" * 1200, " " * 1200, "\n \t" * 400])
+def test_a_long_run_is_cut_into_pieces_that_are_the_text(run: str) -> None:
+    text = f"before {run} after"
+    pieces = list(training._cut_runs(text))
+    assert "".join(pieces) == text
+    assert len(pieces) > 1
+    assert max(map(len, pieces)) <= 256 + len("before ")
+
+
+def test_training_on_one_long_word_is_fast() -> None:
+    dna = "".join(np.random.default_rng(0).choice(list("ACGT"), 100_000))
+    began = time.perf_counter()
+    assert train_tokenizer([Document("dna", dna.encode())], 400).vocab_size == 400
+    assert time.perf_counter() - began < 4  # uncut: as many seconds as it has tens of thousands of letters, squared
+
+
+def test_ordinary_text_is_not_cut() -> None:
+    text = "ordinary words, 1234 numbers\n    and signs ======\n" * 50 + "x1" * 400
+    assert list(training._cut_runs(text)) == [text]

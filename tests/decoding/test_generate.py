@@ -1,5 +1,6 @@
 """Generation: cached and uncached decoding agree, sampling is seeded, limits hold."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -122,3 +123,45 @@ def test_a_mask_argument_takes_the_place_of_the_models_own():
     ids = torch.arange(10).unsqueeze(0)
     assert torch.equal(model(ids), model(ids, mask=mw.causal()))
     assert not torch.equal(model(ids), model(ids, mask=mw.full()))
+
+
+def test_documents_that_end_later_decode_alike_with_and_without_the_cache():
+    model = make("causal & document([3, 29])", context=32)
+    cached = list(generate(model, [1, 2], max_tokens=20))
+    assert cached == list(generate(model, [1, 2], max_tokens=20, use_cache=False))
+    assert len(cached) == 20
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("bad", [float("nan"), -float("inf"), float("inf")])
+def test_no_token_is_picked_from_logits_that_are_spoilt(temperature: float, bad: float):
+    logits = torch.zeros(2, 5)
+    logits[1] = bad
+    with pytest.raises(ArgumentError, match=f"sampling needs logits .* got {bad}"):
+        sample(logits, Sampling(temperature=temperature))
+    logits[1] = torch.tensor([-float("inf")] * 4 + [0.0])
+    assert sample(logits, Sampling(temperature=temperature))[1] == 4, "forbidden tokens are no damage"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"top_k": 2.0}, {"top_k": True}, {"seed": 1.0}, {"seed": True}, {"seed": 2**63}, {"temperature": "1"},
+        {"temperature": 10**400}, {"top_p": "1"},
+    ],
+)  # fmt: skip
+def test_sampling_takes_numbers_of_the_right_kind(bad: dict[str, object]):
+    with pytest.raises(ArgumentError, match=next(iter(bad))):
+        Sampling(**bad)  # type: ignore[arg-type]
+
+
+def test_a_prompt_is_any_sequence_of_integers():
+    model = make(context=20)
+    wanted = list(generate(model, [1, 2, 3], max_tokens=3))
+    for prompt in (torch.tensor([1, 2, 3]), np.array([1, 2, 3]), (1, 2, 3), list(torch.tensor([1, 2, 3])), range(1, 4)):
+        assert list(generate(model, prompt, max_tokens=3)) == wanted
+    for prompt in (torch.tensor([[1, 2]]), torch.tensor([1.0]), [1.0], "abc", torch.tensor(1), 5):
+        with pytest.raises(ArgumentError, match="one sequence of integers"):
+            generate(model, prompt, max_tokens=3)
+    with pytest.raises(ArgumentError, match="at least one token"):
+        generate(model, torch.tensor([], dtype=torch.long), max_tokens=3)

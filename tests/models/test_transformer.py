@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import maskwork as mw
 from maskwork.errors import ArgumentError, CheckpointError
@@ -131,3 +132,62 @@ def test_a_compiled_model_agrees():
         torch.testing.assert_close(compiled(IDS), model(IDS), rtol=1e-4, atol=1e-4)
         mask = mw.within(mw.causal(), [[20, 20], [5, 35]])
         torch.testing.assert_close(compiled(IDS, mask=mask), model(IDS, mask=mask), rtol=1e-4, atol=1e-4)
+
+
+def test_a_changed_byte_and_a_foreign_file_are_noticed(tmp_path: Path):
+    model, path = make(), tmp_path / "model.safetensors"
+    save_weights(model, path)
+    whole = path.read_bytes()
+    for place in (*range(0, 400, 7), len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError):
+            load_weights(model, path)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=r"damaged \(its checksum"):
+        load_weights(model, path)
+    save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, path)
+    with pytest.raises(CheckpointError, match="that maskwork wrote"):
+        load_weights(model, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"width": 10**9, "heads": 10**9 // 2}, "at most 68719476736 parameters"),
+        ({"layers": 10**9}, "layers must be at most 10000"),
+        ({"hidden": 10**30}, "hidden must be at most .* got an integer of 100 bits"),
+        ({"hidden": 10**5000}, "an integer of 16610 bits"),
+        ({"hidden": -(10**5000)}, "at least 1"),
+        ({"context": 10**9}, "context must be at most 16777216"),
+        ({"rope_theta": float("inf")}, "rope_theta must be a positive, finite number"),
+        ({"rope_theta": float("nan")}, "rope_theta"),
+        ({"rope_theta": 10**400}, "rope_theta"),
+        ({"mask": "document([[3, 29], [4, 28]])"}, "one of 2 batch rows"),
+    ],
+)
+def test_absurd_configurations_are_refused_before_anything_is_allocated(change: dict[str, object], words: str):
+    with pytest.raises(ArgumentError, match=words) as caught:
+        ModelConfig.from_dict(SMALL.to_dict() | change)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_tokens_and_positions_are_named():
+    model = make()
+    with pytest.raises(ArgumentError, match=r"tokens must be in \[0, 53\), got 0 to 53"):
+        model(torch.tensor([[0, 53]]))
+    with pytest.raises(ArgumentError, match="tokens must be in"):
+        model(torch.tensor([[-1, 3]]))
+    for positions in (torch.tensor([0, 1]), torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 2)):
+        with pytest.raises(ArgumentError, match="position_ids must be int64"):
+            model(IDS[:, :2], position_ids=positions)
+    for positions in ([[0, 64]], [[-1, 0]]):
+        with pytest.raises(ArgumentError, match=r"position_ids must be in \[0, 64\)"):
+            model(IDS[:, :2], position_ids=torch.tensor(positions))
+
+
+def test_the_models_own_mask_may_speak_of_more_tokens_than_given_but_an_argument_must_fit():
+    mask = mw.causal() & mw.document([3, 61])
+    model = Transformer(ModelConfig.from_dict(SMALL.to_dict() | {"mask": "causal & document([3, 61])"}))
+    assert model(IDS).shape == (2, 40, 53)
+    with pytest.raises(mw.errors.GridError):
+        model(IDS, mask=mask)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import maskwork
-from maskwork.errors import CheckpointError
+from maskwork.errors import CheckpointError, RunError
 from maskwork.objectives import CausalLM
 from maskwork.training import RunFolder, evaluate, train
 
@@ -297,3 +297,43 @@ def test_off_the_main_thread_nothing_is_installed(straight):
     thread.join()
     assert set(inside) == {before}
     assert equal(results[0], model)
+
+
+def test_any_error_between_steps_saves_what_was_done(straight):
+    go, model, run, _, new_run = straight
+    broken_off = new_run("broken")
+
+    def leaves(report):
+        if report.step == 5:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        go(broken_off, on_step=leaves)
+    reports = []
+    assert equal(go(broken_off, resume=True, on_step=reports.append), model)
+    assert reports[0].step == 6
+    assert comparable(broken_off) == comparable(run)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(straight):
+    pytest.importorskip("fcntl", reason="Windows has no flock")
+    go, model, _, _, new_run = straight
+    run = new_run("shared")
+    refused = []
+
+    def second(report):
+        if report.step == 4:
+            with pytest.raises(RunError, match="in use by another process"):
+                go(run, resume=True)
+            refused.append(True)
+
+    assert equal(go(run, on_step=second), model)
+    assert refused
+    go(run, resume=True)  # the lock is gone
+    assert not [entry for entry in run.path.iterdir() if entry.name.startswith(".")]
+
+
+def test_a_strange_validation_in_the_metrics_is_passed_over(straight):
+    go, model, run, _, _ = straight
+    run.log({"step": 8, "validation": 5})
+    assert equal(go(run, resume=True), model)

@@ -49,6 +49,8 @@ def test_create_checks_its_sections(tmp_path):
         (None, "found none in"),
         ("{", "it is damaged"),
         (b"\xff\xfe\x00", "it is damaged"),
+        ("[" * 100_000, "it is damaged"),
+        ("1" * 5000, "it is damaged"),
         ("[]", "another program's"),
         ('{"model_type": "llama"}', "another program's"),
         (

@@ -69,7 +69,8 @@ def fit(console: Console, experiment: Experiment, run: RunFolder, *, resume: boo
         with TrainingProgress(console) as progress:
             model, result = experiment.fit(run, resume=resume, on_step=progress)
     except KeyboardInterrupt:
-        console.print(f"interrupted; the run is saved, go on with: maskwork train --out {run.path} --resume")
+        saved = "the run is saved, go on" if run.checkpoint_path.exists() else "nothing was saved yet, start over"
+        console.print(f"interrupted; {saved} with: maskwork train --out {run.path} --resume", markup=False)
         raise typer.Exit(130) from None
     console.print("validating on every byte of the validation side")
     scores = experiment.validate(model)

@@ -25,17 +25,20 @@ def draw_loss_curve(
         return
     figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
-    losses = [(m["step"], m["loss"]) for m in metrics if "loss" in m]
+    losses = [(m["step"], m["loss"]) for m in metrics if _is_number(m.get("loss"))]
     left.plot(*zip(*losses, strict=True), color="#1d4e89", linewidth=1.2)
     left.set(xlabel="step", ylabel="nats per token", title="Training loss")
 
-    points = [(m["step"], m["validation"]["bits_per_byte"]) for m in metrics if "validation" in m]
+    points = [(m["step"], bits) for m in metrics if (bits := _validated_bits(m)) is not None]
     right.plot(*zip(*points, strict=True), color="#1d4e89", marker="o", markersize=4, label="maskwork (sample)")
+    last = max((m["step"] for m in metrics), default=0)
     right.plot(
-        points[-1][0], bits_per_byte["maskwork"], color="#d1495b", marker="D", linestyle="none",
+        last, bits_per_byte["maskwork"], color="#d1495b", marker="D", linestyle="none",
         label=f"maskwork, all bytes: {bits_per_byte['maskwork']:.3f}",
     )  # fmt: skip
     for name, (color, style) in _BASELINES.items():
+        if name not in bits_per_byte:
+            continue  # a Python without lzma
         right.axhline(bits_per_byte[name], color=color, linestyle=style, label=f"{name}: {bits_per_byte[name]:.3f}")
     right.set(xlabel="step", ylabel="bits per byte", title="Validation")
     right.legend(frameon=False, fontsize=8)
@@ -44,3 +47,14 @@ def draw_loss_curve(
         axes.spines[["top", "right"]].set_visible(False)
     with temporary_beside(path) as temporary:
         figure.savefig(temporary)
+
+
+def _validated_bits(record: Mapping[str, Any]) -> float | None:
+    """The bits per byte of a line of metrics; None where it has none, or where somebody wrote something else."""
+    validation = record.get("validation")
+    bits = validation.get("bits_per_byte") if isinstance(validation, Mapping) else None
+    return bits if _is_number(bits) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

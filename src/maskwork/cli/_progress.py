@@ -46,6 +46,6 @@ class TrainingProgress:
             self.console.print(f"step {report.step}/{report.steps}  {text}")
         if report.validation is not None and report.validation != self._validated:
             self._validated = report.validation
-            self.console.print(
-                f"step {report.step}: validation sample at {report.validation['bits_per_byte']:.3f} bits per byte"
-            )
+            bits = report.validation.get("bits_per_byte")
+            if isinstance(bits, int | float):  # a resumed run takes it from metrics, where anything may stand
+                self.console.print(f"step {report.step}: validation sample at {bits:.3f} bits per byte")

@@ -50,6 +50,8 @@ def command(
             f"a run's tokenizer and model share a vocabulary, '{run}' has {tokenizer.vocab_size} and "
             f"{model.config.vocab_size} tokens; restore tokenizer.json"
         )
+    if prompt == "-" and sys.stdin is None:
+        raise ArgumentError("--prompt - reads standard input, which is closed; pipe a text in, or give it to --prompt")
     text = sys.stdin.read() if prompt == "-" else prompt
     tokens = encode_prompt(tokenizer, text)
     context = model.config.context

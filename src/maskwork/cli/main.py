@@ -44,26 +44,54 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted, 141 who read the output has left.
+    """
     # torch's OpenMP threads spin while they wait for each other, which on a machine that has anything else to do makes
     # training ten times slower. A short spin keeps most of the quiet machine's speed. Read when torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    for stream in (sys.stdout, sys.stderr):
-        # A log or a pipe in an old locale must not turn a block glyph into a crash.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    _prepare_streams()
     try:
-        app()
+        _run()
     except MaskworkError as error:
         _fail(str(error))
     except BrokenPipeError:
-        # Who read our output has left, as `head` does; there is nobody to tell. Keep Python's exit quiet too.
-        sys.stderr.close()
-        sys.exit(0)
+        _leave_quietly()
     except OSError as error:
         _fail(
             f"{error.strerror or error}: {error.filename or 'input or output'}; check the path, the rights and the room"
         )
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (open until the process ends)
+        # A log or a pipe in an old locale must not turn a block glyph into a crash.
+        getattr(sys, name).reconfigure(errors="replace")
+
+
+def _run() -> None:
+    """The command; a broken pipe leaves as `BrokenPipeError`, whoever met it."""
+    try:
+        app()
+    except SystemExit as leaving:
+        # typer and rich make it exit code 1, which here says that an audit failed.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise leaving.__context__ from None
+        sys.stdout.flush()  # at Python's own exit a broken pipe could no longer be caught
+        raise
+
+
+def _leave_quietly() -> None:
+    """Who read our output has left, as `head` does: there is nobody to tell. 141 is what a shell calls SIGPIPE."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())  # so that Python's last flush cannot fail
+    sys.exit(141)
 
 
 def _fail(message: str) -> None:

@@ -11,7 +11,7 @@ import typer
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make, or with --resume to go on with.")],
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--data", "-d", help="A text file, or a folder in which each file is a document."),
     ] = None,
     config: Annotated[
@@ -35,9 +35,13 @@ def command(
 
     if not resume and data is None:
         raise ArgumentError("train needs text to train on, got no --data; give a text file or a folder")
+    if data == "":  # Path("") would be the current folder
+        raise ArgumentError("--data must name a text file or a folder, got an empty name; '.' is this folder")
     run = RunFolder.open(out) if resume else None
     if run is None:
         RunFolder.check_free(out)  # now, not after a minute of preparation
+    if data is not None:
+        _check_apart(Path(data), out)
     if config is not None:
         recipe = Recipe.from_toml(config)
     else:
@@ -45,9 +49,22 @@ def command(
     recipe = recipe if steps is None else recipe.with_steps(steps)
     recipe = recipe if seed is None else recipe.with_seed(seed)
     # Absolute, so that a resumed run finds its text from wherever it is started.
-    source = run.source() if data is None and run is not None else str(Path(data or "").resolve())
+    source = run.source() if data is None and run is not None else str(Path(data or ".").resolve())
 
     console = make_console()
     experiment = prepare(console, source, recipe)
     run = run or RunFolder.create(out, experiment.config)
     print_summary(console, fit(console, experiment, run, resume=resume))
+
+
+def _check_apart(data: Path, out: Path) -> None:
+    """Refuse a run folder among the text: its own files would join the corpus, and no resume would find its text."""
+    from ..errors import ArgumentError
+
+    text, run = data.resolve(), out.resolve()
+    # Hidden files and folders are not read as text.
+    if run.is_relative_to(text) and not any(part.startswith(".") for part in run.relative_to(text).parts):
+        raise ArgumentError(
+            f"--out must lie outside of --data, or the run's files become its text; '{out}' is in '{data}'; "
+            "give another --out"
+        )

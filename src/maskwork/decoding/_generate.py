@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -13,7 +15,7 @@ from ._sampling import Sampling, sample
 
 def generate(
     model: Transformer,
-    prompt: Sequence[int],
+    prompt: Sequence[int] | Any,
     *,
     max_tokens: int,
     sampling: Sampling | None = None,
@@ -24,7 +26,7 @@ def generate(
 
     Args:
         model: in the mode it should run in; weights are not changed.
-        prompt: token ids, at least one and at most the model's context.
+        prompt: token ids, at least one and at most the model's context: any sequence, or a 1-D tensor or array.
         max_tokens: most tokens to yield; fewer come when the context is full or a stop token is chosen.
         sampling: greedy when left out.
         stop: tokens that end the text; they are not yielded.
@@ -40,6 +42,7 @@ def generate(
     5
     """
     context, vocab = model.config.context, model.config.vocab_size
+    prompt = _as_ids(prompt)
     if not prompt:
         raise ArgumentError("a prompt needs at least one token, got none; start with the end-of-text token")
     if len(prompt) > context:
@@ -51,11 +54,23 @@ def generate(
         raise ArgumentError(
             f"tokens must be in [0, {vocab}), got {min(prompt)} to {max(prompt)}; use the run's tokenizer"
         )
-    if max_tokens < 0:
-        raise ArgumentError(f"max_tokens must be at least 0, got {max_tokens}")
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 0:
+        raise ArgumentError(f"max_tokens must be an integer of at least 0, got {max_tokens!r}")
     # The checks above run at the call; a generator function would put them off until the first token.
     # One more position than the prompt and the tokens is never needed: the last token is yielded, not read.
-    return _tokens(model, list(prompt), max_tokens, sampling or Sampling(), stop, use_cache)
+    return _tokens(model, prompt, max_tokens, sampling or Sampling(), stop, use_cache)
+
+
+def _as_ids(prompt: Any) -> list[int]:
+    """The ids as Python's own integers: a tensor has no truth value, and compares elementwise."""
+    values = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError:
+        shape = f" of shape {tuple(prompt.shape)}" if hasattr(prompt, "shape") else ""
+        raise ArgumentError(
+            f"a prompt is one sequence of integers, got a {type(prompt).__name__}{shape}; encode text, and pass one row"
+        ) from None
 
 
 def _tokens(

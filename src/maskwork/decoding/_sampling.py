@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -28,21 +29,28 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ArgumentError(f"temperature must be a number of at least 0 (0 is greedy), got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ArgumentError(f"top_k must be at least 1, got {self.top_k}; leave it out to keep every token")
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+        if not (_is(float, self.temperature) and 0 <= self.temperature <= sys.float_info.max):
+            raise ArgumentError(f"temperature must be a number of at least 0 (0 is greedy), got {self.temperature!r}")
+        if self.top_k is not None and not (_is(int, self.top_k) and self.top_k >= 1):
             raise ArgumentError(
-                f"top_p must be above 0 and at most 1, got {self.top_p}; leave it out to keep every token"
+                f"top_k must be an integer of at least 1, got {self.top_k!r}; leave it out to keep every token"
             )
-        if not 0 <= self.seed < 2**63:
-            raise ArgumentError(f"seed must be in [0, 2**63), got {self.seed}")
+        if self.top_p is not None and not (_is(float, self.top_p) and 0.0 < self.top_p <= 1.0):
+            raise ArgumentError(
+                f"top_p must be above 0 and at most 1, got {self.top_p!r}; leave it out to keep every token"
+            )
+        if not (_is(int, self.seed) and 0 <= self.seed < 2**63):
+            raise ArgumentError(f"seed must be an integer in [0, 2**63), got {self.seed!r}")
 
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
         return self.temperature == 0.0
+
+
+def _is(kind: type, value: object) -> bool:
+    """An integer is a number too; True is neither."""
+    return isinstance(value, (int, kind)) and not isinstance(value, bool)
 
 
 def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -52,12 +60,22 @@ def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator 
     >>> from maskwork.decoding import Sampling, sample
     >>> sample(torch.tensor([[0.0, 2.0, 1.0]]), Sampling())
     tensor([1])
+
+    Raises:
+        ArgumentError: the largest logit of a row is not finite, so that no token is the likeliest.
     """
+    largest = logits.amax(-1, keepdim=True)  # NaN when any is
+    if not largest.isfinite().all():
+        found = ", ".join(sorted({str(value) for value in largest[~largest.isfinite()].tolist()}))
+        raise ArgumentError(
+            f"sampling needs logits whose largest is finite in each row, got {found}; the model's weights are spoilt, "
+            "or every token is forbidden"
+        )
     if sampling.greedy:
         return logits.argmax(-1)
     # float64, so that a cut at top_p falls where the exact sums put it; less the maximum, so that a tiny temperature
     # approaches greedy instead of dividing up to inf - inf
-    scores = logits.double() - logits.double().amax(-1, keepdim=True)
+    scores = logits.double() - largest.double()
     scores, order = (scores / sampling.temperature).sort(stable=True, dim=-1, descending=True)
     if sampling.top_k is not None:
         scores[..., sampling.top_k :] = -math.inf

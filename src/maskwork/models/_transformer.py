@@ -94,12 +94,18 @@ class Transformer(nn.Module):
                 "add the batch axis or convert with .long()"
             )
         batch, length = input_ids.shape
+        # Elsewhere the look would wait for the device; a compiled model cannot branch on values.
+        look = input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
+        if look:
+            _check_range("tokens", input_ids, self.config.vocab_size)
         past = 0 if cache is None else cache.length
         if cache is not None and cache.batch != batch:
             raise ArgumentError(f"the cache holds {cache.batch} sequences, got a batch of {batch}; make one for it")
-        mask = self.mask if mask is None else mask
-        if isinstance(mask, Mask):
-            # Bound once here, so that it is lowered once for all layers.
+        if mask is None:
+            # It speaks of the whole context, of which these may be the first tokens: documents may end later.
+            mask = self.mask.bind(length, past + length, q_start=past, batch=batch)
+        elif isinstance(mask, Mask):
+            # Bound once here, so that it is lowered once for all layers. Without a cache it must fit these tokens.
             mask = mask.bind(length, past + length, q_start=past if cache is not None else None, batch=batch)
         if position_ids is None:
             if past + length > self.config.context:
@@ -108,6 +114,14 @@ class Transformer(nn.Module):
                     "shorten the sequence, or pass position_ids"
                 )
             position_ids = torch.arange(past, past + length, device=input_ids.device).unsqueeze(0)
+        else:
+            if position_ids.dtype != torch.long or position_ids.shape not in ((1, length), (batch, length)):
+                raise ArgumentError(
+                    f"position_ids must be int64 ({batch} or 1, {length}), got {position_ids.dtype} "
+                    f"{tuple(position_ids.shape)}; one position for each token"
+                )
+            if look:
+                _check_range("position_ids", position_ids, self.config.context)
         rotary = self.rotary(position_ids)
         # Scaled by the root of the width (Vaswani et al. 2017, 3.4): the tied head wants small rows, the blocks large.
         x_BLW = self.embedding(input_ids) * self.config.width**0.5
@@ -135,3 +149,11 @@ class Transformer(nn.Module):
         """
         x_BLW = self.hidden(input_ids, mask=mask, position_ids=position_ids, cache=cache)
         return nn.functional.linear(x_BLW, self.embedding.weight)  # the head is tied (Press & Wolf 2017)
+
+
+def _check_range(what: str, ids: torch.Tensor, end: int) -> None:
+    if ids.numel() == 0:
+        return
+    low, high = (int(bound) for bound in ids.aminmax())
+    if low < 0 or high >= end:
+        raise ArgumentError(f"{what} must be in [0, {end}), got {low} to {high}; use those that the model was made for")

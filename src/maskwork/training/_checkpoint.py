@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 
 from ..data import temporary_beside
 from ..errors import ArgumentError, CheckpointError
+from ..models._checksum import tensors_crc32
 from ._optimizer import load_optimizer_tensors, optimizer_tensors
 
 #: The layout of the file; another number is another maskwork's.
@@ -56,7 +56,7 @@ def save_checkpoint(
         "step": progress.step,
         "tokens": progress.tokens,
         "identity": dict(identity),
-        "crc32": _crc32(tensors),
+        "crc32": tensors_crc32(tensors),
     }
     # One entry, because safetensors writes several in no fixed order and equal runs should write equal files.
     metadata = {_METADATA: json.dumps(header, sort_keys=True)}
@@ -155,14 +155,6 @@ def _own(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
-def _crc32(tensors: Mapping[str, torch.Tensor]) -> int:
-    """safetensors notices a missing byte but not a changed one."""
-    crc = 0
-    for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), crc))
-    return crc
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise CheckpointError(
@@ -182,7 +174,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             "else; give a run folder of maskwork train"
         )
     header = _parse_header(path, text)
-    if header["crc32"] != _crc32(tensors):
+    if header["crc32"] != tensors_crc32(tensors):
         raise CheckpointError(_damaged(path, "its checksum does not match its tensors"))
     return header, tensors
 
@@ -191,7 +183,7 @@ def _parse_header(path: Path, text: str) -> dict[str, Any]:
     try:
         header = json.loads(text)
         number, version = header["format"], header["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(_damaged(path, "its metadata does not parse")) from error
     if number != FORMAT:
         raise CheckpointError(

@@ -122,6 +122,9 @@ _INTEGERS = {
     "log_every": 1,
 }
 
+#: The bits that each may have: PyTorch's generators take seeds of 63, and no run needs counts of more than 31.
+_BITS = {name: 63 if name == "seed" else 31 for name in _INTEGERS}
+
 
 def _check_integer(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
@@ -129,7 +132,14 @@ def _check_integer(name: str, value: object, least: int) -> None:
             f"{name} must be an integer; found {value!r} ({type(value).__name__}); write it without quotes"
         )
     if value < least:
-        raise ArgumentError(f"{name} must be at least {least}; found {value}; raise it")
+        raise ArgumentError(f"{name} must be at least {least}; found {_short(value)}; raise it")
+    if value.bit_length() > _BITS[name]:
+        raise ArgumentError(f"{name} must be below 2**{_BITS[name]}; found {_short(value)}; lower it")
+
+
+def _short(value: int) -> str:
+    """Python refuses to write out an integer of thousands of digits."""
+    return str(value) if value.bit_length() <= 80 else f"an integer of {value.bit_length()} bits"
 
 
 def _number(name: str, value: object) -> float:
@@ -137,9 +147,13 @@ def _number(name: str, value: object) -> float:
         raise ArgumentError(
             f"{name} must be a number; found {value!r} ({type(value).__name__}); write it without quotes"
         )
-    if not math.isfinite(value):
-        raise ArgumentError(f"{name} must be finite; found {value}; give a number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the largest float
+        number = math.inf
+    if not math.isfinite(number):
+        raise ArgumentError(f"{name} must be finite; found {number}; give a number")
+    return number
 
 
 def _check_betas(value: object) -> tuple[float, float]:

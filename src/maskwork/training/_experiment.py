@@ -98,7 +98,7 @@ class Experiment:
             field, saved, given = difference
             raise CheckpointError(
                 f"a run is resumed with what it was begun with; {field} is {saved} in '{run.path}' and {given} here; "
-                "leave --data and --config out, or start a new run in another folder"
+                "leave --data, --config, --steps and --seed out, or start a new run in another folder"
             )
 
     def new_model(self) -> Transformer:

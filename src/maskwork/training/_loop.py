@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from ..errors import ArgumentError, RunError
 from ..objectives import Objective
 from ._config import TrainConfig
+from ._lock import in_use
 from ._progress import TrainResult
 from ._run import RunFolder
 from ._trainer import OnStep, Trainer, Validate
@@ -38,7 +40,7 @@ def train(
     generators seeded by `config.seed` and the step, and PyTorch's global generators are left as they were.
 
     Ctrl-C finishes the step, saves it and raises `KeyboardInterrupt`; a second one raises at once, and what
-    was saved before stays.
+    was saved before stays. Any other error between two steps, such as one of `on_step`, saves as well.
 
     Args:
         model: called as `model(input_ids, mask=..., position_ids=...)`, gives logits (B, L, V).
@@ -53,8 +55,9 @@ def train(
 
     Raises:
         ArgumentError: no rows, nothing to train, or `resume` without a run.
-        RunError: the run has begun and `resume` is False; or a loss or gradient is not finite (the model then
-            keeps the weights of the step before, and the last checkpoint stays).
+        RunError: another process trains in the run; the run has begun and `resume` is False; or a loss or
+            gradient is not finite (the model then keeps the weights of the step before, and the last checkpoint
+            stays).
         CheckpointError: the checkpoint is damaged or of a run with another model, data or configuration.
 
     >>> from maskwork.data import pack
@@ -75,16 +78,17 @@ def train(
         raise ArgumentError(
             "resuming needs the run to go on with; found resume=True without run; pass run=RunFolder.open(path)"
         )
-    if run is not None and not resume and (run.checkpoint_path.exists() or run.metrics_path.exists()):
-        raise RunError(
-            f"a new training needs a run without one; '{run.path}' has begun; resume it or give another folder"
-        )
     began = time.perf_counter()
-    trainer = Trainer(model, rows, objective, config, run, validate, on_step)
-    if resume:
-        trainer.resume()
-    resumed_from = trainer.step
-    trainer.run_to_end()
+    with nullcontext() if run is None else in_use(run.path):
+        if run is not None and not resume and (run.checkpoint_path.exists() or run.metrics_path.exists()):
+            raise RunError(
+                f"a new training needs a run without one; '{run.path}' has begun; resume it or give another folder"
+            )
+        trainer = Trainer(model, rows, objective, config, run, validate, on_step)
+        if resume:
+            trainer.resume()
+        resumed_from = trainer.step
+        trainer.run_to_end()
     return TrainResult(
         steps=trainer.step,
         tokens=trainer.tokens,

@@ -71,12 +71,18 @@ class Recipe:
             DataError: no such file, or not TOML. ArgumentError: as `from_dict`.
         """
         try:
-            return Recipe.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise DataError(f"a recipe is a TOML file, '{path}' can't be read: {reason}; check the path") from None
         except tomllib.TOMLDecodeError as error:
             raise DataError(f"a recipe is a TOML file, '{path}' is not: {error}; mend that place") from None
+        except (RecursionError, ValueError):  # ValueError: Python reads no integer of thousands of digits
+            raise DataError(
+                f"a recipe is a TOML file of two levels, '{path}' nests too deep or holds an integer of thousands of "
+                "digits; mend it"
+            ) from None
+        return Recipe.from_dict(values)
 
     def with_steps(self, steps: int) -> Recipe:
         """The same recipe over another number of steps; the warm-up keeps its share."""

@@ -247,7 +247,7 @@ class RunFolder:
         for number, line in enumerate(whole, start=1):
             try:
                 intact = isinstance(json.loads(line)["step"], int)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 intact = False
             if not intact:
                 raise RunError(
@@ -264,7 +264,7 @@ def _read_config(path: Path) -> Any:
         raise RunError(
             f"a run folder holds config.json; found none in '{path}'; give a folder of maskwork train"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RunError(
             f"a run's config.json must be JSON; in '{path}' it is damaged ({error}); restore it from a copy "
             "or train anew"

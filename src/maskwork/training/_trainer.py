@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import RunError
+from ..errors import CheckpointError, RunError
 from ..objectives import Batch, Objective, masked_cross_entropy
 from ._checkpoint import Progress, load_checkpoint, save_checkpoint
 from ._config import TrainConfig
@@ -64,7 +65,7 @@ class Trainer:
             self.tokens = progress.tokens
         self.run.truncate_metrics(self.step)
         for record in self.run.metrics():
-            if "validation" in record:
+            if isinstance(record.get("validation"), dict):
                 self.validated_step, self.validation = record["step"], record["validation"]
 
     def run_to_end(self) -> None:
@@ -86,8 +87,14 @@ class Trainer:
                 self.finish()
                 interrupts.check()
             except KeyboardInterrupt:
-                if self.whole and self.step > self.saved_step:
+                if self.whole:
                     self.save()
+                raise
+            except BaseException:  # a broken pipe, a full disk, an error of on_step: the steps done are not lost
+                if self.whole:
+                    # Should that fail too, what came first is what matters.
+                    with contextlib.suppress(CheckpointError, OSError):
+                        self.save()
                 raise
 
     def take_step(self) -> StepReport:
