@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, crea
 import maskwork as mw
 from maskwork.errors import ArgumentError, CannotExpress
 from maskwork.lower import to_block_mask
-from strategies import Case, cases, grids
+from strategies import BATCH, HEADS, Case, cases, grids
 
 PAIRS = (
     ("kv_num_blocks", "kv_indices"),
@@ -63,11 +63,8 @@ def test_the_mask_mod_is_the_mask(case: Case, grid: tuple[int, int, int]):
     bound = case.mask.bind(q_len, kv_len, q_start=q_start)
     if q_len and kv_len:
         mask_mod = to_block_mask(bound, 4).mask_mod
-        assert torch.equal(create_mask(mask_mod, 3, 2, q_len, kv_len, "cpu")[:, :1], full_batch(bound.dense()))
-
-
-def full_batch(dense: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.broadcast_to(dense, (3, *dense.shape[1:])).copy())
+        asked = create_mask(mask_mod, BATCH, HEADS, q_len, kv_len, "cpu")
+        assert np.array_equal(asked.numpy(), np.broadcast_to(bound.dense(), asked.shape))
 
 
 @pytest.mark.parametrize("block_size", [16, 64, 128])
