@@ -48,10 +48,6 @@ def main() -> None:
 
     Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted, 141 who read the output has left.
     """
-    # torch's OpenMP threads spin while they wait for each other, which on a machine that has anything else to do makes
-    # training ten times slower. A short spin keeps most of the quiet machine's speed. Read when torch is imported.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     _prepare_streams()
     try:
         _run()

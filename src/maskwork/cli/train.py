@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ._threads import settle_threads
+
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make, or with --resume to go on with.")],
@@ -27,6 +29,7 @@ def command(
 
     After an interruption, [bold]maskwork train --out runs/notes --resume[/bold] goes on as if nothing had happened.
     """
+    settle_threads()
     from ..errors import ArgumentError
     from ..training import DEFAULT_RECIPE, Recipe, RunFolder
     from ._console import make_console

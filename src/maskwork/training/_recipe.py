@@ -98,11 +98,11 @@ class Recipe:
 DEFAULT_RECIPE = Recipe(
     model=ModelConfig(vocab_size=4096, layers=3, width=128, heads=4, kv_heads=2, hidden=384, context=256),
     train=TrainConfig(
-        steps=2000,
+        steps=1700,
         batch_rows=2,
         learning_rate=5e-3,
         min_learning_rate_ratio=0.05,
-        warmup_steps=100,
+        warmup_steps=85,
         eval_every=250,
         save_every=250,
         log_every=10,
