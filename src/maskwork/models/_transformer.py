@@ -7,6 +7,7 @@ from torch import nn
 
 from ..cache import KVCache
 from ..errors import ArgumentError
+from ..lower import bind_outside_graph
 from ..masks import BoundMask, Mask, parse
 from ..nn import Attention, Rotary, SwiGLU
 from ._config import ModelConfig
@@ -103,10 +104,11 @@ class Transformer(nn.Module):
             raise ArgumentError(f"the cache holds {cache.batch} sequences, got a batch of {batch}; make one for it")
         if mask is None:
             # It speaks of the whole context, of which these may be the first tokens: documents may end later.
-            mask = self.mask.bind(length, past + length, q_start=past, batch=batch)
+            mask = bind_outside_graph(self.mask, length, past + length, q_start=past, batch=batch)
         elif isinstance(mask, Mask):
             # Bound once here, so that it is lowered once for all layers. Without a cache it must fit these tokens.
-            mask = mask.bind(length, past + length, q_start=past if cache is not None else None, batch=batch)
+            q_start = None if cache is None else past
+            mask = bind_outside_graph(mask, length, past + length, q_start=q_start, batch=batch)
         if position_ids is None:
             if past + length > self.config.context:
                 raise ArgumentError(
