@@ -28,9 +28,13 @@ MAX_CELLS = 1 << 24
 
 def as_int(value: object, name: str, *, minimum: int, maximum: int = LARGEST) -> int:
     """One Python or NumPy integer, checked; a bool is not a number here."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+    try:
+        number = None if is_bool else operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # what arrays and tensors raise that are not one integer
+        number = None
+    if number is None:
         raise MaskError(f"{name} must be an integer, got {value!r:.60} ({type(value).__name__}); pass an int")
-    number = operator.index(value)  # type: ignore[arg-type]
     # Python refuses to print the longest integers
     shown = number if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"
     if number < minimum:
@@ -89,12 +93,13 @@ def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Int
 def _as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
     if getattr(value, "requires_grad", False):
         raise MaskError(f"{name} holds {kind}, which have no gradient, but the tensor requires one; pass .detach()")
-    if hasattr(value, "detach"):  # a tensor, recognised without importing torch
-        value = value.detach().cpu().numpy()
     try:
+        if hasattr(value, "detach"):  # a tensor, recognised without importing torch
+            value = value.detach().cpu().numpy()
         array: npt.NDArray[Any] = np.asarray(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise MaskError(f"{name} must be an array of {kind}, got {value!r:.60}: {error}; reshape it") from None
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise MaskError(f"{name} must be an array of {kind}, got {value!r:.60}: {reason}; reshape it") from None
     if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
         array = array.astype(np.int64)
     if array.ndim not in ndims:

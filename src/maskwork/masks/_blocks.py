@@ -6,7 +6,7 @@ from typing import Any
 
 from ..spans import Spans, single
 from ._arrays import Ints, as_int, as_lengths
-from ._document import Packed, look_up
+from ._document import Packed
 from ._explanation import Cell, Row
 from ._mask import Mask, Queries
 from ._written import Written
@@ -58,7 +58,7 @@ class _BlockCausal(Packed):
         return Written("block_causal", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return single(0, look_up(self._table[1], queries), kv_len)
+        return single(0, self._documents(queries)[2], kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         of_query, of_key = (self._document_of(position, cell.batch)[0] for position in (cell.query, cell.key))

@@ -30,6 +30,8 @@ MAX_CELLS = 1 << 32
 class _Custom(Mask):
     """See `custom`."""
 
+    at_once = True
+
     def __init__(self, fn: MaskMod, name: str, depends_on: str, batch: int, heads: int) -> None:
         self.fn, self.name, self.depends_on = fn, name, depends_on
         self._batch, self._heads = batch, heads

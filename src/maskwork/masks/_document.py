@@ -92,17 +92,20 @@ class Packed(Mask):
     def _totals(self) -> Ints:
         return np.atleast_2d(self.lengths).sum(axis=1)
 
-    @cached_property
-    def _table(self) -> tuple[Ints, Ints]:
-        """int64 `(B, T)` each: where the document of every position starts and ends."""
-        rows = np.atleast_2d(self.lengths)
-        ends = rows.cumsum(axis=1)
-        longest = int(self._totals.max(initial=0))
-        table = np.zeros((2, len(rows), longest), dtype=np.int64)
-        for b, (length, end) in enumerate(zip(rows, ends, strict=True)):
-            table[0, b, : end[-1] if len(end) else 0] = np.repeat(end - length, length)
-            table[1, b, : end[-1] if len(end) else 0] = np.repeat(end, length)
-        return table[0], table[1]
+    def _documents(self, queries: Queries) -> tuple[Ints, Ints, Ints]:
+        """int64 `(B, H, Q)` each: number, start and end of the document of every query.
+
+        Looked up among the documents, so the cost follows what is asked, not how long the documents are.
+        """
+        lengths = np.atleast_2d(self.lengths)
+        ends = lengths.cumsum(axis=1)
+        asked = np.broadcast_to(queries, (max(len(queries), len(ends)), *queries.shape[1:]))
+        number: Ints = np.zeros(asked.shape, dtype=np.int64)
+        for b, row in enumerate(asked):
+            number[b] = np.searchsorted(ends[b if len(ends) > 1 else 0], row, side="right")  # steps over empty ones
+        which = np.arange(len(ends)).reshape(-1, 1, 1)
+        end = ends[which, number]
+        return number, end - lengths[which, number], end
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
@@ -125,7 +128,7 @@ class _ByLength(Packed):
         return Written("document", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        starts, ends = (look_up(table, queries) for table in self._table)
+        _, starts, ends = self._documents(queries)
         return _runs(starts[None], ends[None], kv_len)
 
     def _explain(self, cell: Cell) -> Explanation:
@@ -153,12 +156,20 @@ class _Within(Packed):
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
-        longest = int(self.lengths.max(initial=0))
-        for mask in self.masks:
+        for mask, longest in self._longest().items():
             mask._check(Extent(longest, longest, whole=False))
 
+    def _longest(self) -> dict[Mask, int]:
+        """Each distinct mask with the length of the longest document that it is asked about."""
+        if len(self.masks) == 1:
+            return {self.masks[0]: int(self.lengths.max(initial=0))}
+        longest: dict[Mask, int] = {}
+        for mask, length in zip(self.masks, self.lengths.tolist(), strict=True):
+            longest[mask] = max(length, longest.get(mask, 0))
+        return longest
+
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        starts, ends = (look_up(table, queries) for table in self._table)
+        number, starts, ends = self._documents(queries)
         longest = int(self.lengths.max(initial=0))
         if len(self.masks) == 1:
             inner = self.masks[0]._spans(queries - starts, longest)
@@ -167,7 +178,7 @@ class _Within(Packed):
                 np.minimum(inner.planes_ends + starts, ends),
                 kv_len,
             )
-        return self._spans_of_each(queries, starts, ends, kv_len)
+        return self._spans_of_each(queries, number, starts, ends, kv_len)
 
     def _explain(self, cell: Cell) -> Explanation:
         """`document(lengths)` and the mask restarted: the second only has a say where the first agrees."""
@@ -181,18 +192,19 @@ class _Within(Packed):
         reason = f"in document {number} [{start}, {end}) query {cell.query} is {query} and key {cell.key} is {key}"
         return explanation(self, cell, inner.allowed, reason, [same, inner] if inner.allowed else [inner])
 
-    def _spans_of_each(self, queries: Queries, starts: Ints, ends: Ints, kv_len: int) -> Spans:
-        which = look_up(np.repeat(np.arange(len(self.lengths)), self.lengths)[None], queries)
+    def _spans_of_each(self, queries: Queries, number: Ints, starts: Ints, ends: Ints, kv_len: int) -> Spans:
         longest = int(self.lengths.max(initial=0))
         group_of = {mask: i for i, mask in enumerate(dict.fromkeys(self.masks))}
-        group: Ints = np.array([group_of[mask] for mask in self.masks])[which]
+        group: Ints = np.array([group_of[mask] for mask in self.masks])[number]
         parts: list[tuple[Bools, Bools, Spans]] = []
-        for mask, index in group_of.items():
-            # Each mask is asked only about the columns where some batch row has one of its documents.
+        for (mask, own), index in zip(self._longest().items(), group_of.values(), strict=True):
+            # Each mask is asked only about the columns where some batch row has one of its documents; the other rows
+            # of those columns ask about position 0, since theirs may lie beyond what this mask's arrays cover.
             here: Bools = group == index
             columns = np.asarray(here.any(axis=(0, 1)), dtype=np.bool_)
             if columns.any():
-                parts.append((here[..., columns], columns, mask._spans((queries - starts)[..., columns], longest)))
+                local = np.where(here, queries - starts, 0)[..., columns]
+                parts.append((here[..., columns], columns, mask._spans(local, own)))
         lead = np.broadcast_shapes(group.shape[:2], *(part.shape[:2] for _, _, part in parts))
         shape = (max((part.runs for _, _, part in parts), default=1), *lead, group.shape[-1])
         first, last = np.full(shape, longest, dtype=np.int64), np.full(shape, longest, dtype=np.int64)

@@ -10,9 +10,14 @@ from ._mask import Mask
 _CHUNK = 1 << 15
 
 
+def _at_once(mask: Mask) -> bool:
+    """Whether a part counts its work over all rows that are asked for, and must see the whole question."""
+    return mask.at_once or any(_at_once(operand) for operand in mask.operands)
+
+
 def evaluate(mask: Mask, grid: Grid) -> Spans:
     """The geometry of all the grid's rows."""
-    if grid.q_len <= _CHUNK or not mask.depends_on_query:
+    if grid.q_len <= _CHUNK or not mask.depends_on_query or _at_once(mask):
         return mask._spans(grid.queries(), grid.kv_len)
     queries = grid.queries()
     firsts = range(0, grid.q_len, _CHUNK)

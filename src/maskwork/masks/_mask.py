@@ -88,6 +88,8 @@ class Mask(ABC):
     _level: int = 9
     #: The masks that this one is made of, which must speak of the same batch and heads.
     operands: tuple[Mask, ...] = ()
+    #: Whether all rows of a question are asked for in one piece, because the work over them has a budget.
+    at_once: bool = False
 
     def _written(self) -> Written:
         """The call that makes this mask: identity, text, JSON and pickle follow from it."""
