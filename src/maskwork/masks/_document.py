@@ -240,13 +240,6 @@ class _ById(Mask):
         return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{none}"
 
 
-def look_up(table: Ints, queries: Queries) -> Ints:
-    """`table[b, queries]` as `(B, H, Q)`, for a table `(B, T)`."""
-    if len(queries) == 1:
-        return table[:, queries[0]]
-    return np.take_along_axis(np.broadcast_to(table, (len(queries), table.shape[1]))[:, None], queries, axis=2)
-
-
 def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:
     """Sorted runs whose last ones may be cut empty, as `Spans` clipped to the keys."""
     first, last = np.minimum(starts, kv_len).astype(np.int32), np.minimum(ends, kv_len).astype(np.int32)
