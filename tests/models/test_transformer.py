@@ -124,6 +124,7 @@ def test_configurations_are_checked():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # raised by the compiler's own imports
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler (g++)")
 def test_a_compiled_model_agrees():
     model = make()

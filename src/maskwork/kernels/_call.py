@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import ArgumentError, GridError
-from ..lower import bind_outside_graph
+from ..lower import bind_outside_graph, outside_graph
 from ..masks import BoundMask, Mask, full
 
 
@@ -74,6 +74,7 @@ def check(
     return Call(q, k, v, bound, bias, scale, dropout_p, generator, return_lse)
 
 
+@outside_graph
 def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None) -> BoundMask:
     batch, heads, q_len, _ = q.shape
     kv_len = k.shape[2]

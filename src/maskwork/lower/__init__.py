@@ -3,7 +3,7 @@
 from ._block_mask import span_mask_mod, to_block_mask
 from ._dense import to_additive, to_dense
 from ._hf import HuggingFaceMask, to_hf
-from ._memo import bind_outside_graph, lowered
+from ._memo import bind_outside_graph, lowered, outside_graph
 from ._sdpa import sdpa_shortcut, to_sdpa
 from ._varlen import VarlenArguments, to_varlen
 
@@ -12,6 +12,7 @@ __all__ = [
     "VarlenArguments",
     "bind_outside_graph",
     "lowered",
+    "outside_graph",
     "sdpa_shortcut",
     "span_mask_mod",
     "to_additive",

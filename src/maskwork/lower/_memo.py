@@ -38,4 +38,6 @@ def bind_outside_graph(
     mask: Mask, q_len: int, kv_len: int, *, q_start: int | None, batch: int, heads: int = 1
 ) -> BoundMask:
     """`mask.bind` for code that may be compiled."""
-    return mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+    bound = mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+    _ = bound.spans  # now: they are worked out on first use, which may lie inside the graph
+    return bound
