@@ -1,5 +1,6 @@
 """Shared by all tests: the examples in Markdown run too, and helpers are importable."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import torch
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A shell that starts the tests in the background has Ctrl-C ignored, for them and for what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The tests' tensors are small: threads would cost more than they bring.
 torch.set_num_threads(1)
