@@ -11,7 +11,7 @@ import torch
 from ..errors import ArgumentError, CannotExpress
 from ..lower import sdpa_shortcut
 from ..masks import BoundMask, Mask
-from . import _flex, _reference, _sdpa
+from . import _flex, _reference, _sdpa, _tiled
 from ._call import Call, check
 
 Attend = Callable[[Call], tuple[torch.Tensor, torch.Tensor | None]]
@@ -21,10 +21,10 @@ MAX_DENSE = 1 << 28
 
 #: From the fastest to the most general.
 IMPLEMENTATIONS: MappingProxyType[str, Attend] = MappingProxyType(
-    {"flex": _flex.attend, "sdpa": _sdpa.attend, "reference": _reference.attend}
+    {"flex": _flex.attend, "tiled": _tiled.attend, "sdpa": _sdpa.attend, "reference": _reference.attend}
 )
 _CANNOT: MappingProxyType[str, Callable[[Call], str | None]] = MappingProxyType(
-    {"flex": _flex.cannot, "sdpa": _sdpa.cannot, "reference": _reference.cannot}
+    {"flex": _flex.cannot, "tiled": _tiled.cannot, "sdpa": _sdpa.cannot, "reference": _reference.cannot}
 )
 
 

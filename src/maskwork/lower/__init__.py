@@ -5,14 +5,19 @@ from ._dense import to_additive, to_dense
 from ._hf import HuggingFaceMask, to_hf
 from ._memo import bind_outside_graph, lowered, outside_graph
 from ._sdpa import sdpa_shortcut, to_sdpa
+from ._tiles import Pattern, Schedule, Tile, read_schedule, to_tiles
 from ._varlen import VarlenArguments, to_varlen
 
 __all__ = [
     "HuggingFaceMask",
+    "Pattern",
+    "Schedule",
+    "Tile",
     "VarlenArguments",
     "bind_outside_graph",
     "lowered",
     "outside_graph",
+    "read_schedule",
     "sdpa_shortcut",
     "span_mask_mod",
     "to_additive",
@@ -20,5 +25,6 @@ __all__ = [
     "to_dense",
     "to_hf",
     "to_sdpa",
+    "to_tiles",
     "to_varlen",
 ]

@@ -10,6 +10,7 @@ from ._reach import REACH_BUDGET, over_heads, reach
 from ._runs import BlockRuns
 from ._select import from_cells, pick_rows, take_keys
 from ._spans import MAX_SLOTS, Spans, check_budget, join_rows, single
+from ._tiling import Segment, Tiles, cut_tiles, find_segments
 
 __all__ = [
     "CHUNK_CELLS",
@@ -18,14 +19,18 @@ __all__ = [
     "BlockRuns",
     "Blocks",
     "Cell",
+    "Segment",
     "Spans",
+    "Tiles",
     "by_chunks",
     "check_budget",
     "classify",
     "complement",
     "count_tiles",
+    "cut_tiles",
     "difference",
     "distinct",
+    "find_segments",
     "first_cell",
     "first_common",
     "first_difference",

@@ -1,0 +1,45 @@
+"""Where a checked call becomes the operator."""
+
+from __future__ import annotations
+
+import torch
+
+from ...lower import to_tiles
+from .._call import Call
+from ._op import tiled_attention
+
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+#: Fewer (Q x K) pairs than this, and no geometry pays for itself.
+AUTO_PAIRS = 1 << 18
+
+
+def cannot(call: Call) -> str | None:
+    """Why tiles cannot express the call, or None."""
+    if call.q.device.type != "cpu":
+        return f"its tiles are for the CPU, q is on {call.q.device.type}"
+    if call.q.dtype not in _DTYPES:
+        return f"it takes float16, bfloat16, float32 and float64, not {call.q.dtype}"
+    return None
+
+
+def not_worth_it(call: Call) -> str | None:
+    """Why `auto` leaves it alone although it could, or None."""
+    pairs = call.q.shape[2] * call.k.shape[2]
+    if pairs < AUTO_PAIRS:
+        return f"auto cuts tiles from {AUTO_PAIRS} (query, key) pairs, this is {pairs}"
+    return None
+
+
+def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Output `(B, Hq, Q, Dv)` and, on request, the log-sum-exp `(B, Hq, Q)`."""
+    seed = None
+    if call.dropout_p:
+        seed = torch.randint(2**62, (), generator=call.generator)
+    bias = call.bias
+    if bias is not None:
+        bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
+    out, lse = tiled_attention(
+        call.q, call.k, call.v, to_tiles(call.mask), bias, False, call.scale, call.dropout_p, seed, call.return_lse
+    )
+    return out, lse if call.return_lse else None

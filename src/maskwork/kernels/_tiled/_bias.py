@@ -1,0 +1,75 @@
+"""Additive biases tile by tile: a dense tensor, or a table of distances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...lower import Tile
+from ._lanes import columns_of, query_lanes
+
+
+@dataclass(frozen=True)
+class TileBias:
+    """A bias that is read, and its gradient added up, by tiles.
+
+    Args:
+        values: `(B | 1, Hq | 1, Q | 1, K | 1)`, or, with `by_distance`, `(Hq, Q + K - 1)`, where index i is distance
+            `k - q = i - (Q - 1)` in rows and keys of the grid.
+        by_distance: which of the two.
+        shape: `(B, Hq, Q, K)`.
+        kv_heads: Hkv.
+    """
+
+    values: torch.Tensor
+    by_distance: bool
+    shape: tuple[int, int, int, int]
+    kv_heads: int
+
+    def of(self, tile: Tile) -> torch.Tensor:
+        """`(N, g, height, width)`."""
+        batch, heads = self.shape[:2]
+        if self.by_distance:
+            index = self._index(tile)
+            here = self.values[:, index.flatten()].unflatten(1, index.shape).unsqueeze(0).expand(batch, -1, -1, -1)
+        else:
+            rows = self.values.expand(batch, heads, self.shape[2], -1)[:, :, tile.rows]
+            rows = rows.expand(-1, -1, -1, self.shape[3])
+            here = torch.cat([rows[..., keys] for keys, _ in columns_of(tile)], dim=-1)
+        return query_lanes(here, self.kv_heads, tile.batch, tile.head)
+
+    def add_gradient(self, out: torch.Tensor, tile: Tile, part: slice, d_scores: torch.Tensor) -> None:
+        """Adds the gradient of the scores `(n, g * height, width)` of lanes `part` to `out`, shaped like `values`."""
+        batch, heads = self.shape[:2]
+        lanes = d_scores.unflatten(1, (-1, tile.height))
+        # which (batch row, query head) each lane is
+        number = torch.arange(batch * heads).view(batch, heads)
+        number = query_lanes(number, self.kv_heads, tile.batch, tile.head)[part]
+        for lane, index in zip(lanes.flatten(0, 1), number.flatten().tolist(), strict=True):
+            b, h = divmod(index, heads)
+            if self.by_distance:
+                out[h].index_add_(0, self._index(tile).flatten(), lane.flatten())
+                continue
+            target = out[b if out.shape[0] > 1 else 0, h if out.shape[1] > 1 else 0]
+            if target.shape[0] == 1:
+                lane = lane.sum(0, keepdim=True)
+            rows = tile.rows if target.shape[0] > 1 else slice(0, 1)
+            for keys, columns in columns_of(tile):
+                if target.shape[1] == 1:
+                    _add(target, rows, slice(0, 1), lane[:, columns].sum(1, keepdim=True))
+                else:
+                    _add(target, rows, keys, lane[:, columns])
+
+    def _index(self, tile: Tile) -> torch.Tensor:
+        rows = _listed(tile.rows)
+        keys = torch.cat([_listed(keys) for keys in tile.keys])
+        return keys - rows.unsqueeze(1) + self.shape[2] - 1
+
+
+def _listed(places: slice | torch.Tensor) -> torch.Tensor:
+    return torch.arange(places.start, places.stop) if isinstance(places, slice) else places
+
+
+def _add(out: torch.Tensor, rows: slice | torch.Tensor, keys: slice | torch.Tensor, values: torch.Tensor) -> None:
+    out[_listed(rows).unsqueeze(1), _listed(keys)] += values

@@ -1,0 +1,206 @@
+"""Schedules for the tiled kernel: which rows meet which keys, as one tensor of integers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..masks import BoundMask
+from ..spans import Segment, Spans, Tiles, cut_tiles, find_segments
+from ._memo import lowered
+
+Int32s = npt.NDArray[np.int32]
+
+# What balances tall tiles (fewer reads of each key) against low ones (fewer masked cells), measured on two AVX2 cores:
+# a further key costs a tile as much as that many rows of cells, and a tile costs as much as that many cells.
+_HEIGHT, _CALL = 16.0, 2500.0
+# From how many rows, and keys a row, a fused kernel takes a rectangle or triangle faster than tiles do.
+_SEGMENT_ROWS, _SEGMENT_KEYS = 512, 1024
+# As many ranges of keys are multiplied one by one; more are first copied together.
+_MOST_RANGES = 4
+
+
+class Tile(NamedTuple):
+    """Rows that read the same keys: one softmax over `width` columns, `keys` laid end to end.
+
+    `batch` and `head` are -1 where the tile stands for all. `rows` is a slice or int64 indices, and so is each of
+    `keys`. `masked` are the ranges of columns for which `pattern` (-1: none) says what each row sees.
+    """
+
+    batch: int
+    head: int
+    rows: slice | torch.Tensor
+    height: int
+    keys: list[slice] | list[torch.Tensor]
+    width: int
+    masked: list[slice]
+    pattern: int
+
+
+class Pattern(NamedTuple):
+    """What each row of a tile sees of its masked columns: int32 `(R, height)` runs within them, `width` in all."""
+
+    starts: torch.Tensor
+    ends: torch.Tensor
+    width: int
+
+    def allowed(self) -> torch.Tensor:
+        """bool `(height, width)`, True = may attend."""
+        columns = torch.arange(self.width, dtype=torch.int32)
+        return ((columns >= self.starts[..., None]) & (columns < self.ends[..., None])).any(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The parts that together are a mask; rows that are in none see nothing.
+
+    Args:
+        segments: `(batch, head, Segment)`: rectangles and triangles, for a fused kernel.
+        tiles: everything else.
+        patterns: the masks of the tiles, each once.
+        complete: whether every row is in some part.
+    """
+
+    segments: list[tuple[int, int, Segment]]
+    tiles: list[Tile]
+    patterns: list[Pattern]
+    complete: bool
+
+    @cached_property
+    def cells(self) -> int:
+        """Cells that are computed, over the mask's own batch and heads."""
+        segments = sum((s.q1 - s.q0) * (s.k1 - s.k0 + (s.q1 - s.q0) // 2 * s.causal) for _, _, s in self.segments)
+        return segments + sum(tile.height * tile.width for tile in self.tiles)
+
+
+def to_tiles(b: BoundMask) -> torch.Tensor:
+    """The schedule of `impl="tiled"`: int32 `(n,)`, which `read_schedule` takes apart.
+
+    A tensor, so that a compiled graph takes another mask as another input. Allowed cells that no tile shares cost
+    their pieces; nothing is as large as Q x K unless the allowed cells are.
+    """
+    return lowered(b, ("tiles",), lambda: _encode(b))
+
+
+def read_schedule(schedule: torch.Tensor) -> Schedule:
+    """The parts that `to_tiles` wrote down; the last few are kept."""
+    return _decode(tuple(schedule[:4].tolist()), _Unhashed(schedule))
+
+
+def _encode(b: BoundMask) -> torch.Tensor:
+    spans = b.spans
+    segments: list[list[int]] = []
+    tiles: list[list[int]] = []
+    pieces: list[Int32s] = []  # rows, keys, masked ranges and patterns, laid end to end
+    patterns: list[list[int]] = []
+    seen: dict[tuple[int, int, bytes], int] = {}
+    at, covered = 0, 0
+
+    def file(values: npt.NDArray[np.integer]) -> int:
+        nonlocal at
+        pieces.append(values.astype(np.int32).ravel())
+        at += values.size
+        return at - values.size
+
+    for batch in range(spans.shape[0]):
+        for head in range(spans.shape[1]):
+            lane = [batch if spans.shape[0] > 1 else -1, head if spans.shape[1] > 1 else -1]
+            here = Spans(
+                spans.planes_starts[:, batch : batch + 1, head : head + 1],
+                spans.planes_ends[:, batch : batch + 1, head : head + 1],
+                spans.kv_len,
+            ).expand((1, 1, b.grid.q_len))
+            found = find_segments(here, _SEGMENT_ROWS, _SEGMENT_KEYS)
+            left = here.planes_starts[0, 0, 0] < here.kv_len
+            covered += int(left.sum())
+            for segment in found:
+                segments.append([*lane, *segment])
+                left[segment.q0 : segment.q1] = False
+            cut = cut_tiles(here, np.flatnonzero(left), _HEIGHT, _CALL)
+            for t in range(len(cut)):
+                rows, keys, masked, starts, ends = _tile(cut, t)
+                width = int((masked[:, 1] - masked[:, 0]).sum())
+                pattern = -1
+                if width:
+                    name = (len(rows), width, starts.tobytes() + ends.tobytes())
+                    pattern = seen.setdefault(name, len(patterns))
+                    if pattern == len(patterns):
+                        patterns.append([len(starts), len(rows), width, file(np.stack([starts, ends]))])
+                contiguous = int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+                where = [int(rows[0]), -1] if contiguous else [-1, file(rows)]
+                tiles.append([
+                    *lane, *where, len(rows), len(keys), file(keys), len(masked), file(masked), pattern
+                ])  # fmt: skip
+    tables = [np.array(t, dtype=np.int32).ravel() for t in (segments, tiles, patterns)]
+    complete = covered == spans.shape[0] * spans.shape[1] * b.grid.q_len
+    sizes = np.array([complete, len(segments), len(tiles), len(patterns)], dtype=np.int32)
+    body = np.concatenate([sizes, *tables, *pieces]).astype(np.int32)
+    digest = np.frombuffer(hashlib.blake2b(body.tobytes(), digest_size=16).digest(), dtype=np.int32)
+    return torch.from_numpy(np.concatenate([digest, body]))
+
+
+def _tile(cut: Tiles, t: int) -> Sequence[npt.NDArray[np.integer]]:
+    rows = slice(int(cut.rows_at[t]), int(cut.rows_at[t + 1]))
+    return (
+        cut.rows[rows],
+        cut.keys[cut.keys_at[t] : cut.keys_at[t + 1]],
+        cut.masked[cut.masked_at[t] : cut.masked_at[t + 1]],
+        cut.starts[:, rows],
+        cut.ends[:, rows],
+    )
+
+
+class _Unhashed(NamedTuple):
+    """An argument that a cache is to look through: the digest beside it names its content."""
+
+    schedule: torch.Tensor
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unhashed)
+
+
+@lru_cache(maxsize=32)
+def _decode(digest: tuple[int, ...], unhashed: _Unhashed) -> Schedule:
+    values = unhashed.schedule.numpy()
+    complete, *counts = values[4:8].tolist()
+    at = 8
+    tables: list[list[list[int]]] = []
+    for count, columns in zip(counts, (7, 10, 4), strict=True):
+        tables.append(values[at : at + count * columns].reshape(count, columns).tolist())
+        at += count * columns
+    data = values[at:]
+    return Schedule(
+        [(b, h, Segment(q0, q1, k0, k1, bool(causal))) for b, h, q0, q1, k0, k1, causal in tables[0]],
+        [_read_tile(data, *entry) for entry in tables[1]],
+        [_read_pattern(data, *entry) for entry in tables[2]],
+        bool(complete),
+    )
+
+
+def _read_tile(
+    data: Int32s, b: int, h: int, q0: int, rows_at: int, height: int, n_keys: int, keys_at: int, n_masked: int,
+    masked_at: int, pattern: int,
+) -> Tile:  # fmt: skip
+    rows = slice(q0, q0 + height) if q0 >= 0 else torch.from_numpy(data[rows_at : rows_at + height].astype(np.int64))
+    pairs = data[keys_at : keys_at + 2 * n_keys].reshape(n_keys, 2)
+    keys: list[slice] | list[torch.Tensor] = [slice(a, b) for a, b in pairs.tolist()]
+    width = int((pairs[:, 1] - pairs[:, 0]).sum())
+    if n_keys > _MOST_RANGES:
+        keys = [torch.from_numpy(np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in pairs.tolist()]))]
+    masked = [slice(a, b) for a, b in data[masked_at : masked_at + 2 * n_masked].reshape(n_masked, 2).tolist()]
+    return Tile(b, h, rows, height, keys, width, masked, pattern)
+
+
+def _read_pattern(data: Int32s, runs: int, height: int, width: int, at: int) -> Pattern:
+    starts, ends = data[at : at + 2 * runs * height].reshape(2, runs, height).copy()
+    return Pattern(torch.from_numpy(starts), torch.from_numpy(ends), width)
