@@ -109,12 +109,14 @@ def take(impl: str, call: Call) -> Attend:
 
 
 def _not_chosen(name: str, call: Call) -> str | None:
-    if name != "flex":
+    if name not in ("flex", "tiled"):
         return _too_dense(name, call)
-    reason = _flex.not_worth_it(call)
-    if reason is None and _CANNOT["sdpa"](call) is None:
+    reason = _flex.not_worth_it(call) if name == "flex" else None
+    if reason is None and call.bias is None and _CANNOT["sdpa"](call) is None:
         plain = call.mask.memo(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask) is not None)
-        reason = "SDPA needs no mask for this one, and nothing to compile" if plain else None
+        reason = "SDPA needs no mask for this one" if plain else None
+    if reason is None and name == "tiled" and _CANNOT["sdpa"](call) is None and _too_dense("sdpa", call) is None:
+        reason = _tiled.not_worth_it(call)
     return reason
 
 

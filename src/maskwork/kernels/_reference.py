@@ -31,7 +31,8 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     weights = (scores - largest).exp().masked_fill(~allowed, 0.0)
     total = weights.sum(-1, keepdim=True)
     empty = total == 0
-    weights = weights / total.masked_fill(empty, 1.0)
+    # Filled again: a row whose total is NaN would hand 0 / NaN to the values that it may not see.
+    weights = (weights / total.masked_fill(empty, 1.0)).masked_fill(~allowed, 0.0)
     if call.dropout_p:
         keep = torch.rand(weights.shape, generator=call.generator, device=weights.device) >= call.dropout_p
         weights = weights * keep / (1.0 - call.dropout_p)

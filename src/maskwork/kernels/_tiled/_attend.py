@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from ...lower import to_tiles
+from ...lower import read_schedule, to_tiles
 from .._call import Call
 from ._op import tiled_attention
 
@@ -12,6 +14,9 @@ _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 #: Fewer (Q x K) pairs than this, and no geometry pays for itself.
 AUTO_PAIRS = 1 << 18
+
+#: Above this part of all pairs, computed in tiles, dense SDPA is faster.
+AUTO_SHARE = 0.7
 
 
 def cannot(call: Call) -> str | None:
@@ -28,6 +33,11 @@ def not_worth_it(call: Call) -> str | None:
     pairs = call.q.shape[2] * call.k.shape[2]
     if pairs < AUTO_PAIRS:
         return f"auto cuts tiles from {AUTO_PAIRS} (query, key) pairs, this is {pairs}"
+    share = call.mask.memo(
+        ("tiled share",), lambda: read_schedule(to_tiles(call.mask)).cells / math.prod(call.mask.shape)
+    )
+    if share > AUTO_SHARE:
+        return f"its tiles hold {share:.0%} of all pairs, and SDPA is faster from {AUTO_SHARE:.0%}"
     return None
 
 

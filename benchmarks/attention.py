@@ -1,0 +1,291 @@
+"""What does attention cost under a mask, beside PyTorch's own kernels fed the same mask?
+
+Contestants take turns within each round, so that what else the machine does meets all of them; medians over rounds
+count. *Efficiency* is useful work: allowed pairs per second over those of `scaled_dot_product_attention(...,
+is_causal=True)` at the same size in the same run. "first" is a call that also binds and lowers the mask.
+
+    python benchmarks/attention.py --json attention.json
+    python benchmarks/attention.py --device cuda          # bfloat16, 4k to 128k tokens
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention.flex_attention import flex_attention
+
+import maskwork as mw
+
+HEADS, DIM = 8, 64
+LENGTH = 8192
+
+#: mask -> least times faster than SDPA with a dense mask (forward, both), least efficiency
+BARS: dict[str, tuple[float | None, float | None, float | None]] = {
+    "window 512": (10, 11, 0.75),
+    "documents of 700": (12, 12, 0.72),
+    "window 512 + 4 sinks": (None, None, 0.70),
+    "Longformer": (None, None, 0.66),
+    "prefix-LM 3000": (None, None, 0.92),
+    "causal": (None, None, None),
+}
+FLEX_BAR, CAUSAL_BAR, SMALL_BAR, DECODE_BAR, MEMORY_BAR = 1.5, 1.05, 1.05, 5.0, 6.0
+
+
+def mask_of(name: str, n: int) -> mw.Mask:
+    """The masks of the table, their parameters cut to n tokens where they are longer."""
+    documents = [700] * (n // 700) + [n % 700] * (n % 700 > 0)
+    return {
+        "window 512": mw.causal() & mw.sliding_window(512),
+        "documents of 700": mw.causal() & mw.document(documents),
+        "window 512 + 4 sinks": mw.causal() & (mw.sliding_window(512) | mw.sinks(4)),
+        "Longformer": mw.band(256, 256) | mw.global_tokens(list(range(16))),
+        "prefix-LM 3000": mw.causal() | mw.prefix(min(3000, n // 2)),
+        "causal": mw.causal(),
+    }[name]
+
+
+def tensors(batch: int, length: int, **options: Any) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(batch, HEADS, length, DIM, **options) for _ in range(3)]
+
+
+def both(call: Callable[..., torch.Tensor], qkv: list[torch.Tensor], d_out: torch.Tensor) -> None:
+    """Forward and backward."""
+    leaves = [x.detach().requires_grad_() for x in qkv]
+    call(*leaves).backward(d_out)
+
+
+def rounds(contestants: dict[str, Callable[[], Any]], n: int, device: str = "cpu") -> dict[str, float]:
+    """Median milliseconds of each, after one call that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(n + 1):
+        for name, call in contestants.items():
+            _wait(device)
+            start = time.perf_counter()
+            call()
+            _wait(device)
+            if turn:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def long_sequences(n_rounds: int, names: list[str], with_flex: bool) -> tuple[dict[str, Any], list[str]]:
+    """At 8192 tokens: against SDPA with a dense mask, is_causal and compiled FlexAttention."""
+    figures: dict[str, Any] = {}
+    missed: list[str] = []
+    qkv = tensors(1, LENGTH)
+    d_out = torch.randn_like(qkv[0])
+    causal_pairs = LENGTH * (LENGTH + 1) // 2
+    print(f"\nL={LENGTH}, B=1, H={HEADS}, D={DIM}, float32; milliseconds, forward / forward+backward\n")
+    print(
+        "| mask | auto takes | first | ours | is_causal | SDPA, dense mask | times faster | efficiency | flex | flex/ours |"
+    )
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name in names:
+        bound = mask_of(name, LENGTH).bind(LENGTH)
+        start = time.perf_counter()
+        with torch.no_grad():
+            mw.attention(*qkv, bound)
+        first = (time.perf_counter() - start) * 1e3
+        dense = mw.lower.to_dense(bound)
+
+        def ours(q: Any, k: Any, v: Any, bound: mw.BoundMask = bound) -> Any:
+            return mw.attention(q, k, v, bound)
+
+        def plain(q: Any, k: Any, v: Any) -> Any:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+        def masked(q: Any, k: Any, v: Any, dense: torch.Tensor = dense) -> Any:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=dense)
+
+        calls = {"ours": ours, "is_causal": plain, "dense": masked}
+        forward: dict[str, Callable[[], Any]] = {key: (lambda c=call: c(*qkv)) for key, call in calls.items()}
+        if with_flex:
+            block_mask = mw.lower.to_block_mask(bound)
+            forward["flex"] = lambda bm=block_mask: _flex()(*qkv, block_mask=bm)
+        with torch.no_grad():
+            f = rounds(forward, n_rounds)
+        fb = rounds({key: (lambda c=call: both(c, qkv, d_out)) for key, call in calls.items()}, n_rounds)
+        pairs = bound.allowed / causal_pairs
+        efficiency = [pairs * t["is_causal"] / t["ours"] for t in (f, fb)]
+        faster = [t["dense"] / t["ours"] for t in (f, fb)]
+        flex = f.get("flex", float("nan"))
+        impl = mw.plan(*qkv, bound).impl
+        figures[name] = {
+            "impl": impl,
+            "first": first,
+            "forward": f,
+            "both": fb,
+            "efficiency": efficiency,
+            "faster": faster,
+        }
+        print(
+            f"| {name} | {impl} | {first:.0f} | {f['ours']:.0f} / {fb['ours']:.0f} | "
+            f"{f['is_causal']:.0f} / {fb['is_causal']:.0f} | {f['dense']:.0f} / {fb['dense']:.0f} | "
+            f"{faster[0]:.1f} / {faster[1]:.1f} | {efficiency[0]:.2f} / {efficiency[1]:.2f} | "
+            f"{flex:.0f} | {flex / f['ours']:.2f} |",
+            flush=True,
+        )
+        bars = BARS[name]
+        for what, got, least in (("forward", faster[0], bars[0]), ("forward+backward", faster[1], bars[1])):
+            if least is not None and not got >= least:
+                missed.append(f"{name}: {what} {got:.1f} times faster than a dense mask, at least {least}")
+        for what, got in zip(("forward", "forward+backward"), efficiency, strict=True):
+            if bars[2] is not None and not got >= bars[2]:
+                missed.append(f"{name}: {what} efficiency {got:.2f}, at least {bars[2]}")
+            if name == "causal" and not got >= 1 / CAUSAL_BAR:
+                missed.append(f"causal: {what} takes {1 / got:.2f} times is_causal, at most {CAUSAL_BAR}")
+        if with_flex and name != "causal" and not flex / f["ours"] >= FLEX_BAR:
+            missed.append(f"{name}: {flex / f['ours']:.2f} times faster than FlexAttention, at least {FLEX_BAR}")
+    return figures, missed
+
+
+def short_sequences(n_rounds: int, names: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """At 256 and 1024 tokens, batches of 8: never slower than SDPA with a dense mask."""
+    figures: dict[str, Any] = {}
+    missed: list[str] = []
+    print("\nB=8: our time over that of SDPA with a dense mask, forward / forward+backward\n")
+    print("| mask | tokens | auto takes | ratio |\n| --- | ---: | --- | ---: |")
+    for length in (256, 1024):
+        qkv = tensors(8, length)
+        d_out = torch.randn_like(qkv[0])
+        for name in names:
+            bound = mask_of(name, length).bind(length)
+            dense = mw.lower.to_dense(bound)
+
+            def ours(q: Any, k: Any, v: Any, bound: mw.BoundMask = bound) -> Any:
+                return mw.attention(q, k, v, bound)
+
+            def masked(q: Any, k: Any, v: Any, dense: torch.Tensor = dense) -> Any:
+                return F.scaled_dot_product_attention(q, k, v, attn_mask=dense)
+
+            calls = {"ours": ours, "dense": masked}
+            with torch.no_grad():
+                f = rounds({key: (lambda c=call: c(*qkv)) for key, call in calls.items()}, 3 * n_rounds)
+            fb = rounds({key: (lambda c=call: both(c, qkv, d_out)) for key, call in calls.items()}, 3 * n_rounds)
+            ratio = [t["ours"] / t["dense"] for t in (f, fb)]
+            impl = mw.plan(*qkv, bound).impl
+            figures[f"{name} {length}"] = {"impl": impl, "forward": f, "both": fb, "ratio": ratio}
+            print(f"| {name} | {length} | {impl} | {ratio[0]:.2f} / {ratio[1]:.2f} |", flush=True)
+            if not max(ratio) <= SMALL_BAR:
+                missed.append(f"{name} at {length}: {max(ratio):.2f} times a dense mask's time, at most {SMALL_BAR}")
+    return figures, missed
+
+
+def decode(n_rounds: int) -> tuple[dict[str, Any], list[str]]:
+    """One query against 32k cached keys."""
+    keys = 32768
+    q, k, v = tensors(1, keys)
+    q = q[:, :, -1:].contiguous()
+    bound = (mw.causal() & (mw.sliding_window(4096) | mw.sinks(4))).bind(1, keys, q_start=keys - 1)
+    dense = mw.lower.to_dense(bound)
+    with torch.no_grad():
+        times = rounds(
+            {
+                "ours": lambda: mw.attention(q, k, v, bound),
+                "dense": lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=dense),
+            },
+            20 * n_rounds,
+        )
+    faster = times["dense"] / times["ours"]
+    print(
+        f"\ndecode, one query against {keys} keys, window 4096 + 4 sinks ({mw.plan(q, k, v, bound).impl}): "
+        f"{times['ours']:.2f} ms, SDPA with a mask {times['dense']:.2f} ms, {faster:.1f} times faster"
+    )
+    missed = [] if faster >= DECODE_BAR else [f"decode: {faster:.1f} times faster, at least {DECODE_BAR}"]
+    return {**times, "faster": faster}, missed
+
+
+def memory(length: int) -> dict[str, float]:
+    """Peak memory above the start of a long forward and backward, over that of its eight tensors."""
+
+    def resident(field: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+
+    mask = mw.causal() & mw.sliding_window(1024)
+    warm = tensors(1, 2048)
+    both(lambda q, k, v: mw.attention(q, k, v, mask, impl="tiled"), warm, torch.randn_like(warm[0]))
+    before = resident("VmRSS")
+    qkv = tensors(1, length)
+    d_out = torch.randn_like(qkv[0])
+    start = time.perf_counter()
+    both(lambda q, k, v: mw.attention(q, k, v, mask), qkv, d_out)
+    eight = 8 * qkv[0].nbytes / 2**20
+    peak = resident("VmHWM") - before
+    return {"seconds": time.perf_counter() - start, "MB": peak, "times": peak / eight}
+
+
+def _flex() -> Any:
+    global _compiled
+    if _compiled is None:
+        _compiled = torch.compile(flex_attention, dynamic=False)
+    return _compiled
+
+
+_compiled: Any = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=7, help="turns that each contestant takes")
+    parser.add_argument("--masks", nargs="*", default=list(BARS), help="of the tables")
+    parser.add_argument("--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "memory"))
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(memory(65536)))
+        return
+    if options.device == "cuda":
+        raise SystemExit("attention.py: the table for CUDA is not written yet")
+
+    figures: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version()}
+    figures["threads"] = torch.get_num_threads()
+    missed: list[str] = []
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {options.rounds} rounds")
+    parts: dict[str, Callable[[], tuple[dict[str, Any], list[str]]]] = {
+        "long": lambda: long_sequences(options.rounds, options.masks, "flex" not in options.skip),
+        "short": lambda: short_sequences(options.rounds, options.masks),
+        "decode": lambda: decode(options.rounds),
+    }
+    for name, part in parts.items():
+        if name not in options.skip:
+            figures[name], failed = part()
+            missed += failed
+    if "memory" not in options.skip:
+        command = [sys.executable, __file__, "--worker"]
+        m = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        figures["memory"] = m
+        print(
+            f"\nL=65536, window 1024, forward+backward: {m['seconds']:.1f} s, peak {m['MB']:.0f} MB, {m['times']:.2f} times "
+            "q, k, v, the output and their gradients"
+        )
+        if not m["times"] < MEMORY_BAR:
+            missed.append(f"memory: {m['times']:.2f} times, under {MEMORY_BAR}")
+    figures["missed"] = missed
+    print("\nmissed: " + ("; ".join(missed) or "nothing"))
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    raise SystemExit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
