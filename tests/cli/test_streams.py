@@ -84,7 +84,6 @@ def test_a_prompt_from_a_closed_standard_input(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_loss_curve_without_lzma_and_with_strange_metrics(tmp_path: Path):
-    pytest.importorskip("matplotlib")
     metrics = [
         {"step": 1, "loss": 3.0},
         {"step": 2, "loss": "low"},

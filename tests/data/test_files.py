@@ -4,7 +4,9 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from maskwork.data import temporary_beside, write_atomic
 from maskwork.errors import DataError
@@ -79,12 +81,10 @@ def test_a_block_that_writes_nothing_does_not_empty_the_target(tmp_path: Path) -
 
 
 def test_safetensors_can_save_through_it(tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
-    safetensors = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "model.safetensors"
     with temporary_beside(path) as temporary:
-        safetensors.save_file({"w": numpy.arange(3)}, temporary)
-    assert safetensors.load_file(path)["w"].tolist() == [0, 1, 2]
+        save_file({"w": np.arange(3)}, temporary)
+    assert load_file(path)["w"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links as on POSIX")

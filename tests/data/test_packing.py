@@ -6,6 +6,7 @@ from itertools import count, islice, pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,7 +170,6 @@ def test_a_row_checks_itself(tokens: np.ndarray, lengths: tuple[int, ...], paddi
 
 
 def test_torch_takes_a_row_without_a_copy_or_a_warning() -> None:
-    torch = pytest.importorskip("torch")
     (row,) = pack([torch.arange(4)], 4)
     tensor = torch.from_numpy(row.tokens)
     assert tensor.tolist() == [0, 1, 2, 3]

@@ -1,9 +1,11 @@
-"""Hugging Face's forms of a mask are the mask, asked of transformers itself where it is installed."""
+"""Hugging Face's forms of a mask are the mask, asked of transformers itself."""
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
+from transformers import masking_utils
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
@@ -57,7 +59,6 @@ def test_heads_that_differ_have_no_mask_function():
 @settings(max_examples=30)
 @given(cases, grids())
 def test_transformers_mask_factories_take_it(case: Case, grid: tuple[int, int, int]):
-    masking_utils = pytest.importorskip("transformers.masking_utils", reason="transformers is not installed")
     q_start, q_len, kv_len = grid
     if not q_len or not kv_len:
         return
@@ -76,7 +77,6 @@ def test_transformers_mask_factories_take_it(case: Case, grid: tuple[int, int, i
 
 @pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
 def test_transformers_models_honour_it(attn_implementation: str):
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     config = transformers.LlamaConfig(
         vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, attn_implementation=attn_implementation,

@@ -1,134 +1,43 @@
-"""Our masks against other libraries' definitions of the same kinds, converted where their counts differ."""
+"""Our masks against definitions in papers and in libraries that the tests do not install."""
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.attention.flex_attention import create_mask
 
 import maskwork as mw
-
-N = 24
-
-
-def same(mask: mw.Mask, mask_mod, q_len: int = N, kv_len: int = N, q_start: int = 0, batch: int = 1):
-    """`create_mask` evaluates the function on every cell, with positions relative to the first query."""
-
-    def absolute(b, h, q, k):
-        return mask_mod(b, h, q + q_start, k)
-
-    theirs = create_mask(absolute, batch, 1, q_len, kv_len, device="cpu").numpy()
-    ours = mask.bind(q_len, kv_len, q_start=q_start).dense()
-    assert np.array_equal(np.broadcast_to(ours, theirs.shape), theirs)
+from against import DOCUMENTS, ISLANDS, N, same
 
 
-def causal(b, h, q, k):
-    return q >= k
+def test_next_scale():
+    same(mw.recipes.next_scale([5, 9, 3, 7]), lambda b, h, q, k: DOCUMENTS[q] >= DOCUMENTS[k])
 
 
-DOCUMENTS = torch.repeat_interleave(torch.arange(4), torch.tensor([5, 9, 3, 7]))
-ISLANDS = torch.tensor([[-1] * 3 + [0] * 6 + [-1] * 4 + [1] * 8 + [-1] * 3, [0] * 12 + [1] * 12])
-
-# FlexAttention's examples (its documentation and attn_gym), in the words of their kinds.
-FLEX = {
-    "causal": (mw.recipes.gpt(), causal),
-    # attn_gym's window excludes nothing at distance W: it sees W + 1 keys.
-    "sliding_window": (mw.recipes.mistral(5 + 1), lambda b, h, q, k: (q >= k) & (q - k <= 5)),
-    "prefix_lm": (mw.recipes.prefix_lm(7), lambda b, h, q, k: (k < 7) | (q >= k)),
-    "documents": (mw.recipes.packed([5, 9, 3, 7]), lambda b, h, q, k: (DOCUMENTS[q] == DOCUMENTS[k]) & (q >= k)),
-    "dilated": (mw.dilated(7 // 3, 3), lambda b, h, q, k: ((q - k).abs() <= 7) & ((q - k).abs() % 3 == 0)),
-    "sinks": (
-        mw.recipes.streaming_llm(5 + 1, 2),
-        lambda b, h, q, k: (q >= k) & ((q - k <= 5) | (k < 2)),
-    ),
-    "islands": (
-        mw.recipes.multimodal(ISLANDS),
-        lambda b, h, q, k: (q >= k) | ((ISLANDS[b, q] == ISLANDS[b, k]) & (ISLANDS[b, q] >= 0)),
-    ),
-    "next_scale": (mw.recipes.next_scale([5, 9, 3, 7]), lambda b, h, q, k: DOCUMENTS[q] >= DOCUMENTS[k]),
-    "shared_prefix": (
-        mw.recipes.shared_prefix(5, [9, 3, 7]),
-        lambda b, h, q, k: (q >= k) & ((DOCUMENTS[q] == DOCUMENTS[k]) | (DOCUMENTS[k] == 0)),
-    ),
-}
+def test_streaming_llm():
+    same(mw.recipes.streaming_llm(6, 2), lambda b, h, q, k: (k <= q) & ((q - k < 6) | (k < 2)))
 
 
-@pytest.mark.parametrize("name", FLEX)
-@pytest.mark.parametrize(("q_start", "q_len", "kv_len"), [(0, N, N), (17, 7, N), (3, 4, 9)])
-def test_flex_attention(name: str, q_start: int, q_len: int, kv_len: int):
-    mask, mask_mod = FLEX[name]
-    same(mask, mask_mod, q_len, kv_len, q_start, batch=mask.batch)
+def test_a_mask_mod_that_differs_in_the_batch_is_a_mask():
+    def islands(b, h, q, k):
+        return (q >= k) | ((ISLANDS[b, q] == ISLANDS[b, k]) & (ISLANDS[b, q] >= 0))
+
+    mask = mw.recipes.multimodal(ISLANDS)
+    same(mask, islands)
+    assert mw.custom(islands, depends_on="bqk", batch=2).bind(N).equals(mask)
 
 
-@pytest.mark.parametrize("name", FLEX)
-def test_a_mask_mod_is_a_mask(name: str):
-    """`custom` takes the very function, and means what `create_mask` means by it."""
-    mask, mask_mod = FLEX[name]
-    letters = "bqk" if mask.batch > 1 else "qk"
-    assert mw.custom(mask_mod, depends_on=letters, batch=mask.batch).bind(N).equals(mask)
-
-
-@pytest.mark.parametrize(("side", "window"), [(4, 3), (5, 3), (6, 5), (5, 5)])
-def test_natten_on_a_square(side: int, window: int):
-    half = window // 2
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4), (3, 4, 5)])
+def test_natten_of_any_shape(shape: tuple[int, ...]):
+    """Along each axis the window of 3 is moved inwards at an edge."""
 
     def natten(b, h, q, k):
-        inside = [
-            (i.clamp(half, side - 1 - half) - j).abs() <= half
-            for i, j in ((q // side, k // side), (q % side, k % side))
-        ]
-        return inside[0] & inside[1]
-
-    same(mw.neighborhood((side, side), window), natten, side * side, side * side)
-
-
-@pytest.mark.parametrize(("height", "width", "window"), [(4, 6, 3), (6, 9, 5)])
-def test_tiled_natten(height: int, width: int, window: int):
-    th, tw, half = 2, 3, window // 2
-
-    def cell(i):
-        tile, inside = i // (th * tw), i % (th * tw)
-        return tile // (width // tw) * th + inside // tw, tile % (width // tw) * tw + inside % tw
-
-    def tiled(b, h, q, k):
-        (y, x), (v, u) = cell(q), cell(k)
-        down = (y.clamp(half, height - 1 - half) - v).abs() <= half
-        return down & ((x.clamp(half, width - 1 - half) - u).abs() <= half)
-
-    same(mw.neighborhood((height, width), window, tile=(th, tw)), tiled, height * width, height * width)
-
-
-@pytest.mark.parametrize(
-    ("shape", "kernel", "tile"),
-    [
-        ((4, 6), (2, 2), (2, 1)),
-        ((8, 8), (4, 6), (2, 2)),
-        ((4, 4, 6), (2, 4, 6), (2, 2, 2)),
-        ((6, 4, 4), (6, 2, 2), (2, 2, 1)),
-    ],
-)
-def test_sliding_tiles(shape: tuple[int, ...], kernel: tuple[int, ...], tile: tuple[int, ...]):
-    """Tiles by their own coordinates: left half rounded up, right half rounded down, moved inwards at an edge."""
-    tiles = [n // t for n, t in zip(shape, tile, strict=True)]
-    windows = [n // t for n, t in zip(kernel, tile, strict=True)]
-    tokens = int(np.prod(tile))
-
-    def sta(b, h, q, k):
-        q, k = q // tokens, k // tokens
         sees = q >= 0
-        for n, w in zip(reversed(tiles), reversed(windows), strict=True):
-            left, right = w // 2, w // 2 + w % 2 - 1
-            centre = (q % n).clamp(left, n - 1 - right)
-            sees = sees & (k % n >= centre - left) & (k % n <= centre + right)
+        for n in reversed(shape):
+            sees = sees & (((q % n).clamp(1, n - 2) - k % n).abs() <= 1)
             q, k = q // n, k // n
         return sees
 
-    n = int(np.prod(shape))
-    same(mw.recipes.sliding_tile(shape, kernel, tile), sta, n, n)
-    # With text after the video: text sees and is seen by everything.
-    text = 5
-    with_text = mw.within([mw.recipes.sliding_tile(shape, kernel, tile), mw.full()], [n, text])
-    with_text |= mw.global_tokens(range(n, n + text))
-    same(with_text, lambda b, h, q, k: (q >= n) | (k >= n) | sta(b, h, q, k), n + text, n + text)
+    cells = int(np.prod(shape))
+    same(mw.neighborhood(shape, 3), natten, cells, cells)
 
 
 def test_bigbird_is_its_blocks():
@@ -141,10 +50,7 @@ def test_bigbird_is_its_blocks():
     assert np.array_equal(bound.dense()[0, 0], (abs(i - j) <= 1) | edge | drawn)
 
 
-def test_longformer_counts_half_on_either_side():
-    q, k = np.ogrid[:N, :N]
-    expected = (abs(q - k) <= 3) | np.isin(q, [0, 9]) | np.isin(k, [0, 9])
-    assert np.array_equal(mw.recipes.longformer(6, [0, 9]).bind(N).dense()[0, 0], expected)
+def test_longformer_takes_an_even_window():
     with pytest.raises(mw.errors.MaskError, match="pass 8"):
         mw.recipes.longformer(7, [0])
 
@@ -154,116 +60,9 @@ def test_sliding_tile_takes_whole_tiles():
         mw.recipes.sliding_tile((4, 6), (3, 2), (2, 2))
 
 
-@pytest.mark.parametrize(("n", "size"), [(12, 3), (12, 1), (12, 12), (11, 4)])
-def test_block_diffusion(n: int, size: int):
-    """The three parts that the paper names: block-diagonal, offset block-causal, block-causal."""
-
-    def bd3lm(b, h, q, k):
-        q_clean, k_clean = q >= n, k >= n
-        i, j = (q % n) // size, (k % n) // size
-        diagonal = (i == j) & (q_clean == k_clean)
-        offset = (i > j) & k_clean & ~q_clean
-        return diagonal | offset | ((i >= j) & k_clean & q_clean)
-
-    same(mw.recipes.block_diffusion(n, size), bd3lm, 2 * n, 2 * n)
-
-
-def test_flamingo():
-    """Each image is seen by the text from its tag to the next; several at once are one match each."""
-    tokens, text = 3, 12
-    starts = torch.tensor([2, 5, 9, 12])
-    image_of_text = torch.bucketize(torch.arange(text), starts, right=True) - 1
-    image = torch.repeat_interleave(torch.arange(3), tokens)
-
-    def last(b, h, q, k):
-        return (q >= starts[image[k]]) & (q < starts[image[k] + 1])
-
-    same(mw.recipes.flamingo(image_of_text, image), last, text, 3 * tokens)
-
-    intervals = torch.tensor([[0, 7], [1, 7], [7, 12]])  # two images seen together
-
-    def several(b, h, q, k):
-        return (q >= intervals[image[k], 0]) & (q < intervals[image[k], 1])
-
-    mask = mw.empty()
-    for i, (first, last_token) in enumerate(intervals.tolist()):
-        seen = [i if first <= q < last_token else -1 for q in range(text)]
-        mask |= mw.recipes.flamingo(seen, image)
-    same(mask, several, text, 3 * tokens)
-
-
 def test_trees_of_drafts():
     """Ancestors as Medusa gives them: every node by its path from the root."""
     paths = [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0)]
     parents = [-1 if not path else paths.index(path[:-1]) for path in paths]
     ancestor = torch.tensor([[path[: len(other)] == other for other in paths] for path in paths])
     same(mw.tree(parents), lambda b, h, q, k: ancestor[q, k], len(paths), len(paths))
-    # after a prompt of 4 tokens, which every draft sees
-    prompt = 4
-    whole = [*range(-1, prompt - 1), *(prompt - 1 if i < 0 else i + prompt for i in parents)]
-
-    def after_prompt(b, h, q, k):
-        drafts = ancestor[(q - prompt).clamp(min=0), (k - prompt).clamp(min=0)]
-        return torch.where((q < prompt) | (k < prompt), k <= q, drafts)
-
-    same(mw.tree(whole), after_prompt, len(whole), len(whole))
-
-
-HUGGING_FACE = {
-    "causal": lambda hf: (mw.causal(), hf.causal_mask_function),
-    "bidirectional": lambda hf: (mw.full(), hf.bidirectional_mask_function),
-    "sliding_window": lambda hf: (mw.recipes.mistral(5), hf.sliding_window_causal_mask_function(5)),
-    # the bidirectional window is inclusive: 5 keys on either side of the query's own
-    "two_sided": lambda hf: (mw.band(5, 5), hf.sliding_window_bidirectional_mask_function(5)),
-    "chunked": lambda hf: (mw.recipes.chunked_local(5), hf.chunked_causal_mask_function(5, torch.tensor([0]))),
-    # there chunks are counted from the first real token: what is padding belongs to no chunk of ours
-    "chunked_after_padding": lambda hf: (
-        mw.recipes.chunked_local(5).shift(q=4, k=4),
-        hf.and_masks(
-            hf.chunked_causal_mask_function(5, torch.tensor([4])), lambda b, h, q, k: (q >= 4) & (k >= 4)
-        ),
-    ),
-    "real": lambda hf: (
-        mw.causal() & mw.real(torch.arange(N)[None] % 5 > 0),
-        hf.and_masks(hf.causal_mask_function, hf.padding_mask_function(torch.arange(N)[None] % 5 > 0)),
-    ),
-    "packed": lambda hf: (
-        mw.recipes.packed([5, 9, 3, 7]),
-        hf.and_masks(hf.packed_sequence_mask_function(DOCUMENTS[None]), hf.causal_mask_function),
-    ),
-    "blockwise": lambda hf: (
-        mw.recipes.multimodal(ISLANDS),
-        hf.or_masks(hf.causal_mask_function, hf.blockwise_overlay(ISLANDS)),
-    ),
-    "right_padding": lambda hf: (
-        mw.causal() & mw.padding([20, 13]),
-        hf.and_masks(
-            hf.causal_mask_function, hf.padding_mask_function(torch.arange(N) < torch.tensor([[20], [13]]))
-        ),
-    ),
-    "left_padding": lambda hf: (
-        mw.causal() & mw.padding(starts=[4, 11]),
-        hf.and_masks(
-            hf.causal_mask_function, hf.padding_mask_function(torch.arange(N) >= torch.tensor([[4], [11]]))
-        ),
-    ),
-    "restarted": lambda hf: (
-        mw.within(mw.recipes.streaming_llm(3, 1), [5, 9, 3, 7]),
-        hf.packed_sequence_compatibility_function(
-            hf.or_masks(
-                hf.sliding_window_causal_mask_function(3),
-                hf.and_masks(hf.causal_mask_function, lambda b, h, q, k: k < 1),
-            ),
-            torch.cat([torch.arange(n) for n in (5, 9, 3, 7)])[None],
-            DOCUMENTS[None],
-        ),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", HUGGING_FACE)
-@pytest.mark.parametrize(("q_start", "q_len", "kv_len"), [(0, N, N), (17, 7, N)])
-def test_hugging_face(name: str, q_start: int, q_len: int, kv_len: int):
-    hf = pytest.importorskip("transformers.masking_utils", reason="needs transformers (pip install maskwork[hf])")
-    mask, mask_mod = HUGGING_FACE[name](hf)
-    same(mask, mask_mod, q_len, kv_len, q_start, batch=mask.batch)

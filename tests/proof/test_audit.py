@@ -56,6 +56,22 @@ def test_a_wider_window_than_expected_is_a_leak_and_through_layers_it_is_not():
     assert not mw.audit(honest, IDS, window, checks=["mask"], layers=1).ok
 
 
+@pytest.mark.parametrize("sizes", [[2, 6, 3, 3], [6, 2, 3, 3]])
+def test_where_heads_differ_any_of_them_may_see(sizes: list[int]):
+    """The order of the heads changes nothing: no head's part is taken for the whole."""
+    mask = mw.causal() & mw.sliding_window(sizes)
+    model = make()
+    model.mask = mask
+    report = mw.audit(model, IDS, mask)
+    assert report.ok, str(report)
+    assert set(report.checks.values()) == {"clean"}
+    narrower = mw.causal() & mw.sliding_window([min(size, 5) for size in sizes])
+    report = mw.audit(model, IDS, narrower, checks=("mask", "packing"))
+    assert report.checks["mask"] == "leak"
+    # two layers of 5 reach 8 back and two of 6 reach 10: two keys a row too many, where there are as many
+    assert report.findings[0].pairs == (48 - 9) + (48 - 10)
+
+
 class Recurrent(nn.Module):
     """Somebody else's model: a tuple comes back, and nothing takes a mask."""
 

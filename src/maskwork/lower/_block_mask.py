@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn.attention.flex_attention import BlockMask
+from torch.utils import _pytree
 
 from ..errors import ArgumentError, CannotExpress
 from ..masks import BoundMask
@@ -18,6 +19,11 @@ MaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tor
 
 #: Most interval slots (rows times padded runs a row) that the kernel's tables may hold: 512 MiB of starts and ends.
 MAX_TABLE = 1 << 26
+
+# BlockMask's tensors, in the order in which it takes them.
+_INDEX = [
+    f"{full}{axis}_{what}" for axis in ("kv", "q") for full in ("", "full_") for what in ("num_blocks", "indices")
+]
 
 # Narrower index tables would save nothing worth a compilation of its own.
 _LEAST_WIDTH = 64
@@ -33,7 +39,8 @@ def to_block_mask(b: BoundMask, block_size: int = 128, device: torch.device | st
 
     Returns:
         A `BlockMask` of shape `b.shape` (B and H are 1 where nothing differs along them, which FlexAttention
-        broadcasts). Query index 0 of its `mask_mod` is the grid's first query.
+        broadcasts). Query index 0 of its `mask_mod` is the grid's first query. It is a pytree, and `.to(device)` moves
+        what its `mask_mod` reads too, which a `BlockMask` of torch's own leaves behind.
 
     Raises:
         CannotExpress: rows with so many runs that the tables would not fit `MAX_TABLE`.
@@ -102,6 +109,33 @@ def span_tables(b: BoundMask, rows: int, device: torch.device) -> tuple[torch.Te
     return table(spans.planes_starts), table(spans.planes_ends)
 
 
+class _SpanBlockMask(BlockMask):
+    """A `BlockMask` that knows the tables of its `mask_mod`."""
+
+    tables: tuple[torch.Tensor, torch.Tensor]
+
+    def to(self, device: torch.device | str) -> BlockMask:
+        return _pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(device), self)
+
+
+#: `seq_lengths` and `BLOCK_SIZE`: what stays when the tensors change.
+_Sizes = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _assemble(sizes: _Sizes, tensors: Iterable[torch.Tensor]) -> _SpanBlockMask:
+    *index, starts, ends = tensors
+    made = _SpanBlockMask(sizes[0], *index, BLOCK_SIZE=sizes[1], mask_mod=span_mask_mod(starts, ends))
+    made.tables = starts, ends
+    return made
+
+
+def _take_apart(made: _SpanBlockMask) -> tuple[list[torch.Tensor], _Sizes]:
+    return [*(getattr(made, name) for name in _INDEX), *made.tables], (made.seq_lengths, made.BLOCK_SIZE)
+
+
+_pytree.register_pytree_node(_SpanBlockMask, _take_apart, lambda tensors, sizes: _assemble(sizes, tensors))
+
+
 def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
     spans = b.spans
     rows = spans.shape[2]
@@ -113,9 +147,7 @@ def _build(b: BoundMask, block_size: int, device: torch.device) -> BlockMask:
     least = blocks.shape[3] if device.type == "cpu" else _LEAST_WIDTH
     kv = _tables(blocks.partial, blocks.full, spans.shape[:2], least, device)
     q = _tables(blocks.partial.transpose(), blocks.full.transpose(), spans.shape[:2], _LEAST_WIDTH, device)
-    return BlockMask(
-        (rows, spans.kv_len), *kv, *q, BLOCK_SIZE=(block_size, block_size), mask_mod=span_mask_mod(starts, ends)
-    )
+    return _assemble(((rows, spans.kv_len), (block_size, block_size)), (*kv, *q, starts, ends))
 
 
 def _tables(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch.utils import _pytree
 
 from ..errors import CannotExpress
 from ..masks import BoundMask
@@ -19,7 +20,10 @@ MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class HuggingFaceMask:
-    """What `to_hf` returns: one mask in the three forms that transformers eats, each made when it is asked for."""
+    """What `to_hf` returns: one mask in the three forms that transformers eats, each made when it is asked for.
+
+    A pytree, whose one leaf is an empty tensor on `device`: moving it moves what is made.
+    """
 
     bound: BoundMask
     device: torch.device
@@ -73,6 +77,13 @@ def to_hf(b: BoundMask, device: torch.device | str = "cpu") -> HuggingFaceMask:
     tensor(False)
     """
     return HuggingFaceMask(b, torch.device(device))
+
+
+_pytree.register_pytree_node(
+    HuggingFaceMask,
+    lambda made: ([torch.empty(0, device=made.device)], made.bound),
+    lambda leaves, bound: HuggingFaceMask(bound, next(iter(leaves)).device),
+)
 
 
 def _mask_function(b: BoundMask, device: torch.device) -> MaskFunction:

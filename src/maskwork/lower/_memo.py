@@ -35,7 +35,7 @@ def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
 
 @outside_graph
 def bind_outside_graph(
-    mask: Mask, q_len: int, kv_len: int, *, q_start: int | None, batch: int, heads: int = 1
+    mask: Mask, q_len: int, kv_len: int, *, q_start: int | None, batch: int, heads: int
 ) -> BoundMask:
     """`mask.bind` for code that may be compiled."""
     bound = mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)

@@ -95,6 +95,7 @@ class Transformer(nn.Module):
                 "add the batch axis or convert with .long()"
             )
         batch, length = input_ids.shape
+        heads = self.config.heads
         # Elsewhere the look would wait for the device; a compiled model cannot branch on values.
         look = input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
         if look:
@@ -104,11 +105,11 @@ class Transformer(nn.Module):
             raise ArgumentError(f"the cache holds {cache.batch} sequences, got a batch of {batch}; make one for it")
         if mask is None:
             # It speaks of the whole context, of which these may be the first tokens: documents may end later.
-            mask = bind_outside_graph(self.mask, length, past + length, q_start=past, batch=batch)
+            mask = bind_outside_graph(self.mask, length, past + length, q_start=past, batch=batch, heads=heads)
         elif isinstance(mask, Mask):
             # Bound once here, so that it is lowered once for all layers. Without a cache it must fit these tokens.
             q_start = None if cache is None else past
-            mask = bind_outside_graph(mask, length, past + length, q_start=q_start, batch=batch)
+            mask = bind_outside_graph(mask, length, past + length, q_start=q_start, batch=batch, heads=heads)
         if position_ids is None:
             if past + length > self.config.context:
                 raise ArgumentError(

@@ -102,7 +102,8 @@ def audit(
         model: a module or function from int64 ids `(B, L)` to `(B, L)` or `(B, L, …)` of any dtype, a tuple that starts
             with it, or an object with `.logits`. A module is put in eval mode meanwhile.
         input_ids: int64 `(L,)` or `(1, L)`, 4 to 512 tokens, at least two of them different.
-        expect: the mask of one layer over one sequence; `causal()` when left out.
+        expect: the mask of one layer over one sequence; `causal()` when left out. Where heads differ, an output may
+            depend on what any of them sees: that each head keeps to its own part cannot be told from outside.
         checks: which to run.
         layers: through how many layers influence may spread; at least 1; "auto" asks `model.config.layers`, else any
             number.
@@ -256,7 +257,8 @@ def _leaks(check: str, subject: _Subject, run: Run, mask: Mask, documents: torch
     others = replacements(ids, subject.vocab_size)
     effect = influence(run, ids, others)
     changed = effect > 0
-    allowed = reach(to_dense(mask.bind(length))[0, 0], subject.layers)
+    # An output is made of all heads, so it may depend on what any of them sees.
+    allowed = reach(to_dense(mask.bind(length))[0].any(0), subject.layers)
     leaks = changed & ~allowed
     tried = f"each of {length} tokens replaced by {len(others)} other{'s' if len(others) > 1 else ''}"
     if not (changed & ~torch.eye(length, dtype=torch.bool)).any():
