@@ -93,11 +93,6 @@ def take_rows(x: torch.Tensor, rows: slice | torch.Tensor) -> torch.Tensor:
     return x[:, :, rows].flatten(1, 2)
 
 
-def take_keys(x: torch.Tensor, keys: slice | torch.Tensor) -> torch.Tensor:
-    """`(n, K, D)` -> `(n, width, D)`; a view for a slice."""
-    return x[:, keys] if isinstance(keys, slice) else x.index_select(1, keys)
-
-
 def columns_of(tile: Tile) -> Iterator[tuple[slice | torch.Tensor, slice]]:
     """The tile's keys, piece by piece, each with the columns where it stands."""
     at = 0

@@ -101,17 +101,13 @@ def _forward(call: TiledCall, schedule: Schedule, want_lse: bool, careful: bool)
             here = Lanes(*(x[part] for x in lanes))
             p = buffers.get("scores", len(here.q), height, tile.width)
             row_lse = buffers.get("lse", len(here.q), height) if want_lse else None
-            _tile.weights(rules, tile, part, here, p, row_lse)
+            _tile.weights(rules, tile, part, take_rows(here.q, tile.rows), _tile.read(here.k, tile), p, row_lse)
             kept = _tile.keep(rules, number, part, p)
             if kept is not None:
                 p *= kept
-            target = out_lanes[part]
-            if groups == 1 and isinstance(tile.rows, slice):
-                _tile.weighted_sum(rules, tile, here, p, target[:, 0, tile.rows])
-            else:
-                sums = buffers.get("out", len(here.q), height, v.shape[3])
-                _tile.weighted_sum(rules, tile, here, p, sums)
-                _put_rows(target, tile, sums)
+            sums = buffers.get("out", len(here.q), height, v.shape[3])
+            _tile.weighted_sum(rules, tile, p, _tile.read(here.v, tile), sums)
+            _put_rows(out_lanes[part], tile, sums)
             if row_lse is not None:
                 _put_rows(lse_lanes[part], tile, row_lse)
     return out, lse
@@ -168,20 +164,20 @@ def _backward(
         height = groups * tile.height
         for part in steps(n, height * tile.width, q.itemsize):
             here = Lanes(*(x[part] for x in lanes))
-            p = buffers.get("scores", len(here.q), height, tile.width)
-            _tile.weights(rules, tile, part, here, p, None)
-            kept = _tile.keep(rules, number, part, p)
-            plain = groups == 1 and isinstance(tile.rows, slice)
-            d_q_rows = (
-                d_q_lanes[part][:, 0, tile.rows] if plain else buffers.get("d_q", len(here.q), height, q.shape[3])
-            )
-            d_scores = _tile.backward(
-                rules, tile, here, p, kept, take_rows(d_out_lanes[part], tile.rows),
-                None if d_lse_lanes is None else take_rows(d_lse_lanes[part], tile.rows),
-                buffers.get("d_p", len(here.q), height, tile.width), d_q_rows, d_k_lanes[part], d_v_lanes[part],
+            q_rows, k_rows, v_rows = (
+                take_rows(here.q, tile.rows), _tile.read(here.k, tile), _tile.read(here.v, tile)
             )  # fmt: skip
-            if not plain:
-                _put_rows(d_q_lanes[part], tile, d_q_rows)
+            p = buffers.get("scores", len(here.q), height, tile.width)
+            _tile.weights(rules, tile, part, q_rows, k_rows, p, None)
+            kept = _tile.keep(rules, number, part, p)
+            d_out_rows = take_rows(d_out_lanes[part], tile.rows)
+            d_lse_rows = None if d_lse_lanes is None else take_rows(d_lse_lanes[part], tile.rows)
+            d_q_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(
+                rules, tile, q_rows, k_rows, v_rows, p, kept, d_out_rows, d_lse_rows, buffers
+            )
+            _put_rows(d_q_lanes[part], tile, d_q_rows)
+            _tile.add_to_keys(d_k_lanes[part], tile, d_k_rows)
+            _tile.add_to_keys(d_v_lanes[part], tile, d_v_rows)
             if bias is not None:
                 bias.add_gradient(d_bias, tile, part, d_scores)
     return d_q, d_k, d_v, d_bias

@@ -12,7 +12,7 @@ import torch
 
 from ...lower import Tile
 from ._bias import TileBias
-from ._lanes import Lanes, Masks, columns_of, take_keys, take_rows
+from ._lanes import Masks, columns_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ class Rules:
     dropout_p: float
     seed: int
     careful: bool
+
+    def reaches(self, tile: Tile, p: torch.Tensor) -> torch.Tensor | None:
+        """bool `(g * height, width)` where care is taken, None where it is not."""
+        return self.masks.allowed(tile).repeat(p.shape[1] // tile.height, 1) if self.careful else None
 
 
 class Buffers:
@@ -45,15 +49,32 @@ class Buffers:
         return flat[:size].view(shape)
 
 
-def weights(rules: Rules, tile: Tile, part: slice, lanes: Lanes, out: torch.Tensor, lse: torch.Tensor | None) -> None:
-    """Attention weights `(n, g * height, width)` into `out`; the scores' log-sum-exp `(n, g * height)` into `lse`."""
-    n, groups = lanes.q.shape[:2]
-    q = take_rows(lanes.q, tile.rows)
+def read(x: torch.Tensor, tile: Tile) -> torch.Tensor:
+    """`(n, K, D)` -> `(n, width, D)`: a view where the keys are one slice, else copied together."""
+    if len(tile.keys) > 1:
+        return torch.cat([x[:, keys] for keys in tile.keys], dim=1)
+    keys = tile.keys[0]
+    return x[:, keys] if isinstance(keys, slice) else x.index_select(1, keys)
+
+
+def add_to_keys(out: torch.Tensor, tile: Tile, values: torch.Tensor) -> None:
+    """Adds `(n, width, D)` to the tile's keys of `(n, K, D)`."""
     for keys, columns in columns_of(tile):
-        here = out if len(tile.keys) == 1 else out[:, :, columns]
-        k = take_keys(lanes.k, keys).transpose(1, 2)
-        torch.baddbmm(here, q, k, beta=0, alpha=rules.scale, out=here)
-    by_head = out.view(n, groups, tile.height, tile.width)
+        if isinstance(keys, slice):
+            out[:, keys] += values[:, columns]
+        else:
+            out.index_add_(1, keys, values[:, columns])
+
+
+def weights(
+    rules: Rules, tile: Tile, part: slice, q: torch.Tensor, k: torch.Tensor, out: torch.Tensor, lse: torch.Tensor | None
+) -> None:
+    """Attention weights of `q (n, g * height, D)` over `k (n, width, D)`.
+
+    They go to `out (n, g * height, width)`, and the scores' log-sum-exp, where wanted, to `lse (n, g * height)`.
+    """
+    torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=rules.scale, out=out)
+    by_head = out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
         by_head += rules.bias.of(tile)[part]
     if rules.careful:
@@ -82,81 +103,52 @@ def keep(rules: Rules, number: int, part: slice, like: torch.Tensor) -> torch.Te
     return kept.div_(1.0 - rules.dropout_p)
 
 
-def weighted_sum(rules: Rules, tile: Tile, lanes: Lanes, p: torch.Tensor, out: torch.Tensor) -> None:
+def weighted_sum(rules: Rules, tile: Tile, p: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> None:
     """`p @ v` into `out (n, g * height, Dv)`."""
-    for keys, columns in columns_of(tile):
-        beta = 0 if columns.start == 0 else 1
-        _add_product(out, p[:, :, columns], take_keys(lanes.v, keys), beta, 1.0, _allowed(rules, tile, lanes, columns))
+    _product(p, v, 1.0, rules.reaches(tile, p), out)
 
 
 def backward(
-    rules: Rules, tile: Tile, lanes: Lanes, p: torch.Tensor, kept: torch.Tensor | None, d_out: torch.Tensor,
-    d_lse: torch.Tensor | None, d_p: torch.Tensor, d_q: torch.Tensor, d_k: torch.Tensor, d_v: torch.Tensor,
-) -> torch.Tensor:  # fmt: skip
-    """Gradients of one tile: into `d_q (n, g * height, D)`; added to `d_k (n, K, D)` and `d_v (n, K, Dv)`.
+    rules: Rules, tile: Tile, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, p: torch.Tensor,
+    kept: torch.Tensor | None, d_out: torch.Tensor, d_lse: torch.Tensor | None, buffers: Buffers,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Gradients of one tile: of q, of its keys, of its values, and of the scores, in buffers.
 
     Args:
+        q, k, v: `(n, g * height, D)`, `(n, width, D)` and `(n, width, Dv)`.
         p: the weights, before dropout.
         kept: what dropout multiplied them with.
         d_out: `(n, g * height, Dv)`.
         d_lse: `(n, g * height)` or None.
-        d_p: memory like `p`, which is returned full of the scores' gradients.
     """
-    dropped = p if kept is None else p * kept
-    for keys, columns in columns_of(tile):
-        here = d_p if len(tile.keys) == 1 else d_p[:, :, columns]
-        torch.bmm(d_out, take_keys(lanes.v, keys).transpose(1, 2), out=here)
-        allowed = _allowed(rules, tile, lanes, columns)
-        _add_to_keys(d_v, keys, dropped[:, :, columns].transpose(1, 2), d_out, 1.0, _turned(allowed))
+    allowed = rules.reaches(tile, p)
+    turned = None if allowed is None else allowed.T
+    d_v = buffers.get("d_v", *v.shape)
+    _product((p if kept is None else p * kept).transpose(1, 2), d_out, 1.0, turned, d_v)
+    d_s = buffers.get("d_s", *p.shape)
+    torch.bmm(d_out, v.transpose(1, 2), out=d_s)
     if kept is not None:
-        d_p *= kept
-    if rules.careful:
-        whole = _allowed(rules, tile, lanes, slice(0, tile.width))
-        assert whole is not None
-        d_p.masked_fill_(~whole, 0.0)
-    torch.ops.aten._softmax_backward_data.out(d_p, p, -1, p.dtype, grad_input=d_p)
+        d_s *= kept
+    if allowed is not None:
+        d_s.masked_fill_(~allowed, 0.0)
+    torch.ops.aten._softmax_backward_data.out(d_s, p, -1, p.dtype, grad_input=d_s)
     if d_lse is not None:
-        d_p.addcmul_(p, d_lse.unsqueeze(-1))
-    if rules.careful:
-        d_p.masked_fill_(~whole, 0.0)
-    q = take_rows(lanes.q, tile.rows)
-    for keys, columns in columns_of(tile):
-        here, allowed = d_p[:, :, columns], _allowed(rules, tile, lanes, columns)
-        _add_product(d_q, here, take_keys(lanes.k, keys), 0 if columns.start == 0 else 1, rules.scale, allowed)
-        _add_to_keys(d_k, keys, here.transpose(1, 2), q, rules.scale, _turned(allowed))
-    return d_p
+        d_s.addcmul_(p, d_lse.unsqueeze(-1))
+    if allowed is not None:
+        d_s.masked_fill_(~allowed, 0.0)
+    d_q, d_k = buffers.get("d_q", *q.shape), buffers.get("d_k", *k.shape)
+    _product(d_s, k, rules.scale, allowed, d_q)
+    _product(d_s.transpose(1, 2), q, rules.scale, turned, d_k)
+    return d_q, d_k, d_v, d_s
 
 
-def _add_to_keys(
-    out: torch.Tensor, keys: slice | torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float,
-    allowed: torch.Tensor | None,
-) -> None:  # fmt: skip
-    if isinstance(keys, slice):
-        _add_product(out[:, keys], a, b, 1, scale, allowed)
-    else:
-        product = out.new_empty(a.shape[0], a.shape[1], b.shape[2])
-        _add_product(product, a, b, 0, scale, allowed)
-        out.index_add_(1, keys, product)
-
-
-def _add_product(
-    out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, beta: int, scale: float, allowed: torch.Tensor | None
-) -> None:
-    """`out = beta * out + scale * a @ b`; with `allowed`, no row of b reaches a row of a that may not see it."""
+def _product(a: torch.Tensor, b: torch.Tensor, scale: float, allowed: torch.Tensor | None, out: torch.Tensor) -> None:
+    """`scale * a @ b` into contiguous `out`; with `allowed`, no row of b reaches a row of a that may not see it."""
     if allowed is None:
-        torch.baddbmm(out, a, b, beta=beta, alpha=scale, out=out)
+        torch.baddbmm(out, a, b, beta=0, alpha=scale, out=out)
         return
     bad = ~b.isfinite().all(-1)
-    torch.baddbmm(out, a, b.masked_fill(bad.unsqueeze(-1), 0.0), beta=beta, alpha=scale, out=out)
+    torch.baddbmm(out, a, b.masked_fill(bad.unsqueeze(-1), 0.0), beta=0, alpha=scale, out=out)
     for j in bad.any(0).nonzero().flatten().tolist():
         reaches = (allowed[:, j] & bad[:, j, None]).unsqueeze(-1)
         out += (a[:, :, j, None] * b[:, None, j] * scale).where(reaches, 0.0)
-
-
-def _allowed(rules: Rules, tile: Tile, lanes: Lanes, columns: slice) -> torch.Tensor | None:
-    """bool `(g * height, columns)` where care is taken, None where it is not."""
-    return rules.masks.allowed(tile)[:, columns].repeat(lanes.q.shape[1], 1) if rules.careful else None
-
-
-def _turned(allowed: torch.Tensor | None) -> torch.Tensor | None:
-    return None if allowed is None else allowed.T
