@@ -12,7 +12,7 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._arrays import Bools, Ints, as_ints, as_lengths
 from ._explanation import Cell, Explanation, Row, explanation
-from ._ids import spans_of_ids
+from ._ids import Groups
 from ._mask import Constant, Extent, Mask, Queries, check_cover, common_batch
 from ._written import Written
 
@@ -230,8 +230,12 @@ class _ById(Mask):
     def _check(self, extent: Extent) -> None:
         check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent)
 
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups(self.ids, self.ids)
+
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return spans_of_ids(self.ids, self.ids, queries, kv_len)
+        return self._groups.spans(queries, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]

@@ -9,7 +9,7 @@ from ._last_seen import last_seen
 from ._reach import REACH_BUDGET, over_heads, reach
 from ._runs import BlockRuns
 from ._select import from_cells, pick_rows, take_keys
-from ._spans import MAX_SLOTS, Spans, check_budget, join_rows, single
+from ._spans import MAX_SLOTS, Spans, check_budget, join_batch, join_rows, single
 
 __all__ = [
     "CHUNK_CELLS",
@@ -33,6 +33,7 @@ __all__ = [
     "from_cells",
     "gather_runs",
     "intersection",
+    "join_batch",
     "join_rows",
     "last_seen",
     "list_runs",
