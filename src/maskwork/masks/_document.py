@@ -28,6 +28,13 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
 
     It says nothing about order: write `causal() & document(lengths)`.
 
+    | library | its way to say `document` |
+    | --- | --- |
+    | flash-attention's varlen kernels | `cu_seqlens`, the cumulated lengths: see `from_cu_seqlens` |
+    | Hugging Face, packed rows without padding | `position_ids` that restart at 0 in each document |
+    | xFormers `BlockDiagonalMask.from_seqlens` | `lengths` |
+    | MaxText `segment_ids` | `ids`, where 0 is padding: pass `segment_ids - 1` |
+
     >>> import maskwork as mw
     >>> mw.document([2, 1]).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -60,6 +67,7 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
         mask: one mask for all documents, or a sequence with one for each (then `lengths` is one-dimensional).
         lengths: int `(documents,)` or `(B, documents)`, as for `document`.
 
+    `generate_doc_mask_mod(mask_mod, offsets)` of `attn_gym` is this, with the cumulated lengths as offsets.
     `within(causal(), lengths)` allows the same cells as `causal() & document(lengths)`; a `prefix` or a chunk, though,
     starts anew in each document.
 

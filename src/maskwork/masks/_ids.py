@@ -53,7 +53,8 @@ def match(q_ids: Any, k_ids: Any) -> Mask:
     """`q_ids[q] == k_ids[k] >= 0`: cross-attention by group, such as text to its image (Flamingo, Alayrac et al. 2022).
 
     Args:
-        q_ids: int `(Q,)` or `(B, Q)`, the group of every query position. An id below 0 matches nothing.
+        q_ids: int `(Q,)` or `(B, Q)`, the group of every query position. An id below 0 matches nothing, where the
+            segment ids of JAX's kernels (`SegmentIds(q, kv)`) match any equal numbers.
         k_ids: int `(K,)` or `(B, K)`, the group of every key position; its own length, and its own axis of positions.
 
     `match(ids, ids)` allows the cells of `document(ids=ids)`. A query sees the *same* group, not the latest of several:

@@ -71,6 +71,10 @@ class Mask(ABC):
     canonical form is the same: nested `&`, `|` and `^` are flattened, repeated terms dropped (under `^`, in pairs),
     `full` and `empty` folded away and operands sorted.
 
+    Parameters that are arrays may be lists, NumPy arrays or tensors; flags may be bool or the integers 0 and 1. They
+    are copied, and a tensor on a GPU costs one copy to the host, once, when the mask is made. One row alone for the
+    batch is the same as none. What is given for each head is given for each query head.
+
     >>> import maskwork as mw
     >>> mw.sinks(4) & mw.causal() == mw.causal() & mw.sinks(4)
     True

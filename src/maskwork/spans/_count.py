@@ -63,12 +63,15 @@ def _histograms(
     number = np.zeros(lines * shape[1], dtype=np.int64)
     total = np.zeros(lines * shape[1], dtype=np.float64)
     for plane in planes:
-        column: Edges | Planes = _search(k_edges, plane) if columns is None else np.take(columns, plane)
-        slot = line + column
+        slot = line + (_search(k_edges, plane) if columns is None else _look_up(columns, plane))
         number += np.bincount(slot, minlength=number.size)
         # float64 sums of integers are exact below 2**53, more than 4 million rows of 2**31 keys.
         total += np.bincount(slot, weights=plane, minlength=total.size)
     return number.reshape(shape), total.astype(np.int64).reshape(shape)
+
+
+def _look_up(columns: Planes, points: Planes) -> Edges:
+    return np.asarray(np.take(columns, points), dtype=np.int64)
 
 
 def _search(k_edges: Edges, points: Planes) -> Edges:
