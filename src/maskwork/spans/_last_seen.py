@@ -119,14 +119,17 @@ def _mark(levels: dict[int, _Level], later: _Later, first_row: int, starts: Plan
         nothing = np.full(1, kv_len, dtype=np.int32)
         starts, ends = np.append(starts, nothing), np.append(ends, nothing)
     s, e, next_s, next_e = starts[:-1], ends[:-1], starts[1:], ends[1:]
-    row = np.arange(first_row, first_row + len(s), dtype=np.int32)
+    kept: Ints | None = None
     if later.others is not None:
-        row, s, e, next_s, next_e = _only(later.others[e] > later.others[s], row, s, e, next_s, next_e)
+        kept = np.flatnonzero(later.others[e] > later.others[s])
+        s, e, next_s, next_e = s[kept], e[kept], next_s[kept], next_e[kept]
     # What sticks out of the next row's run: a part on the left, one on the right, or the whole when both do.
     left = s < np.minimum(e, next_s)
     right = np.maximum(s, next_e) < e
-    low, high = np.where(left, s, np.maximum(s, next_e)), np.where(right, e, np.minimum(e, next_s))
-    low, high, value = _only(left | right, low, high, row)
+    row = np.flatnonzero(left | right)
+    low = np.where(left, s, np.maximum(s, next_e))[row]
+    high = np.where(right, e, np.minimum(e, next_s))[row]
+    value = ((row if kept is None else kept[row]) + first_row).astype(np.int32)
     level = (np.frexp(high - low)[1] - 1).astype(np.int8)
     counts = np.bincount(level)
     if np.count_nonzero(counts) > 1:
@@ -142,8 +145,3 @@ def _mark(levels: dict[int, _Level], later: _Later, first_row: int, starts: Plan
         marks.add(low[mine].astype(np.int64), value[mine])
         if here:
             marks.add(high[mine].astype(np.int64) - (1 << here), value[mine])
-
-
-def _only(keep: npt.NDArray[np.bool_], *arrays: Planes) -> list[Planes]:
-    index = np.flatnonzero(keep)
-    return [array[index] for array in arrays]
