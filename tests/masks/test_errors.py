@@ -129,6 +129,16 @@ def test_the_mend_of_too_many_spans_works():
     assert part.last_seen()[0, 0, :3].tolist() == [8, 7, 8]
 
 
+def test_a_mask_of_no_known_atom_says_so():
+    class Odd(mw.Mask):
+        def _spans(self, queries, kv_len):
+            raise AssertionError
+
+    for ask in (repr, hash, pickle.dumps, mw.Mask.to_json):
+        with pytest.raises(MaskError, match="a Odd is not made by one"):
+            ask(Odd())
+
+
 def test_parameters_are_copied_and_arrays_read_only():
     lengths = np.array([2, 2])
     mask = mw.document(lengths)

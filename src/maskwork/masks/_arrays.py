@@ -65,9 +65,8 @@ def as_ints(
         raise MaskError(f"{name} must be at least {low}, found {array.min()}{_place(array, array.argmin())}")
     if array.size and array.max() > LARGEST:
         raise MaskError(f"{name} must be at most {LARGEST}, found {array.max()}{_place(array, array.argmax())}")
-    array = _rows(array, name, ndims if squeeze else (array.ndim,)).astype(
-        np.int64
-    )  # always a copy, so later writes don't reach the mask
+    array = _rows(array, name, ndims if squeeze else (array.ndim,))
+    array = array.astype(np.int64)  # always a copy, so the caller's later writes don't reach the mask
     array.setflags(write=False)
     return array
 

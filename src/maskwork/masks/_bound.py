@@ -103,9 +103,8 @@ class BoundMask:
                 f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); ask for rows of this grid"
             )
         part = Grid(q0, q1 - q0, grid.kv_len, grid.batch, grid.heads)
-        return BoundMask(
-            self.mask, part, self.spans.rows(q0 - grid.q_start, q1 - grid.q_start) if self._known else None
-        )
+        spans = self.spans.rows(q0 - grid.q_start, q1 - grid.q_start) if self._known else None
+        return BoundMask(self.mask, part, spans)
 
     def select(self, *, q: Any = None, k: Any = None) -> BoundMask:
         """These queries against these keys, in any order: what a rolling cache, pages or a shard hold.

@@ -23,11 +23,11 @@ def evaluate(mask: Mask, grid: Grid) -> Spans:
     if grid.q_len <= _CHUNK or _at_once(mask):
         return mask._spans(grid.queries(), grid.kv_len)
     parts: list[Spans] = []
-    runs = 1
-    for i in range(0, grid.q_len, _CHUNK):
+    runs, firsts = 1, range(0, grid.q_len, _CHUNK)
+    for i in firsts:
         part = mask._spans(grid.queries(i, i + _CHUNK), grid.kv_len)
         parts.append(part)
         # each part keeps to the budget, and so must all of them together, before they fill the memory
         runs = max(runs, part.runs)
         sp.check_budget(runs, part.shape[0] * part.shape[1] * grid.q_len)
-    return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in range(0, grid.q_len, _CHUNK)])
+    return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in firsts])

@@ -98,8 +98,8 @@ class Mask(ABC):
     def _written(self) -> Written:
         """The call that makes this mask: identity, text, JSON and pickle follow from it."""
         raise MaskError(
-            f"a mask is written as a call of a known atom, {self!r:.60} ({type(self).__name__}) is not made by one; "
-            "keep the mask that it came from"
+            f"a mask is written as a call of a known atom, a {type(self).__name__} is not made by one; keep the mask "
+            "that it came from"
         )
 
     def _identity(self) -> tuple[Any, ...]:
