@@ -122,6 +122,10 @@ def test_equal_arrays_are_equal_masks():
     assert mask != mw.from_dense(cells[:, :5])
     assert repr(mask).startswith("from_dense(<bool[6x6] ")
     assert repr(mw.from_dense([[1, 0]])) == "from_dense([[1, 0]])"
+    for shape in ((0, 5), (3, 0), (2, 0, 5)):  # of which a list would not tell the shape
+        none = mw.from_dense(np.zeros(shape, dtype=bool))
+        assert none == mw.Mask.from_json(none.to_json()) == pickle.loads(pickle.dumps(none))
+        assert repr(none).startswith(f"from_dense(<bool[{'x'.join(map(str, shape))}] ")
     cells[:] = False  # the mask keeps its own
     assert mask.bind(6).allowed == 15
 
@@ -138,7 +142,7 @@ def test_equal_arrays_are_equal_masks():
         (lambda: mw.custom(lambda b, h, q, k: torch.ones(2, dtype=torch.bool)).bind(3).allowed, r"shape \(2,\)"),
         (lambda: mw.from_dense(torch.zeros(3, 3)), "pass `mask == 0`"),
         (lambda: mw.from_dense([[2, 0]]), "found 0 to 2"),
-        (lambda: mw.from_dense([[1], [1, 0]]), "rectangular"),
+        (lambda: mw.from_dense([[1], [1, 0]]), "array of flags, got"),
         (lambda: mw.from_dense([1, 0]), r"got shape \(2,\)"),
         (lambda: mw.from_dense(np.zeros((0, 2, 2), dtype=bool)), "at least one batch row"),
     ],

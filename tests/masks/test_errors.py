@@ -111,6 +111,34 @@ def test_too_many_spans_is_said_before_memory_is_taken():
         mw.document(ids=ids).bind(40_000).empty_rows()
 
 
+def test_too_many_spans_is_what_all_pieces_of_a_long_question_hold():
+    with pytest.raises(TooManySpans, match="1001 runs a row x 1048576 rows"):
+        mw.dilated(500, 2).bind(2**20).empty_rows()
+    for q_len in (2**29, 2**31 - 1):
+        with pytest.raises(TooManySpans, match="1 runs a row"):
+            mw.causal().bind(q_len).empty_rows()
+    with pytest.raises(TooManySpans):
+        mw.causal().bind(1, 2**31 - 1, q_start=2**31 - 2).reach(2)
+    assert mw.sinks(3).bind(2**31 - 1).spans.row(2**31 - 2) == [(0, 3)], "one row stands for all"
+
+
+def test_the_mend_of_too_many_spans_works():
+    ids = np.arange(40_000) % 2
+    part = mw.document(ids=ids).bind(40_000).rows(7, 9)
+    assert part.allowed == 40_000
+    assert part.last_seen()[0, 0, :3].tolist() == [8, 7, 8]
+
+
+def test_a_mask_of_no_known_atom_says_so():
+    class Odd(mw.Mask):
+        def _spans(self, queries, kv_len):
+            raise AssertionError
+
+    for ask in (repr, hash, pickle.dumps, mw.Mask.to_json):
+        with pytest.raises(MaskError, match="a Odd is not made by one"):
+            ask(Odd())
+
+
 def test_parameters_are_copied_and_arrays_read_only():
     lengths = np.array([2, 2])
     mask = mw.document(lengths)
@@ -127,12 +155,32 @@ def test_tensors_and_lists_make_the_same_mask():
     assert mw.document([[1, 2], [3]]) == mw.document([[1, 2], [3, 0]])
 
 
+def test_one_row_for_a_batch_of_one_is_the_mask_without_a_batch():
+    pairs = [
+        (mw.prefix([5]), mw.prefix(5)),
+        (mw.padding(starts=[2]), mw.padding(starts=2)),
+        (mw.document([[4, 5]]), mw.document([4, 5])),
+        (mw.document(ids=[[0] * 9]), mw.document(ids=[0] * 9)),
+        (mw.real(torch.ones(1, 9, dtype=torch.int64)), mw.real([1] * 9)),
+        (mw.match([[0] * 9], [0] * 9), mw.match([0] * 9, [[0] * 9])),
+        (mw.tree([[-1] * 9]), mw.tree([-1] * 9)),
+        (mw.global_tokens([[3, -1]]), mw.global_tokens([3])),
+        (mw.within(mw.causal(), [[9]]), mw.within(mw.causal(), [9])),
+    ]
+    for one, none in pairs:
+        assert one == none
+        assert hash(one) == hash(none)
+        why = one.bind(9, batch=3).explain(4, 2, b=2)
+        assert (why.allowed, why.reason) == (one.bind(9).dense()[0, 0, 4, 2], none.bind(9).explain(4, 2).reason)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "causal &", "(causal", "causal)", "causal()()", "sinks(1, 2)", "sinks()", "sinks(n=1, n=2)", "sinks(x=1)",
      "sinks(-1)", "sliding_window('8')", "causal & $", "__import__('os')", "causal.bind(3)", "sinks(1e9)",
      "sinks(" + "9" * 40 + ")", "~" * 1000 + "causal", "(" * 1000 + "causal" + ")" * 1000, "document([1, 2)",
-     "within(causal)", "causal and full", "lambda: 0", "causal;full", "ｃausal", "sinks(٣)", "document(" + "[" * 200],
+     "within(causal)", "causal and full", "lambda: 0", "causal;full", "ｃausal", "sinks(٣)", "document(" + "[" * 200,
+     "causal\ud800"],
 )  # fmt: skip
 def test_bad_text_is_a_parse_error_with_a_caret(text: str):
     with pytest.raises(ParseError) as error:
@@ -140,6 +188,7 @@ def test_bad_text_is_a_parse_error_with_a_caret(text: str):
     *_, shown, caret = str(error.value).splitlines()
     assert caret.strip() == "^"
     assert caret.index("^") <= len(shown)
+    str(error.value).encode()
 
 
 def test_a_long_text_costs_its_length_not_its_square():
@@ -156,6 +205,8 @@ def test_binding_strength_is_pythons():
     assert mw.parse("causal & sinks(2) - prefix(3)") == a & (b - c)
     assert mw.parse("~causal & sinks(2)") == ~a & b
     assert mw.parse("causal - sinks(2) - prefix(3)") == (a - b) - c
+    for mask in (mw.sliding_window(2**62), a.shift(q=2**31 - 1, k=-(2**31) + 1), mw.document(ids=[-(2**62)])):
+        assert mw.parse(repr(mask)) == mask
     assert mw.parse("within([causal, full], lengths=[2, 3])") == mw.within([a, mw.full()], [2, 3])
 
 
@@ -182,6 +233,16 @@ def test_lengths_that_would_wrap_round_are_refused():
         (lambda: mw.prefix(torch.ones(3, device="meta").long()), "reshape"),
         (lambda: mw.parse("padding([1, 2]) & padding([1, 2, 3])"), "2 and 3 rows"),
         (lambda: mw.document([[1] * 25_000] + [[1]] * 12_000), "16777216 numbers"),
+        (lambda: mw.tree([[-1] * 25_000] + [[-1]] * 12_000), "16777216 numbers"),
+        (lambda: mw.global_tokens([[1] * 25_000] + [[1]] * 12_000), "16777216 numbers"),
+        (lambda: mw.document([[3, 1], [2, -2]]), r"found -2 at \[1, 1\]; mend that one"),
+        (lambda: mw.prefix([torch.tensor(1.0, requires_grad=True)]), "requires grad"),
+        (lambda: mw.real(torch.eye(3).bool().to_sparse()), "to_dense"),
+        (lambda: mw.from_dense(torch.eye(3, dtype=torch.bfloat16)), "BFloat16"),
+        (lambda: mw.from_dense(torch.ones(3, 3, requires_grad=True)), "no gradient"),
+        (lambda: mw.from_dense(torch.ones(3, 3, device="meta")), "no data"),
+        (lambda: mw.causal().bind(4).rows(1.5, 3), "must be an integer"),
+        (lambda: mw.causal().bind(4).select(q=[1]).mask.to_json(), "not made by one"),
     ],
 )
 def test_more_bad_parameters(make, words: str):
@@ -195,11 +256,16 @@ def test_immutability_survives_pickling_and_copying():
     assert again == mask
     assert hash(again) == hash(mask)
     assert not again.lengths.flags.writeable
-    assert copy.deepcopy(mask) is mask
+    assert copy.deepcopy(mask) is copy.copy(mask) is mask
     bound = pickle.loads(pickle.dumps(mask.bind(3)))
     assert bound.spans == mask.bind(3).spans
     for spans in (bound.spans, pickle.loads(pickle.dumps(bound.spans))):
         assert not spans.starts.flags.writeable
+    chosen = mask.bind(3).select(q=[2, 0])
+    again = pickle.loads(pickle.dumps(chosen))
+    assert again.mask == chosen.mask
+    assert again.equals(chosen)
+    assert copy.copy(chosen.mask) == chosen.mask
 
 
 def test_masks_per_document_inside_another_packing():

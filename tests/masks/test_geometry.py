@@ -119,6 +119,18 @@ def test_random_runs_at_lengths_that_are_cut_into_chunks(rows: int, kv_len: int,
             assert tiles[0, 0, i, j] == part.sum()
 
 
+@pytest.mark.parametrize("width", [20, 3, 0])
+def test_last_seen_where_each_row_has_keys_of_its_own(width: int):
+    """Counting what later rows hold is begun, and given up: random windows that move along the keys."""
+    rng, rows, kv_len = np.random.default_rng(width), 70_000, 400
+    first = np.arange(rows) * kv_len // rows - rng.integers(0, 60, rows)
+    spans = sp.single(first[None, None], (first + rng.integers(1, 2 + width * 4, rows))[None, None], kv_len)
+    seen = sp.last_seen(spans)[0, 0]
+    starts, ends = spans.planes_starts[0, 0, 0], spans.planes_ends[0, 0, 0]
+    for key in range(kv_len):
+        assert seen[key] == np.flatnonzero((starts <= key) & (key < ends)).max(initial=-1)
+
+
 @settings(max_examples=200)
 @given(cases, grids(), st.data())
 def test_select_takes_any_rows_and_keys(case: Case, grid: GridOf, data: st.DataObject):

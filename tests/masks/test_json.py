@@ -55,6 +55,7 @@ def text_of(mask: object, version: object = 1) -> str:
     [
         "", "{", "[]", "1", "null", '"causal"', "NaN", "\x00", "[" * 100_000, '{"a":' * 100_000, b"\xff\xfe\x00",
         '{"mask": {"name": "causal"}}', text_of({"name": "causal"}, 2), text_of({"name": "causal"}, "1"),
+        text_of({"name": "causal"}, True),
         text_of(None), text_of([]), text_of(3), text_of("causal"), text_of([{"name": "causal"}]), text_of({}),
         text_of({"name": "causal", "x": 1}), text_of({"name": ["causal"]}), text_of({"name": "causl"}),
         text_of({"name": "__import__", "args": ["os"]}), text_of({"name": "shift", "args": [{"name": "causal"}]}),

@@ -147,6 +147,7 @@ def test_too_many_runs_are_said_before_memory_is_taken():
 
 
 def test_long_hops_on_a_short_grid_cost_nothing():
+    assert mw.dilated(2**62, 2**62).bind(7).allowed == 7
     assert mw.dilated(2**50, 3).bind(7).allowed == sum(1 for q in range(7) for k in range(7) if (q - k) % 3 == 0)
 
 

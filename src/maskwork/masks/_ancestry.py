@@ -12,7 +12,6 @@ from ..spans import Spans, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, as_ints
 from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries, check_cover
-from ._sparse import fill_rows
 from ._written import Written
 
 
@@ -83,7 +82,7 @@ def tree(parents: Any) -> Mask:
     >>> mw.tree([-1, 0, 0, 1]).bind(4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]]
     """
-    array = as_ints(fill_rows(parents, -1), "tree(parents)", ndims=(1, 2), minimum=-1)
+    array = as_ints(parents, "tree(parents)", ndims=(1, 2), minimum=-1, fill=-1)
     children: Ints = np.arange(array.shape[-1], dtype=np.int64)
     late = np.argwhere(np.atleast_2d(array) >= children)
     if len(late):

@@ -44,23 +44,28 @@ def as_int(value: object, name: str, *, minimum: int, maximum: int = LARGEST) ->
     return number
 
 
-def as_ints(value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | None = 0) -> Ints:
+def as_ints(
+    value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | None = 0, fill: int = 0, squeeze: bool = True
+) -> Ints:
     """A read-only int64 array from a list, an array or a tensor.
 
-    A CUDA tensor costs one copy to the host. A list of lists may be ragged: shorter rows are filled with zeros,
-    which for lengths means documents of no tokens.
+    A CUDA tensor costs one copy to the host. A list of lists may be ragged: shorter rows are filled up with `fill`; 0,
+    for lengths, means documents of no tokens. Of two `ndims` the larger has a row for each batch row: one row alone
+    loses that axis (unless `squeeze` is False), so that equal masks are made of equal arrays.
     """
     if isinstance(value, (list, tuple)):
         rows = cast(Sequence[Any], value)
-        value = _fill_ragged(rows, name) if rows and all(isinstance(row, (list, tuple)) for row in rows) else rows
-    array = _as_array(value, name, "integers", ndims)
+        ragged = rows and all(isinstance(row, (list, tuple)) for row in rows)
+        value = _fill_ragged(rows, name, fill) if ragged else rows
+    array = as_array(value, name, "integers", ndims)
     if array.dtype.kind not in "iu":
         raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; convert it with .astype(int)")
     low = -LARGEST if minimum is None else minimum
     if array.size and array.min() < low:
-        raise MaskError(f"{name} must be at least {low}, found {array.min()}; mend the input")
+        raise MaskError(f"{name} must be at least {low}, found {array.min()}{_place(array, array.argmin())}")
     if array.size and array.max() > LARGEST:
-        raise MaskError(f"{name} must be at most {LARGEST}, found {array.max()}; mend the input")
+        raise MaskError(f"{name} must be at most {LARGEST}, found {array.max()}{_place(array, array.argmax())}")
+    array = _rows(array, name, ndims if squeeze else (array.ndim,))
     array = array.astype(np.int64)  # always a copy, so the caller's later writes don't reach the mask
     array.setflags(write=False)
     return array
@@ -71,11 +76,11 @@ def as_bools(value: Any, name: str, *, ndims: tuple[int, ...]) -> Bools:
 
     A CUDA tensor costs one copy to the host.
     """
-    array = _as_array(value, name, "flags", ndims)
+    array = as_array(value, name, "flags", ndims)
     if array.dtype.kind not in "biu" or (array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all()):
         found = f"dtype {array.dtype}" if array.dtype.kind not in "biu" else f"values up to {array.max()}"
         raise MaskError(f"{name} must hold bool, or the integers 0 and 1, got {found}; compare it with what you mean")
-    array = array.astype(np.bool_)
+    array = _rows(array, name, ndims).astype(np.bool_)
     array.setflags(write=False)
     return array
 
@@ -90,34 +95,46 @@ def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Int
     return lengths
 
 
-def _as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
+def _rows(array: npt.NDArray[Any], name: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The array without its axis of batch rows, where that has only one."""
+    if array.ndim > 1 and not len(array):
+        raise MaskError(f"{name} must have at least one row, got shape {array.shape}; pass one for each batch row")
+    return array.reshape(array.shape[1:]) if array.ndim > min(ndims) and len(array) == 1 else array
+
+
+def _place(array: npt.NDArray[Any], index: np.intp) -> str:
+    """Where the number stands that breaks a rule, and what to do about it."""
+    at = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
+    return f" at [{at}]; mend that one" if at else "; pass another"
+
+
+def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
+    """A list, an array or a tensor as NumPy's, of one of these numbers of dimensions; the dtype is not looked at."""
     if getattr(value, "requires_grad", False):
         raise MaskError(f"{name} holds {kind}, which have no gradient, but the tensor requires one; pass .detach()")
     try:
         if hasattr(value, "detach"):  # a tensor, recognised without importing torch
             value = value.detach().cpu().numpy()
         array: npt.NDArray[Any] = np.asarray(value)
-    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise MaskError(f"{name} must be an array of {kind}, got {value!r:.60}: {reason}; reshape it") from None
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        found, reason = " ".join(repr(value).split()), str(error).splitlines()[0].rstrip(".")
+        raise MaskError(f"{name} must be an array of {kind}, got {found:.60}: {reason}; reshape it") from None
     if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
         array = array.astype(np.int64)
     if array.ndim not in ndims:
         wanted = " or ".join(f"{n}-D" for n in ndims)
         raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; reshape it")
-    if array.ndim > 1 and not len(array):
-        raise MaskError(f"{name} must have at least one row, got shape {array.shape}; pass one for each batch row")
     return array
 
 
-def _fill_ragged(rows: Sequence[Sequence[Any]], name: str) -> Ints:
+def _fill_ragged(rows: Sequence[Sequence[Any]], name: str, fill: int) -> Ints:
     width = max(len(row) for row in rows)
     if len(rows) * width > MAX_CELLS:
         raise MaskError(
             f"{name} may hold {MAX_CELLS} numbers once its rows are filled to one width, got {len(rows)} rows of up to "
-            f"{width}; pass ids instead, or rows of like width"
+            f"{width}; pass rows of like width"
         )
-    filled = np.zeros((len(rows), width), dtype=np.int64)
+    filled = np.full((len(rows), width), fill, dtype=np.int64)
     for i, row in enumerate(rows):
         filled[i, : len(row)] = [as_int(item, f"each of {name}", minimum=-LARGEST) for item in row]
     return filled

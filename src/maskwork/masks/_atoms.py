@@ -15,6 +15,8 @@ from ._written import Written
 def full() -> Mask:
     """Every key: `True` everywhere. The encoder's mask (Devlin et al. 2018, BERT).
 
+    SDPA and flash-attention say it by leaving `attn_mask` and `causal` out.
+
     >>> import maskwork as mw
     >>> mw.full().bind(2, 3).allowed
     6
@@ -24,6 +26,9 @@ def full() -> Mask:
 
 def empty() -> Mask:
     """No key at all; every row is empty, and attention over it is 0 by definition.
+
+    Elsewhere such a row may be NaN (a softmax of `-inf` alone) or the mean of all values (an additive mask of
+    `finfo.min`). Its use is as a part: a document that nobody reads, a head that is switched off.
 
     >>> import maskwork as mw
     >>> mw.empty() | mw.causal()
@@ -174,7 +179,8 @@ def sinks(n: int) -> Mask:
     It says nothing about the query: write `causal() & (sliding_window(W) | sinks(n))`.
 
     Args:
-        n: number of sink tokens, at least 0.
+        n: number of sink tokens, at least 0. StreamingLLM's `start_size` and Hugging Face's `num_sink_tokens` count
+            alike (`SinkCache`). gpt-oss's "sinks" are something else: a learned logit in each row's softmax, not keys.
 
     >>> import maskwork as mw
     >>> (mw.causal() & (mw.sliding_window(2) | mw.sinks(1))).bind(5).spans.row(4)
@@ -217,6 +223,9 @@ def prefix(length: Any) -> Mask:
     Args:
         length: an int, or int `(B,)` with one prefix per batch row.
 
+    Alone it lets every query see the prefix and nothing else. What others call a prefix-LM mask (FlexAttention's
+    `prefix_lm`, PaliGemma's `token_type_ids` of 0) is `causal() | prefix(n)`: see `mw.recipes.prefix_lm`.
+
     >>> import maskwork as mw
     >>> (mw.causal() | mw.prefix(2)).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
@@ -232,6 +241,12 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
     Args:
         lengths: int `(B,)`, or an int; the number of real tokens.
         starts: int `(B,)`, or an int; the position of the first real token.
+
+    | library | its way to say `padding(n)` |
+    | --- | --- |
+    | Hugging Face `attention_mask`, a 0/1 array | `n = attention_mask.sum(-1)` if padded on the right; else `starts` |
+    | flash-attention `seqused_k`, `cache_seqlens` | `n` |
+    | `nn.MultiheadAttention` `key_padding_mask` | True from `n` on: True means ignore |
 
     >>> import maskwork as mw
     >>> (mw.causal() & mw.padding([1, 3])).bind(3).shape

@@ -72,7 +72,7 @@ def block_causal(sizes: Any) -> Mask:
 
     Args:
         sizes: int `(blocks,)` or `(B, blocks)`: positions in each block, one after the other. They sum to the
-            sequence's length. A list of lists may be ragged.
+            sequence's length. A list of lists may be ragged. VAR's `patch_nums` are the sides: `[n * n for n in …]`.
 
     >>> import maskwork as mw
     >>> mw.block_causal([1, 2]).bind(3).dense().astype(int)[0, 0].tolist()

@@ -92,14 +92,19 @@ class BoundMask:
         return sp.count_tiles(self.spans, q, _edges(k_edges, "k_edges", 0, grid.kv_len))
 
     def rows(self, q0: int, q1: int) -> BoundMask:
-        """The `BoundMask` of queries `[q0, q1)` alone, absolute positions; decoding is this."""
+        """The `BoundMask` of queries `[q0, q1)` alone, absolute positions; decoding is this.
+
+        Until this mask's own geometry has been asked for, that of the other rows is not built.
+        """
         grid = self.grid
+        q0, q1 = as_int(q0, "rows(q0)", minimum=0), as_int(q1, "rows(q1)", minimum=0)
         if not grid.q_start <= q0 <= q1 <= grid.q_end:
             raise GridError(
                 f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); ask for rows of this grid"
             )
         part = Grid(q0, q1 - q0, grid.kv_len, grid.batch, grid.heads)
-        return BoundMask(self.mask, part, self.spans.rows(q0 - grid.q_start, q1 - grid.q_start))
+        spans = self.spans.rows(q0 - grid.q_start, q1 - grid.q_start) if self._known else None
+        return BoundMask(self.mask, part, spans)
 
     def select(self, *, q: Any = None, k: Any = None) -> BoundMask:
         """These queries against these keys, in any order: what a rolling cache, pages or a shard hold.
@@ -175,10 +180,15 @@ class BoundMask:
 
     def rows_at(self, positions: Ints) -> Spans:
         """The geometry of these absolute query positions of the grid, in this order, without that of the others."""
-        if self._given is None and "spans" not in self.__dict__:
-            spans = self.mask._spans(positions[None, None], self.grid.kv_len)
-            return spans.expand((*spans.shape[:2], len(positions)))
-        return sp.pick_rows(self.spans, positions - self.grid.q_start)
+        if self._known:
+            return sp.pick_rows(self.spans, positions - self.grid.q_start)
+        spans = self.mask._spans(positions[None, None], self.grid.kv_len)
+        return spans.expand((*spans.shape[:2], len(positions)))
+
+    @property
+    def _known(self) -> bool:
+        """Whether the geometry of all rows is there already; where it is not, it may be too large ever to be."""
+        return self._given is not None or "spans" in self.__dict__
 
     def empty_rows(self) -> npt.NDArray[np.bool_]:
         """bool `(B, H, Q)`: the queries that see no key, whose attention output is 0."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import spans as sp
 from ..errors import GridError, MaskError, TooManySpans
 from ..spans import Spans, single, take_rows
-from ._arrays import PRINTED, Ints, as_int
+from ._arrays import PRINTED, Ints, as_array, as_int
 from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries
 from ._written import Written
@@ -192,7 +192,7 @@ class _FromDense(Mask):
 
     def _text(self) -> str:
         batch, heads, rows = self.geometry.shape
-        if batch * heads * rows * self.geometry.kv_len <= PRINTED:
+        if 0 < batch * heads * rows * self.geometry.kv_len <= PRINTED:
             return super()._text()
         shape = [*([batch] if batch * heads > 1 else []), *([heads] if heads > 1 else []), rows, self.geometry.kv_len]
         size = "x".join(map(str, shape))
@@ -247,14 +247,7 @@ def from_dense(array: Any) -> Mask:
     >>> mw.from_dense([[1, 0, 1], [0, 1, 1]]).bind(2, 3, q_start=0).spans.row(0)
     [(0, 1), (2, 3)]
     """
-    if hasattr(array, "detach"):  # a tensor, recognised without importing torch
-        array = array.detach().cpu().numpy()
-    try:
-        cells: npt.NDArray[Any] = np.asarray(array)
-    except (ValueError, TypeError) as error:
-        raise MaskError(f"from_dense takes a rectangular array, got {array!r:.60}: {error}; reshape it") from None
-    if cells.ndim not in (2, 3, 4):
-        raise MaskError(f"from_dense takes (Q, K), (B, Q, K) or (B, H, Q, K), got shape {cells.shape}; reshape it")
+    cells = as_array(array, "from_dense(array)", "flags", (2, 3, 4))
     if cells.dtype.kind not in "biu":
         raise MaskError(
             f"from_dense takes bool or 0/1 integers, got dtype {cells.dtype}; of an additive mask pass `mask == 0`"

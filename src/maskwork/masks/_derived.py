@@ -29,6 +29,9 @@ class Derived(Mask):
     def __init__(self, text: str, spans: Spans, q_start: int) -> None:
         self.text, self.spans, self.q_start = text, spans, q_start
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Derived, (self.text, self.spans, self.q_start)
+
     def _identity(self) -> tuple[Any, ...]:
         planes = np.ascontiguousarray(self.spans.planes_starts), np.ascontiguousarray(self.spans.planes_ends)
         digest = hashlib.sha256(planes[0].tobytes() + planes[1].tobytes()).hexdigest()
@@ -98,6 +101,7 @@ def reach(bound: BoundMask, layers: int, budget: int) -> BoundMask:
 
 def _itself(grid: Grid) -> Spans:
     """The diagonal: the residual stream carries every position to itself."""
+    sp.check_budget(1, grid.q_len)
     return sp.single(grid.queries(), grid.queries() + 1, grid.kv_len)
 
 

@@ -12,7 +12,7 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._arrays import Bools, Ints, as_ints, as_lengths
 from ._explanation import Cell, Explanation, Row, explanation
-from ._ids import spans_of_ids
+from ._ids import Groups
 from ._mask import Constant, Extent, Mask, Queries, check_cover, common_batch
 from ._written import Written
 
@@ -27,6 +27,13 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
             none: that position sees nothing and nothing sees it.
 
     It says nothing about order: write `causal() & document(lengths)`.
+
+    | library | its way to say `document` |
+    | --- | --- |
+    | flash-attention's varlen kernels | `cu_seqlens`, the cumulated lengths: see `from_cu_seqlens` |
+    | Hugging Face, packed rows without padding | `position_ids` that restart at 0 in each document |
+    | xFormers `BlockDiagonalMask.from_seqlens` | `lengths` |
+    | MaxText `segment_ids` | `ids`, where 0 is padding: pass `segment_ids - 1` |
 
     >>> import maskwork as mw
     >>> mw.document([2, 1]).bind(3).dense().astype(int)[0, 0].tolist()
@@ -60,6 +67,7 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
         mask: one mask for all documents, or a sequence with one for each (then `lengths` is one-dimensional).
         lengths: int `(documents,)` or `(B, documents)`, as for `document`.
 
+    `generate_doc_mask_mod(mask_mod, offsets)` of `attn_gym` is this, with the cumulated lengths as offsets.
     `within(causal(), lengths)` allows the same cells as `causal() & document(lengths)`; a `prefix` or a chunk, though,
     starts anew in each document.
 
@@ -230,8 +238,12 @@ class _ById(Mask):
     def _check(self, extent: Extent) -> None:
         check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent)
 
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups(self.ids, self.ids)
+
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return spans_of_ids(self.ids, self.ids, queries, kv_len)
+        return self._groups.spans(queries, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]

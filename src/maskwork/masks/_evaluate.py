@@ -16,10 +16,18 @@ def _at_once(mask: Mask) -> bool:
 
 
 def evaluate(mask: Mask, grid: Grid) -> Spans:
-    """The geometry of all the grid's rows."""
-    if grid.q_len <= _CHUNK or not mask.depends_on_query or _at_once(mask):
+    """The geometry of all the grid's rows, or, of a mask that is blind to the query, of one that stands for all."""
+    if not mask.depends_on_query:
+        return mask._spans(grid.queries(0, min(grid.q_len, 1)), grid.kv_len)
+    sp.check_budget(1, grid.q_len)
+    if grid.q_len <= _CHUNK or _at_once(mask):
         return mask._spans(grid.queries(), grid.kv_len)
-    queries = grid.queries()
-    firsts = range(0, grid.q_len, _CHUNK)
-    parts = [mask._spans(queries[..., i : i + _CHUNK], grid.kv_len) for i in firsts]
+    parts: list[Spans] = []
+    runs, firsts = 1, range(0, grid.q_len, _CHUNK)
+    for i in firsts:
+        part = mask._spans(grid.queries(i, i + _CHUNK), grid.kv_len)
+        parts.append(part)
+        # each part keeps to the budget, and so must all of them together, before they fill the memory
+        runs = max(runs, part.runs)
+        sp.check_budget(runs, part.shape[0] * part.shape[1] * grid.q_len)
     return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in firsts])

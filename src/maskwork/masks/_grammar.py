@@ -19,7 +19,7 @@ from ._registry import make
 # Hostile input ends here rather than in Python's recursion limit or in memory.
 MAX_TEXT = 100_000
 MAX_DEPTH = 50
-MAX_DIGITS = 18
+MAX_DIGITS = 19
 
 _TOKEN = re.compile(r"(?P<name>[A-Za-z_]\w*)|(?P<int>[0-9]+)|(?P<sign>[-&|^~.()\[\],=])|(?P<space>\s+)", re.ASCII)
 
@@ -95,7 +95,7 @@ class _Parser:
         at = self.token.at if at is None else at
         # A line of a long text is shown as the stretch round the caret.
         left = max(0, at - 60)
-        shown = re.sub(r"\s", " ", self.source[left : at + 20])
+        shown = re.sub(r"\s", " ", self.source[left : at + 20]).encode("utf-8", "replace").decode()
         raise ParseError(f"{message}\n  {shown}\n  {' ' * (at - left)}^")
 
     def accept(self, sign: str) -> bool:

@@ -29,9 +29,10 @@ class Grid:
         """One past the last query position."""
         return self.q_start + self.q_len
 
-    def queries(self) -> Queries:
-        """int64 `(1, 1, Q)`: the absolute query positions."""
-        return np.arange(self.q_start, self.q_end, dtype=np.int64)[None, None]
+    def queries(self, i: int = 0, j: int | None = None) -> Queries:
+        """int64 `(1, 1, Q)`: the absolute query positions, or those of rows `[i, j)`, as far as there are any."""
+        end = self.q_end if j is None else min(self.q_start + j, self.q_end)
+        return np.arange(self.q_start + i, end, dtype=np.int64)[None, None]
 
     @staticmethod
     def of(

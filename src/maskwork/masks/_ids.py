@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..spans import Spans, check_budget
+from ..spans import Spans, check_budget, join_batch
 from ._arrays import Bools, Ints, as_bools, as_ints
 from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries, check_cover, common_batch
@@ -31,8 +33,12 @@ class _Match(Mask):
         check_cover(self, "q_ids number", np.array([self.q_ids.shape[-1]]), extent, extent.queries)
         check_cover(self, "k_ids number", np.array([self.k_ids.shape[-1]]), extent, extent.keys)
 
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups(self.q_ids, self.k_ids)
+
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return spans_of_ids(self.q_ids, self.k_ids, queries, kv_len)
+        return self._groups.spans(queries, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         q_id, k_id = (
@@ -47,7 +53,8 @@ def match(q_ids: Any, k_ids: Any) -> Mask:
     """`q_ids[q] == k_ids[k] >= 0`: cross-attention by group, such as text to its image (Flamingo, Alayrac et al. 2022).
 
     Args:
-        q_ids: int `(Q,)` or `(B, Q)`, the group of every query position. An id below 0 matches nothing.
+        q_ids: int `(Q,)` or `(B, Q)`, the group of every query position. An id below 0 matches nothing, where the
+            segment ids of JAX's kernels (`SegmentIds(q, kv)`) match any equal numbers.
         k_ids: int `(K,)` or `(B, K)`, the group of every key position; its own length, and its own axis of positions.
 
     `match(ids, ids)` allows the cells of `document(ids=ids)`. A query sees the *same* group, not the latest of several:
@@ -123,39 +130,52 @@ def real(array: Any) -> Mask:
     return _Real(as_bools(array, "real(array)", ndims=(1, 2)))
 
 
-def spans_of_ids(q_ids: Ints, k_ids: Ints, queries: Queries, kv_len: int) -> Spans:
-    """The keys whose id is that of the query, `(T,)` or `(B, T)` each; an id below 0 is nobody's."""
-    q_rows, k_rows = np.atleast_2d(q_ids), np.atleast_2d(k_ids)[:, :kv_len]
-    batch = max(len(q_rows), len(k_rows), len(queries))
-    parts: list[tuple[Ints, Ints]] = []
-    for b in range(batch):
-        q_row, k_row, at = (rows[b if len(rows) > 1 else 0] for rows in (q_rows, k_rows, queries))
-        parts.append(_runs_of_ids(q_row[at], k_row, kv_len))
-        check_budget(max(len(starts) for starts, _ in parts), batch * at.size)
-    runs = max(len(starts) for starts, _ in parts)
-    planes = np.full((2, runs, batch, *queries.shape[1:]), kv_len, dtype=np.int32)
-    for b, pair in enumerate(parts):
-        for side, values in enumerate(pair):
-            planes[side, : len(values), b] = values
-    return Spans(planes[0], planes[1], kv_len).trim()
+class Groups:
+    """The keys of every id as runs, found once: the rows of a mask are then looked up, by however many pieces.
+
+    `(T,)` or `(B, T)` ids each; an id below 0 is nobody's.
+    """
+
+    def __init__(self, q_ids: Ints, k_ids: Ints) -> None:
+        q_rows, k_rows = np.atleast_2d(q_ids), np.atleast_2d(k_ids)
+        batch = range(max(len(q_rows), len(k_rows)))
+        self.rows = [_Row(q_rows[b if len(q_rows) > 1 else 0], k_rows[b if len(k_rows) > 1 else 0]) for b in batch]
+
+    def spans(self, queries: Queries, kv_len: int) -> Spans:
+        """The keys whose id is that of the query."""
+        found: list[tuple[_Row, npt.NDArray[np.int32], Ints]] = []
+        for b in range(max(len(self.rows), len(queries))):
+            row = self.rows[b if len(self.rows) > 1 else 0]
+            slot = row.slot[queries[b if len(queries) > 1 else 0]]
+            found.append((row, slot, row.count(kv_len)[slot]))
+        check_budget(max(int(count.max(initial=1)) for _, _, count in found), len(found) * found[0][1].size)
+        return join_batch([row.spans(slot, count, kv_len) for row, slot, count in found])
 
 
-def _runs_of_ids(wanted: Ints, keys: Ints, kv_len: int) -> tuple[Ints, Ints]:
-    """int64 `(R, *wanted.shape)` each: for every wanted id, the runs of keys that carry it."""
-    edges = np.flatnonzero(np.diff(keys)) + 1
-    first = np.concatenate([np.zeros(min(len(keys), 1), dtype=np.int64), edges])
-    last = np.concatenate([edges, np.full(min(len(keys), 1), len(keys), dtype=np.int64)])
-    names, slot_of = np.unique(wanted, return_inverse=True)
-    slot = np.searchsorted(names, keys[first])
-    known = (keys[first] >= 0) & (slot < len(names))
-    known[known] = names[slot[known]] == keys[first[known]]
-    first, last, slot = first[known], last[known], slot[known]
-    order = np.argsort(slot, kind="stable")
-    count = np.bincount(slot, minlength=len(names))
-    runs = int(count.max(initial=1))
-    check_budget(runs, max(len(names), wanted.size))
-    rank = np.arange(len(order)) - np.repeat(count.cumsum() - count, count)
-    table = np.full((2, runs, len(names)), kv_len, dtype=np.int64)
-    table[0, rank, slot[order]], table[1, rank, slot[order]] = first[order], last[order]
-    slot_of = slot_of.reshape(wanted.shape)
-    return table[0][:, slot_of], table[1][:, slot_of]
+class _Row:
+    """One batch row of `Groups`: the runs of one id lie together, in order, and `begin` says where."""
+
+    def __init__(self, q_ids: Ints, k_ids: Ints) -> None:
+        edges = np.flatnonzero(np.diff(k_ids, prepend=k_ids[:1] - 1, append=k_ids[-1:] - 1)).astype(np.int32)
+        ids = k_ids[edges[:-1]]
+        order = np.argsort(ids, kind="stable")
+        order = order[ids[order] >= 0]
+        self.first, self.last = edges[order], edges[order + 1]
+        names, self.of, number = np.unique(ids[order], return_inverse=True, return_counts=True)
+        self.begin = np.append(number.cumsum() - number, 0).astype(np.int32)
+        # What no key carries is the last name, which has no runs.
+        slot = np.searchsorted(names, q_ids)
+        self.slot = np.where(np.append(names, -1)[slot] == q_ids, slot, len(names)).astype(np.int32)
+
+    def count(self, kv_len: int) -> Ints:
+        """int64 `(names + 1,)`: the runs of each that start below `kv_len`."""
+        return np.bincount(self.of[self.first < kv_len], minlength=len(self.begin))
+
+    def spans(self, slot: npt.NDArray[np.int32], count: Ints, kv_len: int) -> Spans:
+        """The runs of these names, of which so many count: `(H, Q)` each."""
+        rank = np.arange(max(int(count.max(initial=1)), 1), dtype=np.int32).reshape(-1, 1, 1, 1)
+        index, there = self.begin[slot] + rank, rank < count
+        last = np.int32(kv_len)
+        sides = (np.append(runs, last).take(index, mode="clip") for runs in (self.first, self.last))
+        starts, ends = (np.where(there, np.minimum(side, last), last) for side in sides)
+        return Spans(starts, ends, kv_len)

@@ -58,7 +58,7 @@ def _encode(value: Any, depth: int) -> Any:
 
 
 def _encode_array(array: Ints | Bools) -> Any:
-    if array.ndim < 3 and array.size <= _LISTED:
+    if array.ndim < 3 and 0 < array.size <= _LISTED:
         return array.tolist()
     if array.dtype == np.bool_:
         dtype, data = "bits", np.packbits(array, bitorder="little").tobytes()
@@ -80,7 +80,7 @@ def read_json(text: str | bytes) -> Mask:
         if not isinstance(document, dict) or set(cast("dict[str, Any]", document)) != {"maskwork", "mask"}:
             raise MaskError('a mask in JSON is {"maskwork": 1, "mask": …}, found something else; write it with to_json')
         document = cast("dict[str, Any]", document)
-        if document["maskwork"] != VERSION:
+        if document["maskwork"] != VERSION or type(document["maskwork"]) is not int:
             raise MaskError(
                 f"this version reads masks in JSON of version {VERSION}, got {document['maskwork']!r:.40}; write them "
                 "again, or use the version of maskwork that wrote them"

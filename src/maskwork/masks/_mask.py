@@ -71,6 +71,10 @@ class Mask(ABC):
     canonical form is the same: nested `&`, `|` and `^` are flattened, repeated terms dropped (under `^`, in pairs),
     `full` and `empty` folded away and operands sorted.
 
+    Parameters that are arrays may be lists, NumPy arrays or tensors; flags may be bool or the integers 0 and 1. They
+    are copied, and a tensor on a GPU costs one copy to the host, once, when the mask is made. One row alone for the
+    batch is the same as none. What is given for each head is given for each query head.
+
     >>> import maskwork as mw
     >>> mw.sinks(4) & mw.causal() == mw.causal() & mw.sinks(4)
     True
@@ -93,7 +97,10 @@ class Mask(ABC):
 
     def _written(self) -> Written:
         """The call that makes this mask: identity, text, JSON and pickle follow from it."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it is written")
+        raise MaskError(
+            f"a mask is written as a call of a known atom, a {type(self).__name__} is not made by one; keep the mask "
+            "that it came from"
+        )
 
     def _identity(self) -> tuple[Any, ...]:
         """What makes this mask itself: hashable, and equal for equal masks."""
@@ -133,12 +140,17 @@ class Mask(ABC):
     @property
     def batch(self) -> int:
         """Batch rows that the parameters speak of, 1 when they are the same for all."""
-        return common_batch(*(operand.batch for operand in self.operands))
+        return self._lead[0]
 
     @property
     def heads(self) -> int:
         """Query heads that the parameters speak of, 1 when they are the same for all."""
-        return common_heads(*(operand.heads for operand in self.operands))
+        return self._lead[1]
+
+    @cached_property
+    def _lead(self) -> tuple[int, int]:
+        """(batch, heads) of the operands, found once: what is built on this mask asks for it again."""
+        return common_batch(*(mask.batch for mask in self.operands)), common_heads(*(m.heads for m in self.operands))
 
     def bind(
         self,
@@ -248,14 +260,11 @@ class Mask(ABC):
     def __repr__(self) -> str:
         return self._shown
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
+    def __copy__(self) -> Mask:
         return self  # immutable: a copy could differ in nothing
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
-            if isinstance(value, np.ndarray):  # pickling forgets that an array was read-only
-                value.setflags(write=False)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
+        return self
 
 
 class Constant(Mask):

@@ -81,7 +81,9 @@ class _PerRow(_Per):
 
 
 def per_head(masks: Sequence[Mask]) -> Mask:
-    """Query head `h` sees what `masks[h]` allows: local and global heads in one layer.
+    """Query head `h` sees what `masks[h]` allows: local and global heads in one layer (DuoAttention, Xiao et al. 2024).
+
+    FlexAttention's `mask_mod` reads `h` for it; flash-attention takes one window for all heads.
 
     Args:
         masks: one for each query head. With grouped-query attention that is `Hq`, not `Hkv`.
@@ -97,7 +99,9 @@ def per_head(masks: Sequence[Mask]) -> Mask:
 
 
 def per_row(masks: Sequence[Mask]) -> Mask:
-    """Batch row `b` sees what `masks[b]` allows: rows of different kinds in one batch.
+    """Batch row `b` sees what `masks[b]` allows: rows of different kinds in one batch, as UL2 mixes (Tay et al. 2022).
+
+    FlexAttention's `mask_mod` reads `b` for it; others take a 4-D array.
 
     Args:
         masks: one for each batch row. A list of one mask is that mask, and speaks of all rows.

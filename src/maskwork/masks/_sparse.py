@@ -71,19 +71,15 @@ def global_tokens(positions: Any) -> Mask:
     >>> mw.global_tokens([1]).bind(3).dense().astype(int)[0, 0].tolist()
     [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
     """
-    array = as_ints(fill_rows(positions, -1), "global_tokens(positions)", ndims=(1, 2), minimum=-1)
-    if array.ndim == 1:
-        if array.min(initial=0) < 0:
-            raise MaskError(f"global_tokens(positions) must be at least 0, found {array.min()}; mend the input")
-        array = np.unique(array)
-    else:
-        # Each row sorted, each position once and -1 in front: equal sets are equal masks.
-        array = np.sort(array, axis=1)
-        array[:, 1:][array[:, 1:] == array[:, :-1]] = -1
-        array = np.sort(array, axis=1)
-        array = array[:, (array >= 0).any(axis=0)]
-    array.setflags(write=False)
-    return _GlobalTokens(array)
+    given = as_ints(positions, "global_tokens(positions)", ndims=(1, 2), minimum=-1, fill=-1, squeeze=False)
+    if given.ndim == 1 and given.min(initial=0) < 0:
+        raise MaskError(f"global_tokens(positions) must be at least 0, found {given.min()}; leave it out")
+    # Each row sorted, each position once and -1 in front: equal sets are equal masks.
+    rows = np.sort(np.atleast_2d(given), axis=1)
+    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+    rows = np.sort(rows, axis=1)
+    rows = rows[:, (rows >= 0).any(axis=0)]
+    return _GlobalTokens(as_ints(rows, "global_tokens(positions)", ndims=(1, 2), minimum=-1))
 
 
 class _Dilated(Mask):
@@ -103,10 +99,11 @@ class _Dilated(Mask):
         return by_chunks(queries, kv_len, lambda part: self._hops(part, runs, kv_len))
 
     def _hops(self, queries: Queries, runs: int, kv_len: int) -> Spans:
+        furthest = min(self.hops, 2**31 // self.rate + 1) * self.rate  # no position lies beyond
         # Start at the first hop that is a key, so that rows are sorted and short grids have short rows.
         first = queries - self.rate * np.minimum(self.hops, queries // self.rate)
         keys = first + self.rate * np.arange(runs, dtype=np.int64).reshape(-1, 1, 1, 1)
-        return gather_runs(keys, np.where(keys <= queries + self.hops * self.rate, keys + 1, keys), kv_len)
+        return gather_runs(keys, np.where(keys <= queries + furthest, keys + 1, keys), kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         return f"{cell.distance()}, window sees each that is {self.rate} apart, up to {self.hops * self.rate} away"
@@ -234,12 +231,3 @@ def _first_of_runs(values: Ints) -> tuple[Ints, Ints]:
     at = np.concatenate([np.zeros(min(len(values), 1), dtype=np.int64), breaks])
     last = np.concatenate([breaks, np.full(min(len(values), 1), len(values), dtype=np.int64)]) - 1
     return values[at], values[last] + 1
-
-
-def fill_rows(value: Any, fill: int) -> Any:
-    """A ragged list of lists made rectangular with `fill`; anything else as it is."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(row, (list, tuple)) for row in value):  # pyright: ignore[reportUnknownVariableType]
-        rows: list[list[Any]] = [list(row) for row in value]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        width = max(len(row) for row in rows)
-        return [[*row, *[fill] * (width - len(row))] for row in rows]
-    return value  # pyright: ignore[reportUnknownVariableType]

@@ -70,6 +70,8 @@ def streaming_llm(window: int, sinks: int = 4) -> Mask:
 def prefix_lm(n: Any) -> Mask:
     """Both ways inside the first `n` positions and causal after them (Raffel et al. 2020, T5; PaliGemma).
 
+    FlexAttention's `generate_prefix_lm_mask(n)` counts alike.
+
     Args:
         n: an int, or int `(B,)` with one prefix per batch row.
 

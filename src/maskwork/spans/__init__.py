@@ -9,7 +9,7 @@ from ._last_seen import last_seen
 from ._reach import REACH_BUDGET, over_heads, reach
 from ._runs import BlockRuns
 from ._select import from_cells, pick_rows, take_keys
-from ._spans import MAX_SLOTS, Spans, check_budget, join_rows, single
+from ._spans import MAX_SLOTS, Spans, check_budget, join_batch, join_rows, single
 from ._tiling import Segment, Tiles, cut_tiles, find_segments
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "from_cells",
     "gather_runs",
     "intersection",
+    "join_batch",
     "join_rows",
     "last_seen",
     "list_runs",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ._spans import Planes, Spans, check_budget
+from ._spans import Planes, Spans, check_budget, join_rows, single
 
 Ints = npt.NDArray[np.int64]
 
@@ -58,24 +58,20 @@ def list_runs(row: Ints, start: Ints, end: Ints, shape: tuple[int, int, int], kv
 
 def scan_rows(chunks: Iterable[npt.NDArray[np.bool_]], shape: tuple[int, int, int], kv_len: int) -> Spans:
     """The runs of dense bool rows `(rows, K)`, given by pieces that together count through `shape`."""
-    row: list[Ints] = []
-    edge: list[Ints] = []
-    done, runs = 0, 0
+    rows = shape[0] * shape[1] * shape[2]
+    parts = [single(0, np.zeros((1, 1, 0), dtype=np.int32), kv_len)]
     for chunk in chunks:
         padded = np.zeros((len(chunk), kv_len + 2), dtype=np.bool_)
         padded[:, 1:-1] = chunk
         # In each row the edges alternate: a run starts, and ends.
         at = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
         of = at // (kv_len + 1)
-        # A checkerboard must end here, before its list of runs outgrows memory.
-        runs = max(runs, int(np.bincount(of, minlength=1).max()) // 2)
-        check_budget(runs, shape[0] * shape[1] * shape[2])
-        row.append(of[::2] + done)
-        edge.append((at - of * (kv_len + 1)).astype(np.int64))
-        done += len(chunk)
-    nothing = np.zeros(0, dtype=np.int64)
-    edges = np.concatenate([nothing, *edge])
-    return list_runs(np.concatenate([nothing, *row]), edges[::2], edges[1::2], shape, kv_len)
+        edge = at - of * (kv_len + 1)
+        parts.append(list_runs(of[::2], edge[::2], edge[1::2], (1, 1, len(chunk)), kv_len))
+        check_budget(parts[-1].runs, rows)  # a checkerboard must end here, before its runs outgrow memory
+    whole = join_rows(parts, [part.shape[2] for part in parts])
+    starts, ends = (planes.reshape(whole.runs, *shape) for planes in (whole.planes_starts, whole.planes_ends))
+    return Spans(starts, ends, kv_len)
 
 
 def take_rows(spans: Spans, rows: Ints) -> Spans:

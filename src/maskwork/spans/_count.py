@@ -42,7 +42,8 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
         last = max(int(np.searchsorted(q_edges, int(q_edges[first]) + _CHUNK, side="right")) - 1, first + 1)
         last = min(last, lines)
         rows = slice(int(q_edges[first]), int(q_edges[last]))
-        line = np.repeat(np.arange(last - first), np.diff(q_edges[first : last + 1]))
+        # where the row of tiles that each row of the mask lies in begins in the histograms
+        line = np.repeat(np.arange(last - first) * (len(k_edges) + 1), np.diff(q_edges[first : last + 1]))
         for b in range(batch):
             for h in range(heads):
                 starts, ends = spans.planes_starts[:, b, h, rows], spans.planes_ends[:, b, h, rows]
@@ -62,12 +63,15 @@ def _histograms(
     number = np.zeros(lines * shape[1], dtype=np.int64)
     total = np.zeros(lines * shape[1], dtype=np.float64)
     for plane in planes:
-        slot: Edges = line * shape[1]
-        slot += columns[plane] if columns is not None else _search(k_edges, plane)
+        slot = line + (_search(k_edges, plane) if columns is None else _look_up(columns, plane))
         number += np.bincount(slot, minlength=number.size)
         # float64 sums of integers are exact below 2**53, more than 4 million rows of 2**31 keys.
         total += np.bincount(slot, weights=plane, minlength=total.size)
     return number.reshape(shape), total.astype(np.int64).reshape(shape)
+
+
+def _look_up(columns: Planes, points: Planes) -> Edges:
+    return np.asarray(np.take(columns, points), dtype=np.int64)
 
 
 def _search(k_edges: Edges, points: Planes) -> Edges:

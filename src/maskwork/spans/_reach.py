@@ -16,7 +16,7 @@ from ..errors import TooManySpans
 from ._algebra import union
 from ._compare import first_difference
 from ._select import pick_rows
-from ._spans import Spans
+from ._spans import Spans, join_batch
 
 #: Interval slots that one question of reach may merge; about a minute of work.
 REACH_BUDGET = 1 << 31
@@ -64,14 +64,7 @@ def reach(rows: Spans, among: Spans, layers: int, budget: int = REACH_BUDGET) ->
 
 def _through(first: Spans, then: Spans, purse: _Budget) -> Spans:
     batch = max(first.shape[0], then.shape[0])
-    if batch == 1:
-        return _compose(first, then, purse)
-    parts = [_compose(_batch_row(first, b), _batch_row(then, b), purse) for b in range(batch)]
-    runs = max(part.runs for part in parts)
-    out = np.full((2, runs, batch, 1, first.shape[2]), first.kv_len, dtype=np.int32)
-    for b, part in enumerate(parts):
-        out[0, : part.runs, b : b + 1], out[1, : part.runs, b : b + 1] = part.planes_starts, part.planes_ends
-    return Spans(out[0], out[1], first.kv_len)
+    return join_batch([_compose(_batch_row(first, b), _batch_row(then, b), purse) for b in range(batch)])
 
 
 def _batch_row(spans: Spans, b: int) -> Spans:

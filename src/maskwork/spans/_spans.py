@@ -141,6 +141,17 @@ def check_budget(runs: int, rows: int) -> None:
         )
 
 
+def join_batch(parts: Sequence[Spans]) -> Spans:
+    """Batch rows laid one on the other: each part holds one."""
+    if len(parts) == 1:
+        return parts[0]
+    kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
+    out = np.full((2, runs, len(parts), *parts[0].shape[1:]), kv_len, dtype=np.int32)
+    for b, part in enumerate(parts):
+        out[0, : part.runs, b : b + 1], out[1, : part.runs, b : b + 1] = part.planes_starts, part.planes_ends
+    return Spans(out[0], out[1], kv_len)
+
+
 def join_rows(parts: Sequence[Spans], rows: Sequence[int]) -> Spans:
     """Neighbouring rows laid end to end: part `i` holds `rows[i]` of them, or one that stands for all."""
     kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
