@@ -8,8 +8,8 @@ from torch import nn
 from ..cache import KVCache
 from ..errors import ArgumentError
 from ..kernels import attention
+from ..kernels.positions import rotate
 from ..masks import BoundMask, Mask
-from ._rotary import rotate
 
 # Suffixes say the axes: B batch, L new positions, W width, H query heads, G key heads, D head width.
 
