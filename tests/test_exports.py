@@ -30,7 +30,7 @@ PUBLIC = {
         "shared_prefix sliding_tile streaming_llm"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
-    "maskwork.nn": "Attention LinearScaling NTKScaling Rotary SwiGLU YaRNScaling rotate",
+    "maskwork.nn": "Attention LinearScaling NTKScaling PrecomputedMask Rotary SwiGLU YaRNScaling rotate",
     "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",
     "maskwork.proof": "FAULTS Cause Finding Report audit plant",
     "maskwork.testing": "assert_honours",

@@ -2,7 +2,8 @@
 
 from ..kernels.positions import LinearScaling, NTKScaling, YaRNScaling, rotate
 from ._attention import Attention
+from ._precomputed import PrecomputedMask
 from ._rotary import Rotary
 from ._swiglu import SwiGLU
 
-__all__ = ["Attention", "LinearScaling", "NTKScaling", "Rotary", "SwiGLU", "YaRNScaling", "rotate"]
+__all__ = ["Attention", "LinearScaling", "NTKScaling", "PrecomputedMask", "Rotary", "SwiGLU", "YaRNScaling", "rotate"]
