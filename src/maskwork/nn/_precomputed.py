@@ -77,10 +77,8 @@ class PrecomputedMask(nn.Module):
 
     def _cut(self, grid: Grid) -> Spans:
         # A cell does not depend on the grid's size: cutting off keys leaves what is true of the others.
-        starts, ends = (
-            np.minimum(np.moveaxis(edge[:, :, grid.q_start : grid.q_end].numpy(force=True), -1, 0), grid.kv_len)
-            for edge in (self.starts, self.ends)
-        )
+        rows = (edge[:, :, grid.q_start : grid.q_end].numpy(force=True) for edge in (self.starts, self.ends))
+        starts, ends = (np.minimum(np.moveaxis(edge, -1, 0), grid.kv_len, order="C") for edge in rows)
         return Spans(starts, ends, grid.kv_len).trim()
 
     def extra_repr(self) -> str:
