@@ -8,11 +8,11 @@ import maskwork
 
 PUBLIC = {
     "maskwork": (
-        "Batch BoundMask Cause Diff Explanation Grid LossOutput Mask Spans Verdict attention audit band "
-        "block_causal cache causal chunked custom data decoding dilated document empty errors "
+        "Batch BoundMask Cause Diff Explanation Grid LossOutput Mask PositionBias Spans Verdict alibi attention audit "
+        "band block_causal cache causal chunked custom data decoding dilated document empty errors "
         "from_cu_seqlens from_dense from_key_padding_mask full global_tokens lower masked_cross_entropy "
         "match models neighborhood nn objectives padding parse per_head per_row plan prefix random_blocks "
-        "real recipes sinks sliding_window testing training tree within"
+        "real recipes relative_bias sinks sliding_window testing training tree within"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (
@@ -20,7 +20,7 @@ PUBLIC = {
         "standard_library temporary_beside train_tokenizer write_atomic"
     ),
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
-    "maskwork.kernels": "Plan attention plan",
+    "maskwork.kernels": "Plan PositionBias alibi attention plan relative_bias",
     "maskwork.lower": (
         "HuggingFaceMask VarlenArguments bind_outside_graph lowered outside_graph sdpa_shortcut span_mask_mod "
         "to_additive to_block_mask to_dense to_hf to_sdpa to_varlen"
@@ -30,7 +30,7 @@ PUBLIC = {
         "shared_prefix sliding_tile streaming_llm"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
-    "maskwork.nn": "Attention Rotary SwiGLU rotate",
+    "maskwork.nn": "Attention LinearScaling NTKScaling PrecomputedMask Rotary SwiGLU YaRNScaling rotate",
     "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",
     "maskwork.proof": "FAULTS Cause Finding Report audit plant",
     "maskwork.testing": "assert_honours",

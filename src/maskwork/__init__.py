@@ -48,7 +48,7 @@ from .spans import Spans
 
 if TYPE_CHECKING:
     from . import cache, data, decoding, lower, models, nn, objectives, testing, training
-    from .kernels import attention, plan
+    from .kernels import PositionBias, alibi, attention, plan, relative_bias
     from .objectives import Batch, LossOutput, masked_cross_entropy
     from .proof import Cause, audit
 
@@ -58,6 +58,9 @@ __version__ = "0.1.0"
 _LAZY = {
     "attention": "kernels",
     "plan": "kernels",
+    "PositionBias": "kernels",
+    "alibi": "kernels",
+    "relative_bias": "kernels",
     "Batch": "objectives",
     "LossOutput": "objectives",
     "masked_cross_entropy": "objectives",
@@ -83,8 +86,10 @@ __all__ = [
     "Grid",
     "LossOutput",
     "Mask",
+    "PositionBias",
     "Spans",
     "Verdict",
+    "alibi",
     "attention",
     "audit",
     "band",
@@ -120,6 +125,7 @@ __all__ = [
     "random_blocks",
     "real",
     "recipes",
+    "relative_bias",
     "sinks",
     "sliding_window",
     "testing",

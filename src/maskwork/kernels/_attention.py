@@ -7,6 +7,7 @@ from typing import Literal, overload
 import torch
 
 from ..masks import BoundMask, Mask
+from ._bias import PositionBias
 from ._call import check
 from ._plan import take
 
@@ -19,7 +20,7 @@ def attention(
     mask: Mask | BoundMask | None = None,
     *,
     q_start: int | None = None,
-    bias: torch.Tensor | None = None,
+    bias: torch.Tensor | PositionBias | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     generator: torch.Generator | None = None,
@@ -34,7 +35,7 @@ def attention(
     mask: Mask | BoundMask | None = None,
     *,
     q_start: int | None = None,
-    bias: torch.Tensor | None = None,
+    bias: torch.Tensor | PositionBias | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     generator: torch.Generator | None = None,
@@ -48,7 +49,7 @@ def attention(
     mask: Mask | BoundMask | None = None,
     *,
     q_start: int | None = None,
-    bias: torch.Tensor | None = None,
+    bias: torch.Tensor | PositionBias | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     generator: torch.Generator | None = None,
@@ -63,7 +64,8 @@ def attention(
         v: `(B, Hkv, K, Dv)`.
         mask: a `Mask`, bound here; a `BoundMask`, which lowers once however often it is used; or None for `full()`.
         q_start: absolute position of the first query, needed when `Q != K` and the mask depends on the query.
-        bias: added to the scaled scores, broadcast to `(B, Hq, Q, K)`.
+        bias: added to the scaled scores: `mw.alibi(…)`, `mw.relative_bias(…)`, or a tensor that broadcasts to
+            `(B, Hq, Q, K)`. The first two depend on positions, so they need `q_start` when `Q != K`.
         scale: factor on `q @ k.T`, `D ** -0.5` when left out.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` only).
@@ -100,7 +102,7 @@ def _run(
     v: torch.Tensor,
     mask: Mask | BoundMask | None,
     q_start: int | None,
-    bias: torch.Tensor | None,
+    bias: torch.Tensor | PositionBias | None,
     scale: float | None,
     dropout_p: float,
     generator: torch.Generator | None,

@@ -9,6 +9,7 @@ import torch
 from ..errors import ArgumentError, GridError
 from ..lower import bind_outside_graph, outside_graph
 from ..masks import BoundMask, Mask, full
+from ._bias import PositionBias
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Call:
     k: torch.Tensor
     v: torch.Tensor
     mask: BoundMask
-    bias: torch.Tensor | None
+    bias: torch.Tensor | PositionBias | None
     scale: float
     dropout_p: float
     generator: torch.Generator | None
@@ -30,6 +31,13 @@ class Call:
         """Query heads per key head."""
         return self.q.shape[1] // self.k.shape[1]
 
+    def dense_bias(self) -> torch.Tensor | None:
+        """The bias as a tensor that broadcasts to `(B, Hq, Q, K)`, whichever way it was given."""
+        if not isinstance(self.bias, PositionBias):
+            return self.bias
+        grid = self.mask.grid
+        return self.bias.dense(grid.q_start, grid.q_len, grid.kv_len, self.q.device)
+
 
 def check(
     q: torch.Tensor,
@@ -38,7 +46,7 @@ def check(
     mask: Mask | BoundMask | None,
     *,
     q_start: int | None,
-    bias: torch.Tensor | None,
+    bias: torch.Tensor | PositionBias | None,
     scale: float | None,
     dropout_p: float,
     generator: torch.Generator | None,
@@ -68,7 +76,9 @@ def check(
     if not 0.0 <= dropout_p < 1.0:
         raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
     bound = _bind(mask, q, k, q_start)
-    if bias is not None:
+    if isinstance(bias, PositionBias):
+        _check_position_bias(bias, mask, q, k, q_start)
+    elif bias is not None:
         _check_bias(bias, q, k)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return Call(q, k, v, bound, bias, scale, dropout_p, generator, return_lse)
@@ -98,11 +108,31 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
     return mask
 
 
+def _check_position_bias(
+    bias: PositionBias, mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None
+) -> None:
+    if bias.heads != q.shape[1]:
+        raise ArgumentError(
+            f"a position bias must be made for q's heads, got one for {bias.heads} and q with {q.shape[1]}; "
+            "give it a slope or a column of its table for each query head"
+        )
+    q_len, kv_len = q.shape[2], k.shape[2]
+    if q_start is None and q_len != kv_len and not isinstance(mask, BoundMask):
+        raise GridError(
+            f"q_start must be given when q_len != kv_len and the bias depends on positions, got q_len={q_len} and "
+            f"kv_len={kv_len}; pass q_start=0 if the queries are the first positions, or q_start={kv_len - q_len} "
+            "(kv_len - q_len) if the last"
+        )
+
+
 def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:
     shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     if not isinstance(bias, torch.Tensor) or bias.device != q.device:  # pyright: ignore[reportUnnecessaryIsInstance]
         found = f"one on {bias.device}" if isinstance(bias, torch.Tensor) else type(bias).__name__
-        raise ArgumentError(f"bias must be a tensor on q's device {q.device}, got {found}; move it there")
+        raise ArgumentError(
+            f"bias must be a tensor on q's device {q.device} or a position bias such as mw.alibi(heads), got {found}; "
+            "convert it or move it there"
+        )
     try:
         fits = torch.broadcast_shapes(bias.shape, shape) == shape
     except RuntimeError:

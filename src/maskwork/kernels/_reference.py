@@ -21,8 +21,9 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     k = call.k.double().repeat_interleave(call.groups, dim=1)
     v = call.v.double().repeat_interleave(call.groups, dim=1)
     scores = _scores(q, k, allowed) * call.scale
-    if call.bias is not None:
-        scores = scores + call.bias.double()
+    bias = call.dense_bias()
+    if bias is not None:
+        scores = scores + bias.double()
     scores = scores.masked_fill(~allowed, float("-inf"))
     # An empty row has no largest score; 0 stands in, so that exp(-inf - 0) = 0 and nothing is NaN.
     largest = scores.amax(-1, keepdim=True).detach() if scores.shape[-1] else scores.new_zeros((*scores.shape[:-1], 1))

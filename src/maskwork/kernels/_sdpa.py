@@ -35,8 +35,10 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
         arguments = to_sdpa(call.mask, device)
         attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
     else:
+        allowed = to_dense(call.mask, device)  # first: torch.compile breaks its graph here
+        bias = call.dense_bias()
         # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
-        attn_mask = call.bias.to(q.dtype).masked_fill(~to_dense(call.mask, device), float("-inf"))
+        attn_mask = bias.to(q.dtype).masked_fill(~allowed, float("-inf"))
         is_causal = False
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
