@@ -22,6 +22,8 @@ _LEAST_STRETCH = 8
 # The longest repeat of a pattern, in rows, that is looked for among rows unlike their neighbours.
 _LONGEST_LAG = 64
 _SAMPLE = 32
+# Columns that a tile's width is a multiple of, where it costs nothing: odd widths slow matrix products by a tenth.
+_VECTOR = 16
 
 
 class Segment(NamedTuple):
@@ -184,6 +186,7 @@ def _measure(spans: Spans, rows: Ints, cuts: Ints) -> Tiles:
     full_first, full_last = low[partner[inside]], high[inside]
     some = full_first < full_last
     full_first, full_last = full_first[some], full_last[some]
+    _round_up(first, last, keys_at, width, full_first, full_last)
 
     def ragged(a: Ints, b: Ints, of: Ints) -> tuple[Ints, Int32s, Int32s]:
         return of, (a - of * width).astype(np.int32), (b - of * width).astype(np.int32)
@@ -224,6 +227,17 @@ def _measure(spans: Spans, rows: Ints, cuts: Ints) -> Tiles:
         np.sort(rank_starts, axis=0).astype(np.int32),
         np.sort(rank_ends, axis=0).astype(np.int32),
     )
+
+
+def _round_up(first: Ints, last: Ints, keys_at: Ints, width: int, full_first: Ints, full_last: Ints) -> None:
+    """Widen tiles, in place, to whole vectors of columns: at an end that is masked anyway, while there are keys."""
+    total = np.concatenate([[0], (last - first).cumsum()])
+    lacking = -(total[keys_at[1:]] - total[keys_at[:-1]]) % _VECTOR
+    final, initial = keys_at[1:] - 1, keys_at[:-1]
+    right = ~np.isin(last[final], full_last) & (last[final] % width + lacking < width)
+    left = ~right & ~np.isin(first[initial], full_first) & (first[initial] % width >= lacking)
+    last[final] += np.where(right, lacking, 0)
+    first[initial] -= np.where(left, lacking, 0)
 
 
 def _within(lengths: Ints, at: Ints) -> Ints:

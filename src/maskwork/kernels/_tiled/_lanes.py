@@ -48,31 +48,33 @@ def key_lanes(x: torch.Tensor, query_heads: int, batch: int, head: int) -> torch
 
 @dataclass
 class Masks:
-    """Additive masks `(height, columns)` of a schedule's patterns, made when they are first needed."""
+    """The masks of a schedule's tiles, made when they are first needed."""
 
     schedule: Schedule
-    kept: dict[tuple[int, torch.dtype], torch.Tensor] = field(default_factory=dict)
+    kept: dict[tuple[object, ...], list[tuple[slice, torch.Tensor]]] = field(default_factory=dict)
     bytes: int = 0
 
-    def additive(self, pattern: int, dtype: torch.dtype) -> torch.Tensor:
-        """0 where attention is allowed, -inf elsewhere."""
-        found = self.kept.get((pattern, dtype))
+    def additive(self, tile: Tile, dtype: torch.dtype) -> list[tuple[slice, torch.Tensor]]:
+        """Columns, and what to add there `(height, columns)`: 0 where attention is allowed, -inf elsewhere."""
+        if tile.pattern < 0:
+            return []
+        key = (dtype, tile.pattern, *(columns.start for columns in tile.masked))
+        found = self.kept.get(key)
         if found is None:
-            allowed = self.schedule.patterns[pattern].allowed()
-            found = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
-            if self.bytes + found.nbytes <= _MASK_BYTES:
-                self.kept[pattern, dtype] = found
-                self.bytes += found.nbytes
+            allowed = self.schedule.patterns[tile.pattern].allowed()
+            mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
+            sizes = [columns.stop - columns.start for columns in tile.masked]
+            found = list(zip(tile.masked, (piece.contiguous() for piece in mask.split(sizes, 1)), strict=True))
+            if self.bytes + mask.nbytes <= _MASK_BYTES:
+                self.kept[key] = found
+                self.bytes += mask.nbytes
         return found
 
     def allowed(self, tile: Tile) -> torch.Tensor:
         """bool `(height, width)` over all columns of a tile."""
         out = torch.ones(tile.height, tile.width, dtype=torch.bool)
-        at = 0
-        for columns in tile.masked:
-            size = columns.stop - columns.start
-            out[:, columns] = self.schedule.patterns[tile.pattern].allowed()[:, at : at + size]
-            at += size
+        for columns, mask in self.additive(tile, torch.float32):
+            out[:, columns] = mask == 0
         return out
 
 
@@ -89,7 +91,7 @@ def steps(lanes: int, cells: int, itemsize: int) -> Iterator[slice]:
 def take_rows(x: torch.Tensor, rows: slice | torch.Tensor) -> torch.Tensor:
     """`(n, g, Q, ...)` -> `(n, g * height, ...)`; a view for a slice of one head a lane."""
     if isinstance(rows, slice) and x.shape[1] == 1:
-        return x[:, 0, rows]
+        return x.squeeze(1)[:, rows]
     return x[:, :, rows].flatten(1, 2)
 
 

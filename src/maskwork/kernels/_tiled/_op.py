@@ -21,9 +21,9 @@ def tiled_attention(
     seed: torch.Tensor | None,
     want_lse: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output `(B, Hq, Q, Dv)` and log-sum-exp `(B, Hq, Q)`, the latter only where `want_lse` or a backward needs it."""
+    """Output `(B, Hq, Q, Dv)` and log-sum-exp `(B, Hq, Q)`; `want_lse` makes the latter differentiable."""
     call = _run.TiledCall(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed)
-    return _run.forward(call, want_lse)
+    return _run.forward(call)
 
 
 @tiled_attention.register_fake

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 
@@ -59,123 +61,94 @@ class TiledCall:
         seed = 0 if self.seed is None else int(self.seed)
         return _tile.Rules(self.scale, _masks(schedule), self.tile_bias, self.dropout_p, seed, careful)
 
-    def lanes(self, batch: int, head: int) -> Lanes:
-        """q, k and v of these lanes."""
-        q, k, v = self.tensors
-        heads = q.shape[1]
-        return Lanes(
-            query_lanes(q, k.shape[1], batch, head), key_lanes(k, heads, batch, head), key_lanes(v, heads, batch, head)
-        )
 
-
-def forward(call: TiledCall, want_lse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
     """Output in the dtype given, log-sum-exp in the dtype computed in."""
-    out, lse = _forward(call, call.schedule, want_lse, careful=False)
+    out, lse = _forward(call, call.schedule, careful=False)
     if not _finite(out):
         # What is not finite may have come from a cell that is forbidden; done again, it cannot.
-        out, lse = _forward(call, _segment.as_tiles(call.schedule), True, careful=True)
+        out, lse = _forward(call, _segment.as_tiles(call.schedule), careful=True)
     return out.to(call.q_given.dtype), lse
 
 
-def _forward(call: TiledCall, schedule: Schedule, want_lse: bool, careful: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    q, k, v = call.tensors
+def _forward(call: TiledCall, schedule: Schedule, careful: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    q, _, v = call.tensors
     make = torch.empty if schedule.complete else torch.zeros
     out = make((*q.shape[:3], v.shape[3]), dtype=call.dtype)
     lse = torch.full(q.shape[:3], float("-inf"), dtype=call.dtype)
     rules, buffers = call.rules(schedule, careful), _tile.Buffers(out)
+    places = _Places(call, out, lse)
     for batch, head, segment in schedule.segments:
-        rows = slice(segment.q0, segment.q1)
-        target, target_lse = (query_lanes(x, k.shape[1], batch, head)[:, :, rows] for x in (out, lse))
-        result, result_lse = _segment.forward(segment, call.lanes(batch, head), call.scale)
-        target.copy_(result)
-        target_lse.copy_(result_lse)
-    lanes_of: dict[tuple[int, int], tuple[Lanes, torch.Tensor, torch.Tensor]] = {}
+        lanes, *targets = places.at(batch, head)
+        results = _segment.forward(segment, lanes, call.scale)
+        for target, result in zip(targets, results, strict=True):
+            target[:, :, segment.q0 : segment.q1] = result
+    steady = careful
     for number, tile in enumerate(schedule.tiles):
-        place = (tile.batch, tile.head)
-        if place not in lanes_of:
-            lanes_of[place] = (call.lanes(*place), *(query_lanes(x, k.shape[1], *place) for x in (out, lse)))
-        lanes, out_lanes, lse_lanes = lanes_of[place]
+        lanes, out_lanes, lse_lanes = places.at(tile.batch, tile.head)
         n, groups = lanes.q.shape[:2]
-        height = groups * tile.height
-        for part in steps(n, height * tile.width, q.itemsize):
-            here = Lanes(*(x[part] for x in lanes))
-            p = buffers.get("scores", len(here.q), height, tile.width)
-            row_lse = buffers.get("lse", len(here.q), height) if want_lse else None
-            _tile.weights(rules, tile, part, take_rows(here.q, tile.rows), _tile.read(here.k, tile), p, row_lse)
-            kept = _tile.keep(rules, number, part, p)
-            if kept is not None:
-                p *= kept
-            sums = buffers.get("out", len(here.q), height, v.shape[3])
-            _tile.weighted_sum(rules, tile, p, _tile.read(here.v, tile), sums)
-            _put_rows(out_lanes[part], tile, sums)
-            if row_lse is not None:
-                _put_rows(lse_lanes[part], tile, row_lse)
+        for part in steps(n, groups * tile.height * tile.width, q.itemsize):
+            inputs = (take_rows(lanes.q[part], tile.rows), *(_tile.read(x[part], tile) for x in lanes[1:]))
+            result, row_lse = _tile.forward(rules, tile, number, part, *inputs, steady, buffers)
+            if not steady and not bool(row_lse.abs().amax() < _tile.SAFE_LSE):
+                steady = True  # scores that large are seldom alone
+                result, row_lse = _tile.forward(rules, tile, number, part, *inputs, steady, buffers)
+            _put_rows(out_lanes[part], tile, result)
+            _put_rows(lse_lanes[part], tile, row_lse)
     return out, lse
 
 
 def backward(
-    call: TiledCall,
-    out: torch.Tensor,
-    lse: torch.Tensor,
-    d_out: torch.Tensor,
-    d_lse: torch.Tensor | None,
+    call: TiledCall, out: torch.Tensor, lse: torch.Tensor, d_out: torch.Tensor, d_lse: torch.Tensor | None,
     want_bias: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """Gradients of q, k, v and, where wanted, of the bias, in their own dtypes."""
-    d_out = d_out.detach().to(call.dtype)
     # the fused backward has no place for a gradient of the log-sum-exp
     schedule = call.schedule if d_lse is None else _segment.as_tiles(call.schedule)
-    grads = _backward(call, schedule, out, lse, d_out, d_lse, want_bias, careful=False)
+    rows = _Rows(*(x if x is None else x.detach().to(call.dtype) for x in (out, lse, d_out, d_lse)))
+    grads = _backward(call, schedule, rows, want_bias, careful=False)
     if not all(_finite(grad) for grad in grads):
-        grads = _backward(call, _segment.as_tiles(schedule), out, lse, d_out, d_lse, want_bias, careful=True)
+        grads = _backward(call, _segment.as_tiles(schedule), rows, want_bias, careful=True)
     given = (call.q_given, call.k_given, call.v_given, call.bias if want_bias else grads[3])
     d_q, d_k, d_v, d_bias = (grad.to(x.dtype) for grad, x in zip(grads, given, strict=True))
     return d_q, d_k, d_v, d_bias
 
 
+class _Rows(NamedTuple):
+    """Results and gradients that came back, `(B, Hq, Q, ...)`."""
+
+    out: torch.Tensor
+    lse: torch.Tensor
+    d_out: torch.Tensor
+    d_lse: torch.Tensor | None
+
+
 def _backward(
-    call: TiledCall, schedule: Schedule, out: torch.Tensor, lse: torch.Tensor, d_out: torch.Tensor,
-    d_lse: torch.Tensor | None, want_bias: bool, careful: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    call: TiledCall, schedule: Schedule, rows: _Rows, want_bias: bool, careful: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     q, k, v = call.tensors
-    kv_heads = k.shape[1]
-    d_q, d_k, d_v = (
-        torch.zeros(q.shape, dtype=call.dtype),
-        torch.zeros(k.shape, dtype=call.dtype),
-        torch.zeros(v.shape, dtype=call.dtype),
-    )
+    d_q, d_k, d_v = (torch.zeros(x.shape, dtype=call.dtype) for x in (q, k, v))
     bias = call.tile_bias if want_bias else None
     d_bias = q.new_zeros(0) if bias is None else torch.zeros(bias.values.shape, dtype=call.dtype)
     rules, buffers = call.rules(schedule, careful), _tile.Buffers(d_q)
+    places = _Places(call, d_q, *rows, keys=(d_k, d_v))
     for batch, head, segment in schedule.segments:
-        rows = slice(segment.q0, segment.q1)
-        out_rows, lse_rows, d_out_rows, d_q_rows = (
-            query_lanes(x, kv_heads, batch, head)[:, :, rows] for x in (out.to(call.dtype), lse, d_out, d_q)
-        )
-        d_keys = (key_lanes(x, q.shape[1], batch, head) for x in (d_k, d_v))
-        lanes = call.lanes(batch, head)
-        _segment.backward(segment, lanes, call.scale, out_rows, lse_rows, d_out_rows, d_q_rows, *d_keys)
+        lanes, d_q_lanes, out, lse, d_out, _, *d_keys = places.at(batch, head)
+        here = slice(segment.q0, segment.q1)
+        out, lse, d_out, d_q_rows = (x[:, :, here] for x in (out, lse, d_out, d_q_lanes))
+        _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
+    seen = rows.lse[rows.lse > float("-inf")]
+    steady = careful or not bool((seen.abs() < _tile.SAFE_LSE).all())
     for number, tile in enumerate(schedule.tiles):
-        lanes = call.lanes(tile.batch, tile.head)
-        d_out_lanes, d_q_lanes = (query_lanes(x, kv_heads, tile.batch, tile.head) for x in (d_out, d_q))
-        d_lse_lanes = None if d_lse is None else query_lanes(d_lse.to(call.dtype), kv_heads, tile.batch, tile.head)
-        d_k_lanes, d_v_lanes = (key_lanes(x, q.shape[1], tile.batch, tile.head) for x in (d_k, d_v))
+        lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = places.at(tile.batch, tile.head)
         n, groups = lanes.q.shape[:2]
-        height = groups * tile.height
-        for part in steps(n, height * tile.width, q.itemsize):
-            here = Lanes(*(x[part] for x in lanes))
-            q_rows, k_rows, v_rows = (
-                take_rows(here.q, tile.rows), _tile.read(here.k, tile), _tile.read(here.v, tile)
-            )  # fmt: skip
-            p = buffers.get("scores", len(here.q), height, tile.width)
-            _tile.weights(rules, tile, part, q_rows, k_rows, p, None)
-            kept = _tile.keep(rules, number, part, p)
-            d_out_rows = take_rows(d_out_lanes[part], tile.rows)
-            d_lse_rows = None if d_lse_lanes is None else take_rows(d_lse_lanes[part], tile.rows)
-            d_q_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(
-                rules, tile, q_rows, k_rows, v_rows, p, kept, d_out_rows, d_lse_rows, buffers
+        for part in steps(n, groups * tile.height * tile.width, q.itemsize):
+            inputs = (take_rows(lanes.q[part], tile.rows), *(_tile.read(x[part], tile) for x in lanes[1:]))
+            given = (None if x is None else take_rows(x[part], tile.rows) for x in results)
+            d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(
+                rules, tile, number, part, *inputs, *given, steady, buffers
             )
-            _put_rows(d_q_lanes[part], tile, d_q_rows)
+            _put_rows(d_q_lanes[part], tile, d_rows)
             _tile.add_to_keys(d_k_lanes[part], tile, d_k_rows)
             _tile.add_to_keys(d_v_lanes[part], tile, d_v_rows)
             if bias is not None:
@@ -183,9 +156,39 @@ def _backward(
     return d_q, d_k, d_v, d_bias
 
 
+class _Places:
+    """The lanes of a call and of its results, each view made once.
+
+    Args:
+        rows: `(B, Hq, Q, ...)`, or None.
+        keys: `(B, Hkv, K, ...)`.
+    """
+
+    def __init__(self, call: TiledCall, *rows: torch.Tensor | None, keys: Sequence[torch.Tensor] = ()) -> None:
+        self.call, self.rows, self.keys = call, rows, keys
+        self.made: dict[tuple[int, int], list[Any]] = {}
+
+    def at(self, batch: int, head: int) -> list[Any]:
+        """The lanes of q, k and v, then those of the rows and of the keys."""
+        if (batch, head) not in self.made:
+            q, k, v = self.call.tensors
+            heads, kv_heads = q.shape[1], k.shape[1]
+            lanes = Lanes(
+                query_lanes(q, kv_heads, batch, head),
+                key_lanes(k, heads, batch, head),
+                key_lanes(v, heads, batch, head),
+            )
+            rows = [x if x is None else query_lanes(x, kv_heads, batch, head) for x in self.rows]
+            self.made[batch, head] = [lanes, *rows, *(key_lanes(x, heads, batch, head) for x in self.keys)]
+        return self.made[batch, head]
+
+
 def _put_rows(target: torch.Tensor, tile: Tile, values: torch.Tensor) -> None:
     """`(n, g * height, ...)` to the tile's rows of `(n, g, Q, ...)`."""
-    target[:, :, tile.rows] = values.unflatten(1, (target.shape[1], tile.height))
+    if target.shape[1] == 1:
+        target.squeeze(1)[:, tile.rows] = values
+    else:
+        target[:, :, tile.rows] = values.unflatten(1, (target.shape[1], tile.height))
 
 
 def _finite(x: torch.Tensor) -> bool:
