@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from ..spans import Segment, Spans, Tiles, cut_tiles, find_segments
 from ._memo import lowered
 
 Int32s = npt.NDArray[np.int32]
+#: A tile's rows, keys, masked columns, and what each row sees of these.
+_Cut = tuple[npt.NDArray[np.int64], Int32s, Int32s, Int32s, Int32s]
 
 # What balances tall tiles (fewer reads of each key) against low ones (fewer masked cells), measured on two AVX2 cores:
 # a further key costs a tile as much as that many rows of cells, and a tile costs as much as that many cells.
@@ -28,10 +30,11 @@ _MOST_RANGES = 4
 
 
 class Tile(NamedTuple):
-    """Rows that read the same keys: one softmax over `width` columns, `keys` laid end to end.
+    """Rows that read the same keys: one softmax over `width` columns, `keys` laid end to end. Repeated `count` times.
 
     `batch` and `head` are -1 where the tile stands for all. `rows` is a slice or int64 indices, and so is each of
-    `keys`. `masked` are the ranges of columns for which `pattern` (-1: none) says what each row sees.
+    `keys`. `masked` are the ranges of columns for which `pattern` (-1: none) says what each row sees. Repeat i lies
+    `i * row_step` rows and, range by range, `i * key_steps` keys further on.
     """
 
     batch: int
@@ -42,6 +45,17 @@ class Tile(NamedTuple):
     width: int
     masked: list[slice]
     pattern: int
+    count: int = 1
+    row_step: int = 0
+    key_steps: tuple[int, ...] = ()
+
+    def repeat(self, i: int) -> Tile:
+        """Repeat `i` alone."""
+        if self.count == 1 or isinstance(self.rows, torch.Tensor):
+            return self
+        rows, keys = self.rows.start + i * self.row_step, self.keys
+        moved = [slice(k.start + i * s, k.stop + i * s) for k, s in zip(keys, self.key_steps, strict=True)]  # type: ignore[union-attr]
+        return self._replace(rows=slice(rows, rows + self.height), keys=moved, count=1, row_step=0, key_steps=())
 
 
 class Pattern(NamedTuple):
@@ -77,7 +91,12 @@ class Schedule:
     def cells(self) -> int:
         """Cells that are computed, over the mask's own batch and heads."""
         segments = sum((s.q1 - s.q0) * (s.k1 - s.k0 + (s.q1 - s.q0) // 2 * s.causal) for _, _, s in self.segments)
-        return segments + sum(tile.height * tile.width for tile in self.tiles)
+        return segments + sum(tile.count * tile.height * tile.width for tile in self.tiles)
+
+    def one_by_one(self) -> Schedule:
+        """The same with each repeat a tile of its own."""
+        tiles = [tile.repeat(i) for tile in self.tiles for i in range(tile.count)]
+        return replace(self, tiles=tiles)
 
 
 def to_tiles(b: BoundMask) -> torch.Tensor:
@@ -96,19 +115,10 @@ def read_schedule(schedule: torch.Tensor) -> Schedule:
 
 def _encode(b: BoundMask) -> torch.Tensor:
     spans = b.spans
+    book = _Book()
     segments: list[list[int]] = []
     tiles: list[list[int]] = []
-    pieces: list[Int32s] = []  # rows, keys, masked ranges and patterns, laid end to end
-    patterns: list[list[int]] = []
-    seen: dict[tuple[int, int, bytes], int] = {}
-    at, covered = 0, 0
-
-    def file(values: npt.NDArray[np.integer]) -> int:
-        nonlocal at
-        pieces.append(values.astype(np.int32).ravel())
-        at += values.size
-        return at - values.size
-
+    covered = 0
     for batch in range(spans.shape[0]):
         for head in range(spans.shape[1]):
             lane = [batch if spans.shape[0] > 1 else -1, head if spans.shape[1] > 1 else -1]
@@ -117,36 +127,76 @@ def _encode(b: BoundMask) -> torch.Tensor:
                 spans.planes_ends[:, batch : batch + 1, head : head + 1],
                 spans.kv_len,
             ).expand((1, 1, b.grid.q_len))
-            found = find_segments(here, _SEGMENT_ROWS, _SEGMENT_KEYS)
             left = here.planes_starts[0, 0, 0] < here.kv_len
             covered += int(left.sum())
-            for segment in found:
+            for segment in find_segments(here, _SEGMENT_ROWS, _SEGMENT_KEYS):
                 segments.append([*lane, *segment])
                 left[segment.q0 : segment.q1] = False
             cut = cut_tiles(here, np.flatnonzero(left), _HEIGHT, _CALL)
-            for t in range(len(cut)):
-                rows, keys, masked, starts, ends = _tile(cut, t)
-                width = int((masked[:, 1] - masked[:, 0]).sum())
-                pattern = -1
-                if width:
-                    name = (len(rows), width, starts.tobytes() + ends.tobytes())
-                    pattern = seen.setdefault(name, len(patterns))
-                    if pattern == len(patterns):
-                        patterns.append([len(starts), len(rows), width, file(np.stack([starts, ends]))])
-                contiguous = int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
-                where = [int(rows[0]), -1] if contiguous else [-1, file(rows)]
-                tiles.append([
-                    *lane, *where, len(rows), len(keys), file(keys), len(masked), file(masked), pattern
-                ])  # fmt: skip
-    tables = [np.array(t, dtype=np.int32).ravel() for t in (segments, tiles, patterns)]
+            tiles += [[*lane, *entry] for entry in _runs(book, [_tile(cut, t) for t in range(len(cut))])]
+    tables = [np.array(t, dtype=np.int32).ravel() for t in (segments, tiles, book.patterns)]
     complete = covered == spans.shape[0] * spans.shape[1] * b.grid.q_len
-    sizes = np.array([complete, len(segments), len(tiles), len(patterns)], dtype=np.int32)
-    body = np.concatenate([sizes, *tables, *pieces]).astype(np.int32)
+    sizes = np.array([complete, len(segments), len(tiles), len(book.patterns)], dtype=np.int32)
+    body = np.concatenate([sizes, *tables, *book.pieces]).astype(np.int32)
     digest = np.frombuffer(hashlib.blake2b(body.tobytes(), digest_size=16).digest(), dtype=np.int32)
     return torch.from_numpy(np.concatenate([digest, body]))
 
 
-def _tile(cut: Tiles, t: int) -> Sequence[npt.NDArray[np.integer]]:
+class _Book:
+    """Lists of integers laid end to end, and the patterns among them, each written once."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Int32s] = []
+        self.at = 0
+        self.patterns: list[list[int]] = []
+        self.seen: dict[tuple[int, int, bytes], int] = {}
+
+    def write(self, values: npt.NDArray[np.integer]) -> int:
+        """Where they stand from now on."""
+        self.pieces.append(values.astype(np.int32).ravel())
+        self.at += values.size
+        return self.at - values.size
+
+    def pattern(self, height: int, width: int, starts: npt.NDArray[np.integer], ends: npt.NDArray[np.integer]) -> int:
+        """Its number, -1 where nothing is masked."""
+        if not width:
+            return -1
+        number = self.seen.setdefault((height, width, starts.tobytes() + ends.tobytes()), len(self.patterns))
+        if number == len(self.patterns):
+            self.patterns.append([len(starts), height, width, self.write(np.stack([starts, ends]))])
+        return number
+
+
+def _runs(book: _Book, tiles: Sequence[_Cut]) -> Iterator[list[int]]:
+    """The tiles' entries; those that only lie further on, by steady steps, share one."""
+    alike: dict[tuple[object, ...], list[_Cut]] = {}
+    for number, (rows, keys, masked, starts, ends) in enumerate(tiles):
+        pattern = book.pattern(len(rows), int((masked[:, 1] - masked[:, 0]).sum()), starts, ends)
+        lone = len(keys) > _MOST_RANGES or not bool((np.diff(rows) == 1).all())
+        sizes = tuple((keys[:, 1] - keys[:, 0]).tolist())
+        name = (pattern, len(rows), sizes, masked.tobytes(), number if lone else -1)
+        alike.setdefault(name, []).append((rows, keys, masked, starts, ends))
+    for name, members in alike.items():
+        # where each begins: its first row, then the first key of each range
+        begins = np.array([[rows[0], *keys[:, 0]] for rows, keys, *_ in members], dtype=np.int64)
+        steps = np.diff(begins, axis=0)
+        first = 0
+        while first < len(members):
+            last = first + 1
+            while last < len(members) and (steps[last - 1] == steps[first]).all() and (steps[first] >= 0).all():
+                last += 1
+            step = steps[first] if last - first > 1 else np.zeros_like(begins[0])
+            rows, keys, masked, *_ = members[first]
+            contiguous = bool((np.diff(rows) == 1).all())
+            where = [int(rows[0]), -1] if contiguous else [-1, book.write(rows)]
+            yield [
+                *where, len(rows), len(keys), book.write(keys), len(masked), book.write(masked), int(str(name[0])),
+                last - first, int(step[0]), book.write(step[1:]),
+            ]  # fmt: skip
+            first = last
+
+
+def _tile(cut: Tiles, t: int) -> _Cut:
     rows = slice(int(cut.rows_at[t]), int(cut.rows_at[t + 1]))
     return (
         cut.rows[rows],
@@ -175,7 +225,7 @@ def _decode(digest: tuple[int, ...], unhashed: _Unhashed) -> Schedule:
     complete, *counts = values[4:8].tolist()
     at = 8
     tables: list[list[list[int]]] = []
-    for count, columns in zip(counts, (7, 10, 4), strict=True):
+    for count, columns in zip(counts, (7, 13, 4), strict=True):
         tables.append(values[at : at + count * columns].reshape(count, columns).tolist())
         at += count * columns
     data = values[at:]
@@ -189,7 +239,7 @@ def _decode(digest: tuple[int, ...], unhashed: _Unhashed) -> Schedule:
 
 def _read_tile(
     data: Int32s, b: int, h: int, q0: int, rows_at: int, height: int, n_keys: int, keys_at: int, n_masked: int,
-    masked_at: int, pattern: int,
+    masked_at: int, pattern: int, count: int, row_step: int, steps_at: int,
 ) -> Tile:  # fmt: skip
     rows = slice(q0, q0 + height) if q0 >= 0 else torch.from_numpy(data[rows_at : rows_at + height].astype(np.int64))
     pairs = data[keys_at : keys_at + 2 * n_keys].reshape(n_keys, 2)
@@ -198,7 +248,8 @@ def _read_tile(
     if n_keys > _MOST_RANGES:
         keys = [torch.from_numpy(np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in pairs.tolist()]))]
     masked = [slice(a, b) for a, b in data[masked_at : masked_at + 2 * n_masked].reshape(n_masked, 2).tolist()]
-    return Tile(b, h, rows, height, keys, width, masked, pattern)
+    steps = tuple(data[steps_at : steps_at + n_keys].tolist())
+    return Tile(b, h, rows, height, keys, width, masked, pattern, count, row_step, steps)
 
 
 def _read_pattern(data: Int32s, runs: int, height: int, width: int, at: int) -> Pattern:

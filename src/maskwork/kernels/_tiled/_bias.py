@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from ...lower import Tile
-from ._lanes import columns_of, query_lanes
+from ._lanes import query_lanes
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TileBias:
         else:
             rows = self.values.expand(batch, heads, self.shape[2], -1)[:, :, tile.rows]
             rows = rows.expand(-1, -1, -1, self.shape[3])
-            here = torch.cat([rows[..., keys] for keys, _ in columns_of(tile)], dim=-1)
+            here = torch.cat([rows[..., keys] for keys in tile.keys], dim=-1)
         return query_lanes(here, self.kv_heads, tile.batch, tile.head)
 
     def add_gradient(self, out: torch.Tensor, tile: Tile, part: slice, d_scores: torch.Tensor) -> None:
@@ -55,7 +56,7 @@ class TileBias:
             if target.shape[0] == 1:
                 lane = lane.sum(0, keepdim=True)
             rows = tile.rows if target.shape[0] > 1 else slice(0, 1)
-            for keys, columns in columns_of(tile):
+            for keys, columns in _columns(tile):
                 if target.shape[1] == 1:
                     _add(target, rows, slice(0, 1), lane[:, columns].sum(1, keepdim=True))
                 else:
@@ -65,6 +66,15 @@ class TileBias:
         rows = _listed(tile.rows)
         keys = torch.cat([_listed(keys) for keys in tile.keys])
         return keys - rows.unsqueeze(1) + self.shape[2] - 1
+
+
+def _columns(tile: Tile) -> Iterator[tuple[slice | torch.Tensor, slice]]:
+    """The tile's keys, piece by piece, each with the columns where it stands."""
+    at = 0
+    for keys in tile.keys:
+        size = keys.stop - keys.start if isinstance(keys, slice) else len(keys)
+        yield keys, slice(at, at + size)
+        at += size
 
 
 def _listed(places: slice | torch.Tensor) -> torch.Tensor:

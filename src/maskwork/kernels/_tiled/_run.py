@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,8 +11,10 @@ import torch
 
 from ...lower import Schedule, Tile, read_schedule
 from . import _segment, _tile
+from ._batches import batches
 from ._bias import TileBias
-from ._lanes import Lanes, Masks, key_lanes, query_lanes, steps, take_rows
+from ._lanes import Lanes, key_lanes, query_lanes
+from ._masks import Masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,8 @@ class TiledCall:
         """Fused segments only where the fused kernel does what is asked."""
         whole = read_schedule(self.schedule_given)
         fused = self.bias is None and not self.dropout_p and self.q_given.shape[3] == self.v_given.shape[3]
-        return whole if fused else _segment.as_tiles(whole)
+        schedule = whole if fused else _segment.as_tiles(whole)
+        return schedule if self.bias is None else schedule.one_by_one()
 
     @cached_property
     def tile_bias(self) -> TileBias | None:
@@ -59,7 +62,7 @@ class TiledCall:
     def rules(self, schedule: Schedule, careful: bool) -> _tile.Rules:
         """What every tile needs to know."""
         seed = 0 if self.seed is None else int(self.seed)
-        return _tile.Rules(self.scale, _masks(schedule), self.tile_bias, self.dropout_p, seed, careful)
+        return _tile.Rules(self.scale, Masks.of(schedule), self.tile_bias, self.dropout_p, seed, careful)
 
 
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,17 +87,16 @@ def _forward(call: TiledCall, schedule: Schedule, careful: bool) -> tuple[torch.
         for target, result in zip(targets, results, strict=True):
             target[:, :, segment.q0 : segment.q1] = result
     steady = careful
-    for number, tile in enumerate(schedule.tiles):
+    for number, tile in _numbered(schedule):
         lanes, out_lanes, lse_lanes = places.at(tile.batch, tile.head)
-        n, groups = lanes.q.shape[:2]
-        for part in steps(n, groups * tile.height * tile.width, q.itemsize):
-            inputs = (take_rows(lanes.q[part], tile.rows), *(_tile.read(x[part], tile) for x in lanes[1:]))
-            result, row_lse = _tile.forward(rules, tile, number, part, *inputs, steady, buffers)
+        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
+            inputs = (batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v))
+            result, row_lse = _tile.forward(rules, batch, *inputs, steady, buffers)
             if not steady and not bool(row_lse.abs().amax() < _tile.SAFE_LSE):
                 steady = True  # scores that large are seldom alone
-                result, row_lse = _tile.forward(rules, tile, number, part, *inputs, steady, buffers)
-            _put_rows(out_lanes[part], tile, result)
-            _put_rows(lse_lanes[part], tile, row_lse)
+                result, row_lse = _tile.forward(rules, batch, *inputs, steady, buffers)
+            batch.put_rows(out_lanes, result)
+            batch.put_rows(lse_lanes, row_lse)
     return out, lse
 
 
@@ -139,20 +141,17 @@ def _backward(
         _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
     seen = rows.lse[rows.lse > float("-inf")]
     steady = careful or not bool((seen.abs() < _tile.SAFE_LSE).all())
-    for number, tile in enumerate(schedule.tiles):
+    for number, tile in _numbered(schedule):
         lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = places.at(tile.batch, tile.head)
-        n, groups = lanes.q.shape[:2]
-        for part in steps(n, groups * tile.height * tile.width, q.itemsize):
-            inputs = (take_rows(lanes.q[part], tile.rows), *(_tile.read(x[part], tile) for x in lanes[1:]))
-            given = (None if x is None else take_rows(x[part], tile.rows) for x in results)
-            d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(
-                rules, tile, number, part, *inputs, *given, steady, buffers
-            )
-            _put_rows(d_q_lanes[part], tile, d_rows)
-            _tile.add_to_keys(d_k_lanes[part], tile, d_k_rows)
-            _tile.add_to_keys(d_v_lanes[part], tile, d_v_rows)
+        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
+            inputs = (batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v))
+            given = (None if x is None else batch.rows(x) for x in results)
+            d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(rules, batch, *inputs, *given, steady, buffers)
+            batch.put_rows(d_q_lanes, d_rows)
+            batch.add_keys(d_k_lanes, d_k_rows)
+            batch.add_keys(d_v_lanes, d_v_rows)
             if bias is not None:
-                bias.add_gradient(d_bias, tile, part, d_scores)
+                bias.add_gradient(d_bias, batch.tile, batch.part, d_scores)
     return d_q, d_k, d_v, d_bias
 
 
@@ -183,21 +182,14 @@ class _Places:
         return self.made[batch, head]
 
 
-def _put_rows(target: torch.Tensor, tile: Tile, values: torch.Tensor) -> None:
-    """`(n, g * height, ...)` to the tile's rows of `(n, g, Q, ...)`."""
-    if target.shape[1] == 1:
-        target.squeeze(1)[:, tile.rows] = values
-    else:
-        target[:, :, tile.rows] = values.unflatten(1, (target.shape[1], tile.height))
+def _numbered(schedule: Schedule) -> Iterator[tuple[int, Tile]]:
+    """The tiles, each with how many repeats of others came before it."""
+    number = 0
+    for tile in schedule.tiles:
+        yield number, tile
+        number += tile.count
 
 
 def _finite(x: torch.Tensor) -> bool:
     """Whether all is finite, in one pass; a sum that overflows only costs the time of being careful."""
     return bool(x.sum().isfinite())
-
-
-def _masks(schedule: Schedule) -> Masks:
-    """The masks kept with a schedule, which is kept itself."""
-    if "masks" not in schedule.__dict__:
-        object.__setattr__(schedule, "masks", Masks(schedule))
-    return schedule.__dict__["masks"]

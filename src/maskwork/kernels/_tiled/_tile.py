@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 
 from ...lower import Tile
+from ._batches import AcrossLanes, AlongSequence, Batch
 from ._bias import TileBias
-from ._lanes import Masks
+from ._masks import Masks
 
 #: Log-sum-exps within it are far from overflow and from losing terms to underflow.
 SAFE_LSE = 44.0
@@ -57,39 +58,20 @@ class Buffers:
         return flat[:size].view(shape)
 
 
-def read(x: torch.Tensor, tile: Tile) -> torch.Tensor:
-    """`(n, K, D)` -> `(n, width, D)`: a view where the keys are one slice, else copied together."""
-    if len(tile.keys) > 1:
-        return torch.cat([x[:, keys] for keys in tile.keys], dim=1)
-    keys = tile.keys[0]
-    return x[:, keys] if isinstance(keys, slice) else x.index_select(1, keys)
-
-
-def add_to_keys(out: torch.Tensor, tile: Tile, values: torch.Tensor) -> None:
-    """Adds `(n, width, D)` to the tile's keys of `(n, K, D)`."""
-    at = 0
-    for keys in tile.keys:
-        if isinstance(keys, slice):
-            size = keys.stop - keys.start
-            out.narrow(1, keys.start, size).add_(values.narrow(1, at, size))
-        else:
-            size = len(keys)
-            out.index_add_(1, keys, values.narrow(1, at, size))
-        at += size
-
-
 def weights(
-    rules: Rules, tile: Tile, part: slice, q: torch.Tensor, k: torch.Tensor, out: torch.Tensor, steady: bool
+    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, out: torch.Tensor, steady: bool
 ) -> torch.Tensor | None:
     """`exp(score)` of `q (n, g * height, D)` and `k (n, width, D)` into `out (n, g * height, width)`.
 
     With `steady`, the softmax of the scores, and their log-sum-exp `(n, g * height)` is returned.
     """
+    tile = batch.tile
     unit = 1.0 if steady else _LOG2_E  # exp2 has a faster kernel than exp
     torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=rules.scale * unit, out=out)
     by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
-        bias = rules.bias.of(tile)[part]
+        assert isinstance(batch, AcrossLanes), "a bias differs from one repeat of a tile to the next"
+        bias = rules.bias.of(tile)[batch.part]
         by_head.add_(bias if by_head.ndim == 4 else bias.squeeze(1), alpha=unit)
     if rules.careful:
         by_head.masked_fill_(~rules.masks.allowed(tile), float("-inf"))
@@ -108,28 +90,32 @@ def weights(
     return lse
 
 
-def keep(rules: Rules, number: int, part: slice, like: torch.Tensor) -> torch.Tensor | None:
+def keep(rules: Rules, batch: Batch, like: torch.Tensor) -> torch.Tensor | None:
     """0 or 1 / (1 - p) for each weight, the same on every call for the same tile and lanes."""
     if not rules.dropout_p:
         return None
-    generator = torch.Generator().manual_seed((rules.seed + 0x9E3779B97F4A7C15 * (number + 1) + part.start) % 2**63)
+    place = (batch.lane, batch.first) if isinstance(batch, AlongSequence) else (batch.part.start, 0)
+    mixed = rules.seed
+    for value in (batch.number, *place):
+        mixed = (mixed * 0x5851F42D4C957F2D + value + 0x14057B7EF767814F) % 2**63  # Knuth's MMIX step
+    generator = torch.Generator().manual_seed(mixed)
     kept = torch.empty_like(like).bernoulli_(1.0 - rules.dropout_p, generator=generator)
     return kept.div_(1.0 - rules.dropout_p)
 
 
 def forward(
-    rules: Rules, tile: Tile, number: int, part: slice, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
     steady: bool, buffers: Buffers,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Output `(n, g * height, Dv)` and log-sum-exp `(n, g * height)`; shapes of q, k and v as in `weights`."""
-    p = buffers.get("weights", *q.shape[:2], tile.width)
-    lse = weights(rules, tile, part, q, k, p, steady)
+    p = buffers.get("weights", *q.shape[:2], batch.tile.width)
+    lse = weights(rules, batch, q, k, p, steady)
     total = p.sum(-1) if lse is None else None
-    kept = keep(rules, number, part, p)
+    kept = keep(rules, batch, p)
     if kept is not None:
         p *= kept
     out = buffers.get("out", *q.shape[:2], v.shape[2])
-    _product(p, v, 1.0, rules.reaches(tile, p), out)
+    _product(p, v, 1.0, rules.reaches(batch.tile, p), out)
     if lse is not None:
         return out, lse
     assert total is not None
@@ -138,7 +124,7 @@ def forward(
 
 
 def backward(
-    rules: Rules, tile: Tile, number: int, part: slice, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
     out: torch.Tensor, lse: torch.Tensor, d_out: torch.Tensor, d_lse: torch.Tensor | None, steady: bool,
     buffers: Buffers,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
@@ -148,10 +134,10 @@ def backward(
         out, lse, d_out, d_lse: what `forward` gave for these rows, and the gradients that came back.
         steady: whether weights are a softmax, or exp(score) and want dividing by exp(lse).
     """
-    p = buffers.get("weights", *q.shape[:2], tile.width)
-    weights(rules, tile, part, q, k, p, steady)
-    kept = keep(rules, number, part, p)
-    allowed = rules.reaches(tile, p)
+    p = buffers.get("weights", *q.shape[:2], batch.tile.width)
+    weights(rules, batch, q, k, p, steady)
+    kept = keep(rules, batch, p)
+    allowed = rules.reaches(batch.tile, p)
     turned = None if allowed is None else allowed.T
     # p / exp(lse) are the weights; it is d_out that is divided, a few numbers a row
     d_rows = d_out if steady else d_out * torch.exp(-lse).unsqueeze(-1)
