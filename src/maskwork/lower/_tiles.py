@@ -55,7 +55,9 @@ class Tile(NamedTuple):
             return self
         rows, keys = self.rows.start + i * self.row_step, self.keys
         moved = [slice(k.start + i * s, k.stop + i * s) for k, s in zip(keys, self.key_steps, strict=True)]  # type: ignore[union-attr]
-        return self._replace(rows=slice(rows, rows + self.height), keys=moved, count=1, row_step=0, key_steps=())
+        return self._replace(
+            rows=slice(rows, rows + self.height), keys=moved, count=1, row_step=0, key_steps=(0,) * len(keys)
+        )
 
 
 class Pattern(NamedTuple):
@@ -245,10 +247,11 @@ def _read_tile(
     pairs = data[keys_at : keys_at + 2 * n_keys].reshape(n_keys, 2)
     keys: list[slice] | list[torch.Tensor] = [slice(a, b) for a, b in pairs.tolist()]
     width = int((pairs[:, 1] - pairs[:, 0]).sum())
+    steps = tuple(data[steps_at : steps_at + n_keys].tolist())
     if n_keys > _MOST_RANGES:
+        steps = (0,)
         keys = [torch.from_numpy(np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in pairs.tolist()]))]
     masked = [slice(a, b) for a, b in data[masked_at : masked_at + 2 * n_masked].reshape(n_masked, 2).tolist()]
-    steps = tuple(data[steps_at : steps_at + n_keys].tolist())
     return Tile(b, h, rows, height, keys, width, masked, pattern, count, row_step, steps)
 
 

@@ -1,7 +1,6 @@
 """Equal tiles in one product: of several lanes, or, where a tile repeats along the sequence, of one lane.
 
-Both read and write lanes through the same four methods, n tiles at a time. Along the sequence a lane's keys are read
-while they are in the cache, by each of the tiles that overlap there.
+Along the sequence a lane's keys are read while they are in the cache, by each of the tiles that overlap there.
 """
 
 from __future__ import annotations
@@ -19,90 +18,85 @@ _BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
-class AcrossLanes:
-    """One tile of the lanes in `part`."""
+class Batch:
+    """`n` equal tiles.
+
+    Args:
+        tile: the tile of all of them, or the first of its repeats.
+        along: whether they are the repeats `[first, first + n)` of one lane, or the same tile in lanes
+            `[first, first + n)`.
+        lane: which lane, where they lie along the sequence.
+        number: tells this batch from every other of the schedule.
+    """
 
     tile: Tile
-    part: slice
-    number: int
-
-    def rows(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, g, Q, ...)` -> `(n, g * height, ...)`; a view for a slice of one head a lane."""
-        if x.shape[1] == 1:
-            return x[self.part, 0, self.tile.rows]
-        return x[self.part][:, :, self.tile.rows].flatten(1, 2)
-
-    def put_rows(self, x: torch.Tensor, values: torch.Tensor) -> None:
-        """`values` as `rows` gives them, into `x`."""
-        x[self.part][:, :, self.tile.rows] = values.unflatten(1, (x.shape[1], self.tile.height))
-
-    def keys(self, x: torch.Tensor) -> torch.Tensor:
-        """`(N, K, D)` -> `(n, width, D)`: a view where the keys are one slice, else copied together."""
-        x, keys = x[self.part], self.tile.keys
-        if len(keys) > 1:
-            return torch.cat([x[:, piece] for piece in keys], dim=1)
-        return x[:, keys[0]] if isinstance(keys[0], slice) else x.index_select(1, keys[0])
-
-    def add_keys(self, x: torch.Tensor, values: torch.Tensor) -> None:
-        """Adds `values` to the keys that `keys` reads."""
-        x, at = x[self.part], 0
-        for keys in self.tile.keys:
-            size = keys.stop - keys.start if isinstance(keys, slice) else len(keys)
-            here = values.narrow(1, at, size)
-            if isinstance(keys, slice):
-                x.narrow(1, keys.start, size).add_(here)
-            else:
-                x.index_add_(1, keys, here)
-            at += size
-
-
-@dataclass(frozen=True)
-class AlongSequence:
-    """Repeats `[first, first + n)` of one tile in one lane."""
-
-    tile: Tile
+    along: bool
     lane: int
     first: int
     n: int
     number: int
 
+    def view_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """`(N, g, Q, ...)` -> `(n, g, height, ...)`: a view, unless the tile's rows are gathered."""
+        rows, tile = self.tile.rows, self.tile
+        if isinstance(rows, torch.Tensor):
+            return x[self.first : self.first + self.n][:, :, rows]
+        (_, groups, _, *shape), (by_lane, by_head, by_row, *strides) = x.shape, x.stride()
+        begin, by_tile = self._place(rows.start, tile.row_step, by_lane, by_row)
+        return x.as_strided(
+            (self.n, groups, tile.height, *shape), (by_tile, by_head, by_row, *strides), x.storage_offset() + begin
+        )
+
     def rows(self, x: torch.Tensor) -> torch.Tensor:
-        """As for `AcrossLanes`."""
-        return self._rows(x).flatten(1, 2)
+        """`(N, g, Q, ...)` -> `(n, g * height, ...)`."""
+        return self.view_rows(x).flatten(1, 2)
 
     def put_rows(self, x: torch.Tensor, values: torch.Tensor) -> None:
-        """As for `AcrossLanes`."""
-        self._rows(x).copy_(values.unflatten(1, (x.shape[1], self.tile.height)))
+        """`values (n, g, height, ...)` into `x (N, g, Q, ...)`."""
+        if isinstance(self.tile.rows, torch.Tensor):
+            x[self.first : self.first + self.n][:, :, self.tile.rows] = values
+        else:
+            self.view_rows(x).copy_(values)
 
     def keys(self, x: torch.Tensor) -> torch.Tensor:
-        """As for `AcrossLanes`."""
+        """`(N, K, D)` -> `(n, width, D)`: a view where the keys are one slice, else copied together."""
         pieces = [
-            _windows(x[self.lane], 0, keys.start + self.first * step, keys.stop - keys.start, step, self.n)
+            x[self.first : self.first + self.n].index_select(1, keys)
+            if isinstance(keys, torch.Tensor)
+            else self._keys(x, keys.start, keys.stop - keys.start, step)
             for keys, step in zip(self.tile.keys, self.tile.key_steps, strict=True)
         ]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
     def add_keys(self, x: torch.Tensor, values: torch.Tensor) -> None:
-        """As for `AcrossLanes`; windows that overlap are added by pieces of a step, which do not."""
-        x, at = x[self.lane], 0
+        """Adds `values (n, width, D)` to the keys that `keys` reads."""
+        at = 0
         for keys, step in zip(self.tile.keys, self.tile.key_steps, strict=True):
-            size, start = keys.stop - keys.start, keys.start + self.first * step
+            size = len(keys) if isinstance(keys, torch.Tensor) else keys.stop - keys.start
             here = values.narrow(1, at, size)
-            if step == 0:
-                x.narrow(0, start, size).add_(here.sum(0))
-            for low in range(0, size if step else 0, step or 1):
-                piece = min(step, size - low)
-                _windows(x, 0, start + low, piece, step, self.n).add_(here.narrow(1, low, piece))
             at += size
+            if isinstance(keys, torch.Tensor):
+                x[self.first : self.first + self.n].index_add_(1, keys, here)
+            elif not self.along or step >= size:
+                self._keys(x, keys.start, size, step).add_(here)
+            elif step == 0:
+                x[self.lane].narrow(0, keys.start, size).add_(here.sum(0))
+            else:  # windows overlap: added by pieces of a step, which do not
+                for low in range(0, size, step):
+                    piece = min(step, size - low)
+                    self._keys(x, keys.start + low, piece, step).add_(here.narrow(1, low, piece))
 
-    def _rows(self, x: torch.Tensor) -> torch.Tensor:
-        """The view `(n, g, height, ...)` of `(N, g, Q, ...)`."""
-        step = self.tile.row_step
-        windows = _windows(x[self.lane], 1, self.tile.rows.start + self.first * step, self.tile.height, step, self.n)
-        return windows.transpose(0, 1)
+    def _keys(self, x: torch.Tensor, start: int, size: int, step: int) -> torch.Tensor:
+        """The view `(n, size, D)` of `(N, K, D)`."""
+        by_lane, by_key, by_dim = x.stride()
+        begin, by_tile = self._place(start, step, by_lane, by_key)
+        return x.as_strided((self.n, size, x.shape[2]), (by_tile, by_key, by_dim), x.storage_offset() + begin)
 
-
-Batch = AcrossLanes | AlongSequence
+    def _place(self, start: int, step: int, by_lane: int, by_row: int) -> tuple[int, int]:
+        """Where the first tile begins, and how far on the next one does, in numbers of memory."""
+        if self.along:
+            return self.lane * by_lane + (start + self.first * step) * by_row, step * by_row
+        return self.first * by_lane + start * by_row, by_lane
 
 
 def batches(tile: Tile, number: int, lanes: int, groups: int, itemsize: int) -> Iterator[Batch]:
@@ -111,11 +105,11 @@ def batches(tile: Tile, number: int, lanes: int, groups: int, itemsize: int) -> 
     if tile.count > 1 and min(tile.count, each) >= min(lanes, each):
         for lane in range(lanes):
             for first, n in _split(tile.count, each):
-                yield AlongSequence(tile, lane, first, n, number)
+                yield Batch(tile, True, lane, first, n, number + first)
         return
     for repeat in range(tile.count):
         for first, n in _split(lanes, each):
-            yield AcrossLanes(tile.repeat(repeat), slice(first, first + n), number + repeat)
+            yield Batch(tile.repeat(repeat), False, 0, first, n, number + repeat)
 
 
 def _split(total: int, most: int) -> Iterator[tuple[int, int]]:
@@ -124,11 +118,3 @@ def _split(total: int, most: int) -> Iterator[tuple[int, int]]:
         size = -(-total // -(-total // most))
         for first in range(0, total, size):
             yield first, min(size, total - first)
-
-
-def _windows(x: torch.Tensor, dim: int, start: int, size: int, step: int, n: int) -> torch.Tensor:
-    """The view of n windows of `size` along `dim`, `step` apart: `(..., n, size, ...)`."""
-    if step == 0:
-        return x.narrow(dim, start, size).unsqueeze(dim).expand(*x.shape[:dim], n, size, *x.shape[dim + 1 :])
-    windows = x.narrow(dim, start, (n - 1) * step + size).unfold(dim, size, step)
-    return windows.movedim(-1, dim + 1)

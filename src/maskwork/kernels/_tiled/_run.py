@@ -67,37 +67,63 @@ class TiledCall:
 
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
     """Output in the dtype given, log-sum-exp in the dtype computed in."""
-    out, lse = _forward(call, call.schedule, careful=False)
-    if not _finite(out):
+    found = _forward(call, call.schedule, steady=False, careful=False)
+    if found is None:
+        found = _forward(call, call.schedule, steady=True, careful=False)
+    if found is None or not _finite(found[0]):
         # What is not finite may have come from a cell that is forbidden; done again, it cannot.
-        out, lse = _forward(call, _segment.as_tiles(call.schedule), careful=True)
-    return out.to(call.q_given.dtype), lse
+        found = _forward(call, _segment.as_tiles(call.schedule), steady=True, careful=True)
+    assert found is not None, "steady tiles always come to an end"
+    return found[0].to(call.q_given.dtype), found[1]
 
 
-def _forward(call: TiledCall, schedule: Schedule, careful: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _forward(
+    call: TiledCall, schedule: Schedule, steady: bool, careful: bool
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Output and log-sum-exp, or None where scores are too large for tiles that are not steady."""
     q, _, v = call.tensors
     make = torch.empty if schedule.complete else torch.zeros
     out = make((*q.shape[:3], v.shape[3]), dtype=call.dtype)
-    lse = torch.full(q.shape[:3], float("-inf"), dtype=call.dtype)
+    totals = torch.zeros(q.shape[:3], dtype=call.dtype)
+    if steady:
+        totals.fill_(float("-inf"))
     rules, buffers = call.rules(schedule, careful), _tile.Buffers(out)
-    places = _Places(call, out, lse)
-    for batch, head, segment in schedule.segments:
-        lanes, *targets = places.at(batch, head)
+    places = _Places(call, out, totals)
+    looked = steady
+    for number, tile in _numbered(schedule):
+        lanes, out_lanes, total_lanes = places.at(tile.batch, tile.head)
+        groups = lanes.q.shape[1]
+        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
+            sums, total = _tile.forward(
+                rules, batch, batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v), steady, buffers
+            )
+            if not looked:  # where the first scores are too large, the others need not be tried
+                looked = True
+                if _too_large(total.log()):
+                    return None
+            by_head = (groups, tile.height)
+            sums, total = sums.unflatten(1, by_head), total.unflatten(1, by_head)
+            batch.put_rows(total_lanes, total)
+            if steady:
+                batch.put_rows(out_lanes, sums)
+            elif isinstance(tile.rows, slice):
+                torch.div(sums, total.unsqueeze(-1), out=batch.view_rows(out_lanes))
+            else:
+                batch.put_rows(out_lanes, sums.div_(total.unsqueeze(-1)))
+    lse = totals if steady else totals.log_()
+    if not steady and _too_large(lse):
+        return None
+    for batch_row, head, segment in schedule.segments:
+        lanes, *targets = places.at(batch_row, head)
         results = _segment.forward(segment, lanes, call.scale)
         for target, result in zip(targets, results, strict=True):
             target[:, :, segment.q0 : segment.q1] = result
-    steady = careful
-    for number, tile in _numbered(schedule):
-        lanes, out_lanes, lse_lanes = places.at(tile.batch, tile.head)
-        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
-            inputs = (batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v))
-            result, row_lse = _tile.forward(rules, batch, *inputs, steady, buffers)
-            if not steady and not bool(row_lse.abs().amax() < _tile.SAFE_LSE):
-                steady = True  # scores that large are seldom alone
-                result, row_lse = _tile.forward(rules, batch, *inputs, steady, buffers)
-            batch.put_rows(out_lanes, result)
-            batch.put_rows(lse_lanes, row_lse)
     return out, lse
+
+
+def _too_large(lse: torch.Tensor) -> bool:
+    """Whether sums of weights came near the end of what numbers can hold; -inf is a row that sees nothing."""
+    return bool(((lse.abs() >= _tile.SAFE_LSE) & (lse > float("-inf"))).any())
 
 
 def backward(
@@ -139,19 +165,18 @@ def _backward(
         here = slice(segment.q0, segment.q1)
         out, lse, d_out, d_q_rows = (x[:, :, here] for x in (out, lse, d_out, d_q_lanes))
         _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
-    seen = rows.lse[rows.lse > float("-inf")]
-    steady = careful or not bool((seen.abs() < _tile.SAFE_LSE).all())
+    steady = careful or _too_large(rows.lse)
     for number, tile in _numbered(schedule):
         lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = places.at(tile.batch, tile.head)
         for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
             inputs = (batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v))
             given = (None if x is None else batch.rows(x) for x in results)
             d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(rules, batch, *inputs, *given, steady, buffers)
-            batch.put_rows(d_q_lanes, d_rows)
+            batch.put_rows(d_q_lanes, d_rows.unflatten(1, (lanes.q.shape[1], tile.height)))
             batch.add_keys(d_k_lanes, d_k_rows)
             batch.add_keys(d_v_lanes, d_v_rows)
             if bias is not None:
-                bias.add_gradient(d_bias, batch.tile, batch.part, d_scores)
+                bias.add_gradient(d_bias, batch.tile, slice(batch.first, batch.first + batch.n), d_scores)
     return d_q, d_k, d_v, d_bias
 
 

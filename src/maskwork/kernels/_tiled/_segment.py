@@ -69,7 +69,9 @@ def as_tiles(schedule: Schedule) -> Schedule:
                 if pattern == len(patterns):
                     sees = torch.arange(1, height + 1, dtype=torch.int32).unsqueeze(0)
                     patterns.append(Pattern(torch.zeros_like(sees), sees, height))
-            tiles.append(Tile(batch, head, rows, height, [slice(segment.k0, end)], width, masked, pattern))
+            tiles.append(
+                Tile(batch, head, rows, height, [slice(segment.k0, end)], width, masked, pattern, key_steps=(0,))
+            )
     return Schedule([], tiles, patterns, schedule.complete)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from ...lower import Tile
-from ._batches import AcrossLanes, AlongSequence, Batch
+from ._batches import Batch
 from ._bias import TileBias
 from ._masks import Masks
 
@@ -70,8 +70,8 @@ def weights(
     torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=rules.scale * unit, out=out)
     by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
-        assert isinstance(batch, AcrossLanes), "a bias differs from one repeat of a tile to the next"
-        bias = rules.bias.of(tile)[batch.part]
+        assert not batch.along, "a bias differs from one repeat of a tile to the next"
+        bias = rules.bias.of(tile)[batch.first : batch.first + batch.n]
         by_head.add_(bias if by_head.ndim == 4 else bias.squeeze(1), alpha=unit)
     if rules.careful:
         by_head.masked_fill_(~rules.masks.allowed(tile), float("-inf"))
@@ -94,9 +94,8 @@ def keep(rules: Rules, batch: Batch, like: torch.Tensor) -> torch.Tensor | None:
     """0 or 1 / (1 - p) for each weight, the same on every call for the same tile and lanes."""
     if not rules.dropout_p:
         return None
-    place = (batch.lane, batch.first) if isinstance(batch, AlongSequence) else (batch.part.start, 0)
     mixed = rules.seed
-    for value in (batch.number, *place):
+    for value in (batch.number, batch.lane if batch.along else batch.first):
         mixed = (mixed * 0x5851F42D4C957F2D + value + 0x14057B7EF767814F) % 2**63  # Knuth's MMIX step
     generator = torch.Generator().manual_seed(mixed)
     kept = torch.empty_like(like).bernoulli_(1.0 - rules.dropout_p, generator=generator)
@@ -104,23 +103,21 @@ def keep(rules: Rules, batch: Batch, like: torch.Tensor) -> torch.Tensor | None:
 
 
 def forward(
-    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
-    steady: bool, buffers: Buffers,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Output `(n, g * height, Dv)` and log-sum-exp `(n, g * height)`; shapes of q, k and v as in `weights`."""
+    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, steady: bool, buffers: Buffers
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted sums `(n, g * height, Dv)`, and the sum of each row's weights `(n, g * height)` to divide them by.
+
+    With `steady` they are divided already, and what is returned beside them is the log-sum-exp.
+    """
     p = buffers.get("weights", *q.shape[:2], batch.tile.width)
     lse = weights(rules, batch, q, k, p, steady)
-    total = p.sum(-1) if lse is None else None
+    total = torch.sum(p, -1) if lse is None else lse
     kept = keep(rules, batch, p)
     if kept is not None:
         p *= kept
     out = buffers.get("out", *q.shape[:2], v.shape[2])
     _product(p, v, 1.0, rules.reaches(batch.tile, p), out)
-    if lse is not None:
-        return out, lse
-    assert total is not None
-    out.div_(total.unsqueeze(-1))
-    return out, total.log_()
+    return out, total
 
 
 def backward(
