@@ -22,7 +22,7 @@ _Cut = tuple[npt.NDArray[np.int64], Int32s, Int32s, Int32s, Int32s]
 
 # What balances tall tiles (fewer reads of each key) against low ones (fewer masked cells), measured on two AVX2 cores:
 # a further key costs a tile as much as that many rows of cells, and a tile costs as much as that many cells.
-_HEIGHT, _CALL = 16.0, 2500.0
+_HEIGHT, _CALL = 6.0, 3000.0
 # From how many rows, and keys a row, a fused kernel takes a rectangle or triangle faster than tiles do.
 _SEGMENT_ROWS, _SEGMENT_KEYS = 512, 1024
 # As many ranges of keys are multiplied one by one; more are first copied together.

@@ -7,6 +7,7 @@ import math
 import torch
 
 from ...lower import read_schedule, to_tiles
+from .._bias import PositionBias
 from .._call import Call
 from ._op import tiled_attention
 
@@ -46,10 +47,13 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     seed = None
     if call.dropout_p:
         seed = torch.randint(2**62, (), generator=call.generator)
-    bias = call.bias
-    if bias is not None:
+    bias, by_distance = call.bias, isinstance(call.bias, PositionBias)
+    if isinstance(bias, PositionBias):
+        bias = bias.by_distance(call.mask.grid.q_start or 0, call.q.shape[2], call.k.shape[2])
+    elif bias is not None:
         bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
     out, lse = tiled_attention(
-        call.q, call.k, call.v, to_tiles(call.mask), bias, False, call.scale, call.dropout_p, seed, call.return_lse
-    )
+        call.q, call.k, call.v, to_tiles(call.mask), bias, by_distance, call.scale, call.dropout_p, seed,
+        call.return_lse,
+    )  # fmt: skip
     return out, lse if call.return_lse else None
