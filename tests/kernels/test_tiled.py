@@ -206,11 +206,15 @@ def test_plan_says_what_it_takes_and_why():
     q = torch.zeros(1, 1, 2048, 8)
     assert mw.plan(q, q, q, CAUSAL & mw.sliding_window(64)).impl == "tiled"
     assert mw.plan(q, q, q, CAUSAL).impl == "sdpa"
-    half = mw.from_dense(np.random.default_rng(0).random((512, 512)) < 0.5)
-    short = q[:, :, :512]
+    half = mw.from_dense(np.random.default_rng(0).random((600, 600)) < 0.5)
+    short = q[:, :, :600]
     plan = mw.plan(short, short, short, half)
     assert plan.impl == "sdpa"
     assert "of all pairs" in plan.why_not["tiled"]
     plan = mw.plan(q[:, :, :64], q[:, :, :64], q[:, :, :64], CAUSAL & mw.sliding_window(4))
     assert plan.impl == "sdpa"
-    assert "auto cuts tiles from" in plan.why_not["tiled"]
+    assert "auto cuts tiles above 512 keys" in plan.why_not["tiled"]
+    decode = (CAUSAL & mw.sliding_window(64)).bind(1, 2048, q_start=2047)
+    many = torch.zeros(1, 256, 2048, 8)
+    assert mw.plan(q[:, :, :1], q, q, decode).impl == "sdpa"
+    assert mw.plan(many[:, :, :1], many, many, decode).impl == "tiled"
