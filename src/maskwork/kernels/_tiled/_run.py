@@ -212,7 +212,7 @@ def _numbered(schedule: Schedule) -> Iterator[tuple[int, Tile]]:
     number = 0
     for tile in schedule.tiles:
         yield number, tile
-        number += tile.count
+        number += tile.repeats
 
 
 def _finite(x: torch.Tensor) -> bool:
