@@ -230,12 +230,16 @@ def _read_tile(
 ) -> Tile:  # fmt: skip
     rows = slice(q0, q0 + height) if q0 >= 0 else torch.from_numpy(data[rows_at : rows_at + height].astype(np.int64))
     pairs = data[keys_at : keys_at + 2 * n_keys].reshape(n_keys, 2)
-    keys: list[slice] | list[torch.Tensor] = [slice(a, b) for a, b in pairs.tolist()]
     width = int((pairs[:, 1] - pairs[:, 0]).sum())
-    steps = tuple(data[steps_at : steps_at + n_keys].tolist())
-    if n_keys > _MOST_RANGES:
+    keys: list[slice] | list[torch.Tensor]
+    if n_keys <= _MOST_RANGES:
+        steps = tuple(data[steps_at : steps_at + n_keys].tolist())
+        keys = [slice(a, b) for a, b in pairs.tolist()]
+    else:
         steps = (0,)
-        keys = [torch.from_numpy(np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in pairs.tolist()]))]
+        lengths = (pairs[:, 1] - pairs[:, 0]).astype(np.int64)
+        shift = pairs[:, 0] - (lengths.cumsum() - lengths)  # from a column to its key
+        keys = [torch.from_numpy(np.arange(width) + np.repeat(shift, lengths))]
     masked = [slice(a, b) for a, b in data[masked_at : masked_at + 2 * n_masked].reshape(n_masked, 2).tolist()]
     return Tile(b, h, rows, height, keys, width, masked, pattern, repeats, row_step, steps)
 

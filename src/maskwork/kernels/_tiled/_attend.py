@@ -7,6 +7,7 @@ import math
 import torch
 
 from ...lower import read_schedule, to_tiles
+from ...masks import BoundMask
 from .._bias import PositionBias
 from .._call import Call
 from ._op import tiled_attention
@@ -18,6 +19,11 @@ AUTO_KEYS, AUTO_CELLS = 512, 1 << 18
 
 #: Above this part of all pairs, computed in tiles, dense SDPA is faster.
 AUTO_SHARE = 0.7
+
+#: Cutting tiles costs as much as dense attention over so many pairs for each run of each row, divided by the layers
+#: and passes that a schedule usually serves. A plane (one batch row and head) of its own costs as much as 512 runs.
+AUTO_PAIRS_PER_RUN = 512
+_RUNS_PER_PLANE = 512
 
 
 def cannot(call: Call) -> str | None:
@@ -34,12 +40,27 @@ def not_worth_it(call: Call) -> str | None:
     keys, cells = call.k.shape[2], math.prod(call.q.shape[:3]) * call.k.shape[2]
     if keys <= AUTO_KEYS or cells < AUTO_CELLS:
         return f"auto cuts tiles above {AUTO_KEYS} keys and {AUTO_CELLS} cells, these are {keys} and {cells}"
+    # Asked before the tiles are cut: where every row is in shreds, cutting alone takes longer than dense attention.
+    runs = call.mask.memo(("runs to cut",), lambda: _runs_to_cut(call.mask))
+    if cells < AUTO_PAIRS_PER_RUN * runs:
+        return f"to cut its tiles from {runs} runs takes longer than SDPA"
     share = call.mask.memo(
         ("tiled share",), lambda: read_schedule(to_tiles(call.mask)).cells / math.prod(call.mask.shape)
     )
     if share > AUTO_SHARE:
         return f"its tiles hold {share:.0%} of all pairs, and SDPA is faster from {AUTO_SHARE:.0%}"
     return None
+
+
+def _runs_to_cut(mask: BoundMask) -> int:
+    """Runs of keys over all rows, and what each plane costs in such."""
+    spans = mask.spans
+    planes = spans.shape[0] * spans.shape[1]
+    # one row of a plane that is the same for all rows is stored once
+    rows = spans.planes_starts.shape[-1]
+    repeats = mask.grid.q_len / rows if rows else 0
+    used = int((spans.planes_starts < spans.planes_ends).sum())
+    return int(used * repeats) + _RUNS_PER_PLANE * (planes - 1)
 
 
 def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -28,27 +28,22 @@ class TileBias:
     shape: tuple[int, int, int, int]
     kv_heads: int
 
-    def of(self, tile: Tile) -> torch.Tensor:
-        """`(N, g, height, width)`."""
-        batch, heads = self.shape[:2]
+    def of(self, tile: Tile, part: slice) -> torch.Tensor:
+        """`(n, g, height, width)` of the tile's lanes `part`, and of no more: all lanes would be a dense bias."""
+        batch_row, head = self._places(tile, part)
         if self.by_distance:
-            index = self._index(tile)
-            here = self.values[:, index.flatten()].unflatten(1, index.shape).unsqueeze(0).expand(batch, -1, -1, -1)
-        else:
-            rows = self.values.expand(batch, heads, self.shape[2], -1)[:, :, tile.rows]
-            rows = rows.expand(-1, -1, -1, self.shape[3])
-            here = torch.cat([rows[..., keys] for keys in tile.keys], dim=-1)
-        return query_lanes(here, self.kv_heads, tile.batch, tile.head)
+            return self.values[head.unsqueeze(-1).unsqueeze(-1), self._index(tile)]
+        here = self.values if self.values.shape[2] == 1 else self.values[:, :, tile.rows]
+        if self.values.shape[3] > 1:
+            here = torch.cat([here[..., keys] for keys in tile.keys], dim=-1)
+        here = here[batch_row if here.shape[0] > 1 else 0, head if here.shape[1] > 1 else 0]
+        return here.expand(*head.shape, tile.height, tile.width)
 
     def add_gradient(self, out: torch.Tensor, tile: Tile, part: slice, d_scores: torch.Tensor) -> None:
         """Adds the gradient of the scores `(n, g * height, width)` of lanes `part` to `out`, shaped like `values`."""
-        batch, heads = self.shape[:2]
-        lanes = d_scores.unflatten(1, (-1, tile.height))
-        # which (batch row, query head) each lane is
-        number = torch.arange(batch * heads).view(batch, heads)
-        number = query_lanes(number, self.kv_heads, tile.batch, tile.head)[part]
-        for lane, index in zip(lanes.flatten(0, 1), number.flatten().tolist(), strict=True):
-            b, h = divmod(index, heads)
+        places = torch.stack(self._places(tile, part), -1).flatten(0, 1).tolist()
+        lanes = d_scores.unflatten(1, (-1, tile.height)).flatten(0, 1)
+        for lane, (b, h) in zip(lanes, places, strict=True):
             if self.by_distance:
                 out[h].index_add_(0, self._index(tile).flatten(), lane.flatten())
                 continue
@@ -61,6 +56,13 @@ class TileBias:
                     _add(target, rows, slice(0, 1), lane[:, columns].sum(1, keepdim=True))
                 else:
                     _add(target, rows, keys, lane[:, columns])
+
+    def _places(self, tile: Tile, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Batch row and query head of each of the tile's lanes `part`, `(n, g)` both."""
+        batch, heads = self.shape[:2]
+        number = torch.arange(batch * heads).view(batch, heads)
+        number = query_lanes(number, self.kv_heads, tile.batch, tile.head)[part]
+        return number // max(heads, 1), number % max(heads, 1)
 
     def _index(self, tile: Tile) -> torch.Tensor:
         rows = _listed(tile.rows)

@@ -56,7 +56,7 @@ def tiled_attention_backward(
 
 @tiled_attention_backward.register_fake
 def _(d_out, d_lse, q, k, v, out, lse, schedule, bias, by_distance, scale, dropout_p, seed, want_bias):
-    d_bias = torch.empty_like(bias) if want_bias else q.new_empty(0)
+    d_bias = bias.new_empty(bias.shape) if want_bias else q.new_empty(0)
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), d_bias
 
 

@@ -38,8 +38,8 @@ class TiledCall:
 
     @cached_property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """q, k and v as they are computed with."""
-        q, k, v = (x.detach().to(self.dtype) for x in (self.q_given, self.k_given, self.v_given))
+        """q, k and v as they are computed with, the numbers of a head side by side: the fused kernel assumes it."""
+        q, k, v = (_side_by_side(x.detach().to(self.dtype)) for x in (self.q_given, self.k_given, self.v_given))
         return q, k, v
 
     @cached_property
@@ -84,9 +84,8 @@ def _forward(
     q, _, v = call.tensors
     make = torch.empty if schedule.complete else torch.zeros
     out = make((*q.shape[:3], v.shape[3]), dtype=call.dtype)
-    totals = torch.zeros(q.shape[:3], dtype=call.dtype)
-    if steady:
-        totals.fill_(float("-inf"))
+    # a sum of weights is not negative: -1 is a row that no tile has seen
+    totals = torch.full(q.shape[:3], float("-inf") if steady else -1.0, dtype=call.dtype)
     rules, buffers = call.rules(schedule, careful), _tile.Buffers(out)
     places = _Places(call, out, totals)
     looked = steady
@@ -99,7 +98,7 @@ def _forward(
             )
             if not looked:  # where the first scores are too large, the others need not be tried
                 looked = True
-                if _too_large(total.log()):
+                if not _safe(total.log()):
                     return None
             by_head = (groups, tile.height)
             sums, total = sums.unflatten(1, by_head), total.unflatten(1, by_head)
@@ -110,9 +109,13 @@ def _forward(
                 torch.div(sums, total.unsqueeze(-1), out=batch.view_rows(out_lanes))
             else:
                 batch.put_rows(out_lanes, sums.div_(total.unsqueeze(-1)))
-    lse = totals if steady else totals.log_()
-    if not steady and _too_large(lse):
-        return None
+    lse = totals
+    if not steady:
+        unseen = totals < 0
+        lse = totals.log_().masked_fill_(unseen, 0.0)
+        if not _safe(lse):
+            return None
+        lse.masked_fill_(unseen, float("-inf"))
     for batch_row, head, segment in schedule.segments:
         lanes, *targets = places.at(batch_row, head)
         results = _segment.forward(segment, lanes, call.scale)
@@ -121,9 +124,9 @@ def _forward(
     return out, lse
 
 
-def _too_large(lse: torch.Tensor) -> bool:
-    """Whether sums of weights came near the end of what numbers can hold; -inf is a row that sees nothing."""
-    return bool(((lse.abs() >= _tile.SAFE_LSE) & (lse > float("-inf"))).any())
+def _safe(lse: torch.Tensor) -> bool:
+    """Whether no sum of weights came near an end of what numbers can hold; NaN is for a later look."""
+    return not bool((lse.abs() >= _tile.SAFE_LSE).any())
 
 
 def backward(
@@ -133,7 +136,8 @@ def backward(
     """Gradients of q, k, v and, where wanted, of the bias, in their own dtypes."""
     # the fused backward has no place for a gradient of the log-sum-exp
     schedule = call.schedule if d_lse is None else _segment.as_tiles(call.schedule)
-    rows = _Rows(*(x if x is None else x.detach().to(call.dtype) for x in (out, lse, d_out, d_lse)))
+    out, d_out = (_side_by_side(x.detach().to(call.dtype)) for x in (out, d_out))
+    rows = _Rows(out, lse.detach(), d_out, None if d_lse is None else d_lse.detach())
     grads = _backward(call, schedule, rows, want_bias, careful=False)
     if not all(_finite(grad) for grad in grads):
         grads = _backward(call, _segment.as_tiles(schedule), rows, want_bias, careful=True)
@@ -157,7 +161,7 @@ def _backward(
     q, k, v = call.tensors
     d_q, d_k, d_v = (torch.zeros(x.shape, dtype=call.dtype) for x in (q, k, v))
     bias = call.tile_bias if want_bias else None
-    d_bias = q.new_zeros(0) if bias is None else torch.zeros(bias.values.shape, dtype=call.dtype)
+    d_bias = call.q_given.new_zeros(0) if bias is None else torch.zeros(bias.values.shape, dtype=call.dtype)
     rules, buffers = call.rules(schedule, careful), _tile.Buffers(d_q)
     places = _Places(call, d_q, *rows, keys=(d_k, d_v))
     for batch, head, segment in schedule.segments:
@@ -165,7 +169,7 @@ def _backward(
         here = slice(segment.q0, segment.q1)
         out, lse, d_out, d_q_rows = (x[:, :, here] for x in (out, lse, d_out, d_q_lanes))
         _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
-    steady = careful or _too_large(rows.lse)
+    steady = careful or not _safe(rows.lse.masked_fill(rows.lse == float("-inf"), 0.0))
     for number, tile in _numbered(schedule):
         lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = places.at(tile.batch, tile.head)
         for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
@@ -213,6 +217,10 @@ def _numbered(schedule: Schedule) -> Iterator[tuple[int, Tile]]:
     for tile in schedule.tiles:
         yield number, tile
         number += tile.repeats
+
+
+def _side_by_side(x: torch.Tensor) -> torch.Tensor:
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _finite(x: torch.Tensor) -> bool:

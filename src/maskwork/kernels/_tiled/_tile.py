@@ -71,7 +71,7 @@ def weights(
     by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
         assert not batch.along, "a bias differs from one repeat of a tile to the next"
-        bias = rules.bias.of(tile)[batch.first : batch.first + batch.n]
+        bias = rules.bias.of(tile, slice(batch.first, batch.first + batch.n))
         by_head.add_(bias if by_head.ndim == 4 else bias.squeeze(1), alpha=unit)
     if rules.careful or rules.bias is not None:  # what is forbidden may hold NaN or inf
         by_head.masked_fill_(~rules.masks.allowed(tile), float("-inf"))
@@ -85,12 +85,12 @@ def weights(
     torch.softmax(out, -1, out=out)
     # the largest weight is exp(largest - lse)
     lse = largest - out.amax(-1).log_()
+    if rules.careful:
+        by_head.masked_fill_(~rules.masks.allowed(tile), 0.0)
     blank = largest == float("-inf")  # a bias can hide all that the mask allows
     if blank.any():
         out.masked_fill_(blank.unsqueeze(-1), 0.0)
         lse.masked_fill_(blank, float("-inf"))
-    if rules.careful:
-        by_head.masked_fill_(~rules.masks.allowed(tile), 0.0)
     return lse
 
 
@@ -145,6 +145,8 @@ def backward(
     shift = (d_rows * out).sum(-1, keepdim=True)
     if d_lse is not None:
         shift -= (d_lse if steady else d_lse * torch.exp(-lse)).unsqueeze(-1)
+    if rules.careful:
+        shift.masked_fill_((lse == float("-inf")).unsqueeze(-1), 0.0)
     d_v = buffers.get("d_v", *v.shape)
     _product((p if kept is None else p * kept).transpose(1, 2), d_rows, 1.0, turned, d_v)
     d_s = buffers.get("d_s", *p.shape)
@@ -165,8 +167,14 @@ def _product(a: torch.Tensor, b: torch.Tensor, scale: float, allowed: torch.Tens
     if allowed is None:
         torch.baddbmm(out, a, b, beta=0, alpha=scale, out=out)
         return
-    bad = ~b.isfinite().all(-1)
-    torch.baddbmm(out, a, b.masked_fill(bad.unsqueeze(-1), 0.0), beta=0, alpha=scale, out=out)
-    for j in bad.any(0).nonzero().flatten().tolist():
-        reaches = (allowed[:, j] & bad[:, j, None]).unsqueeze(-1)
-        out += (a[:, :, j, None] * b[:, None, j] * scale).where(reaches, 0.0)
+    good = b.isfinite()
+    torch.baddbmm(out, a, b.where(good, 0.0), beta=0, alpha=scale, out=out)
+    if good.all():
+        return
+    # What the others add is inf, -inf or NaN, by the rules of a * b; products count whether there is any of each.
+    above, below = (b == math.inf).to(b.dtype), (b == -math.inf).to(b.dtype)
+    up, down, neither = ((x & allowed).to(a.dtype) for x in (a * scale > 0, a * scale < 0, a * scale == 0))
+    undefined = allowed.to(a.dtype) @ b.isnan().to(b.dtype) + neither @ (above + below)
+    out += torch.zeros_like(out).masked_fill_((up @ above + down @ below) > 0, math.inf)
+    out += torch.zeros_like(out).masked_fill_((up @ below + down @ above) > 0, -math.inf)
+    out.masked_fill_(undefined > 0, math.nan)
