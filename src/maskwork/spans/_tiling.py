@@ -128,12 +128,11 @@ def _by_likeness(spans: Spans, sizes: Ints, rows: Ints) -> Ints:
         return rows[np.argsort(sizes[rows], kind="stable")]
     # dilated windows, strided patterns: row q is like row q + lag
     sample = rows[:: max(len(rows) // _SAMPLE, 1)]
-    best, best_share = 1, 0.5
-    for lag in range(2, _LONGEST_LAG + 1):
-        a = sample[sample + lag < len(sizes)]
-        share = float(_joined(spans, sizes, a, a + lag)[0].mean()) if len(a) else 0.0
-        if share > best_share:
-            best, best_share = lag, share
+    row, lag = (x.ravel() for x in np.meshgrid(sample, np.arange(2, _LONGEST_LAG + 1)))
+    row, lag = row[row + lag < len(sizes)], lag[row + lag < len(sizes)]
+    alike = np.bincount(lag, _joined(spans, sizes, row, row + lag)[0], _LONGEST_LAG + 1)
+    share = alike / np.maximum(np.bincount(lag, minlength=_LONGEST_LAG + 1), 1)
+    best = int(share.argmax()) if share.max() > 0.5 else 1
     first = spans.planes_starts[0, 0, 0, rows]
     if best > 1:
         return rows[np.lexsort((rows, rows % best, sizes[rows] > 4 * np.median(sizes[rows])))]
