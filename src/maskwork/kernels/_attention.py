@@ -70,9 +70,10 @@ def attention(
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` only).
         return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row.
-        impl: `"reference"`, `"sdpa"`, `"flex"` (FlexAttention, compiled on first use; on CPU forward only), or
-            `"auto"` (see `mw.plan`). One asked for by name never falls back. Within `torch.compile`, give `"flex"`
-            bound masks: dynamo guards the class of an argument, and each kind of `Mask` is a class of its own.
+        impl: `"reference"`, `"sdpa"`, `"tiled"` (skips what the mask forbids), `"flex"` (FlexAttention, compiled on
+            first use; on CPU forward only), or `"auto"` (see `mw.plan`). One asked for by name never falls back.
+            Within `torch.compile`, give `"flex"` bound masks: dynamo guards the class of an argument, and each kind
+            of `Mask` is a class of its own.
 
     Returns:
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.

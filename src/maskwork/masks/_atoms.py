@@ -261,7 +261,7 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
 
 
 def _bound(value: Any, name: str) -> Ints:
-    bound = as_ints(value, name, ndims=(0, 1))
+    bound = as_ints(value, name, ndims=(0, 1), hint="pass marks of 0 and 1 for each key to mw.real")
     if not bound.size:
         raise MaskError(f"{name} takes one number for each batch row, got none; pass an int for all rows")
     return bound

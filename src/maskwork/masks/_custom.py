@@ -101,7 +101,14 @@ class _Custom(Mask):
                     if not keys:
                         yield np.zeros((len(query), 0), dtype=np.bool_)
                         continue
-                    cells = whole(torch.tensor(b), torch.tensor(h), query, key)
+                    try:
+                        cells = whole(torch.tensor(b), torch.tensor(h), query, key)
+                    except Exception as error:
+                        error.add_note(
+                            f"{self!r} calls its function as fn(b, h, q_idx, kv_idx), each one number in a tensor, "
+                            "under torch.vmap: write & | ~ and torch.where for and, or, not and if"
+                        )
+                        raise
                     if cells.dtype != torch.bool or cells.ndim != 2:
                         raise MaskError(
                             f"the function of {self!r} returns one bool a cell, got {cells.dtype} of shape "
