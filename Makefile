@@ -25,9 +25,12 @@ test-slow: .venv/dev.done
 test-cuda: .venv/dev.done
 	$(BIN)/python -m pytest -m cuda
 
-# The character-level text of nanoGPT: make bench DATA=path/to/tinyshakespeare.txt
+# Ten minutes on a quiet machine. With nanoGPT's character-level text also its training setting:
+# make bench DATA=path/to/tinyshakespeare.txt
 bench: .venv/dev.done
-	$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA)
+	-$(BIN)/python benchmarks/masks.py
+	-$(BIN)/python benchmarks/attention.py
+	$(if $(DATA),$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA))
 
 format: .venv/dev.done
 	$(BIN)/ruff format .

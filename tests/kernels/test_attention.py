@@ -12,7 +12,7 @@ import maskwork as mw
 from maskwork.errors import ArgumentError, CannotExpress, GridError, MaskError
 from strategies import BATCH, LENGTH, Case, cases, grids
 
-IMPLS = ("reference", "sdpa")
+IMPLS = ("reference", "sdpa", "tiled")
 
 
 def oracle(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, allowed: np.ndarray) -> torch.Tensor:
@@ -94,13 +94,14 @@ def test_reference_gradient_is_the_derivative():
 
 
 @pytest.mark.parametrize("mask", ["causal", "full", "causal & sliding_window(3)", "causal - sinks(2)"])
-def test_sdpa_gradient_matches_the_reference(mask: str):
+def test_gradients_match_the_reference(mask: str):
     grads = []
     for impl in IMPLS:
         q, k, v = (x.requires_grad_() for x in tensors(LENGTH, LENGTH))
         mw.attention(q, k, v, mw.parse(mask), impl=impl).square().sum().backward()
         grads.append((q.grad, k.grad, v.grad))
-    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
+    for others in grads[1:]:
+        torch.testing.assert_close(grads[0], others, rtol=1e-4, atol=1e-5)
 
 
 def test_log_sum_exp():
@@ -140,11 +141,12 @@ def test_dropout_is_seeded_and_unbiased():
 
 def test_a_name_asked_for_never_falls_back_and_auto_explains():
     q, k, v = tensors(LENGTH, LENGTH)
-    with pytest.raises(CannotExpress, match="log-sum-exp; impl='reference' can"):
+    with pytest.raises(CannotExpress, match="log-sum-exp; impl='tiled' can"):
         mw.attention(q, k, v, return_lse=True, impl="sdpa")
     plan = mw.plan(q, k, v, mw.causal(), return_lse=True)
-    assert plan.impl == "reference"
+    assert plan.impl == "tiled"
     assert "log-sum-exp" in plan.why_not["sdpa"]
+    assert plan.why_not["reference"] == "slower: dense, in float64"
 
 
 def test_auto_never_goes_dense_above_its_budget(monkeypatch: pytest.MonkeyPatch):
@@ -152,8 +154,9 @@ def test_auto_never_goes_dense_above_its_budget(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(_plan, "MAX_DENSE", 100)
     q, k, v = tensors(LENGTH, LENGTH)
-    with pytest.raises(CannotExpress, match="no dense mask of more than 100 cells"):
-        mw.attention(q, k, v, mw.causal() & mw.sliding_window(3))
+    assert mw.plan(q, k, v, mw.causal() & mw.sliding_window(3)).impl == "tiled"
+    with pytest.raises(CannotExpress, match="no dense mask of more than 100 cells"):  # no tiles on this device
+        mw.plan(q.to("meta"), k.to("meta"), v.to("meta"), mw.causal() & mw.sliding_window(3))
     mw.attention(q, k, v, mw.causal())  # needs no mask at all
     mw.attention(q, k, v, mw.causal() & mw.sliding_window(3), impl="sdpa")  # asked for by name
 

@@ -8,7 +8,7 @@ import torch
 import maskwork as mw
 from maskwork.errors import ArgumentError, GridError
 
-IMPLS = ("reference", "sdpa")
+IMPLS = ("reference", "sdpa", "tiled")
 
 
 def tensors(q_len: int, kv_len: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:

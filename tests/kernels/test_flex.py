@@ -43,13 +43,13 @@ def _fresh():
 def test_what_it_cannot_do_is_said_plainly(monkeypatch: pytest.MonkeyPatch):
     q, k, v = tensors(8, 8)
     monkeypatch.setattr(_flex, "_no_cpu_kernel", lambda: None)
-    with pytest.raises(CannotExpress, match=r"takes no bias; impl='sdpa' can"):
+    with pytest.raises(CannotExpress, match=r"takes no bias; impl='tiled' can"):
         mw.attention(q, k, v, mw.causal(), bias=torch.zeros(8, 8), impl="flex")
     with pytest.raises(CannotExpress, match="has no dropout"):
         mw.attention(q, k, v, mw.causal(), dropout_p=0.5, impl="flex")
     with pytest.raises(CannotExpress, match=r"not torch\.float64"):
         mw.attention(q.double(), k.double(), v.double(), mw.causal(), impl="flex")
-    with pytest.raises(CannotExpress, match=r"log-sum-exp; impl='reference' can"):
+    with pytest.raises(CannotExpress, match=r"log-sum-exp; impl='tiled' can"):
         mw.attention(q, k, v, mw.causal(), return_lse=True, impl="flex")
     with pytest.raises(CannotExpress, match=r"no backward pass; call it under torch\.no_grad"):
         mw.attention(q.requires_grad_(), k, v, mw.causal(), impl="flex")

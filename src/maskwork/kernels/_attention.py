@@ -68,12 +68,13 @@ def attention(
             `(B, Hq, Q, K)`. The first two depend on positions, so they need `q_start` when `Q != K`.
         scale: factor on `q @ k.T`, `D ** -0.5` when left out.
         dropout_p: chance that an attention weight is dropped.
-        generator: source of the dropout's randomness (`impl="reference"` only).
+        generator: source of the dropout's randomness (`impl="reference"` and `"tiled"`).
         return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row.
-        impl: `"reference"`, `"sdpa"`, `"tiled"` (skips what the mask forbids), `"flex"` (FlexAttention, compiled on
-            first use; on CPU forward only), or `"auto"` (see `mw.plan`). One asked for by name never falls back.
-            Within `torch.compile`, give `"flex"` bound masks: dynamo guards the class of an argument, and each kind
-            of `Mask` is a class of its own.
+        impl: `"reference"` (dense, in float64), `"sdpa"` (PyTorch's, dense unless the mask is plain causal or full),
+            `"tiled"` (on the CPU: query tiles against exactly the keys they see, forward and backward), `"flex"`
+            (FlexAttention, compiled on first use; on CPU forward only), or `"auto"` (see `mw.plan`). One asked for by
+            name never falls back. Within `torch.compile`, give `"flex"` bound masks: dynamo guards the class of an
+            argument, and each kind of `Mask` is a class of its own.
 
     Returns:
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.

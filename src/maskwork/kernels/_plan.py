@@ -26,6 +26,10 @@ IMPLEMENTATIONS: MappingProxyType[str, Attend] = MappingProxyType(
 _CANNOT: MappingProxyType[str, Callable[[Call], str | None]] = MappingProxyType(
     {"flex": _flex.cannot, "tiled": _tiled.cannot, "sdpa": _sdpa.cannot, "reference": _reference.cannot}
 )
+_SLOWER = MappingProxyType({
+    "flex": "slower", "tiled": "slower", "sdpa": "slower here: it computes every pair",
+    "reference": "slower: dense, in float64",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def plan(
     >>> print(mw.plan(q, q, q, mw.causal()))
     sdpa
       not flex: auto compiles it on CUDA only; ask for it by name
+      not tiled: SDPA needs no mask for this one
       not reference: slower: dense, in float64
     """
     return choose(
@@ -84,7 +89,7 @@ def choose(call: Call) -> Plan:
         if reason is None and chosen is None:
             chosen = name
         else:
-            why_not[name] = reason or "slower: dense, in float64"
+            why_not[name] = reason or _SLOWER[name]
     if chosen is None:
         raise CannotExpress(
             f"'auto' holds no dense mask of more than {MAX_DENSE} cells, {call.mask!r} needs one "
@@ -109,23 +114,30 @@ def take(impl: str, call: Call) -> Attend:
 
 
 def _not_chosen(name: str, call: Call) -> str | None:
-    if name not in ("flex", "tiled"):
+    """Why `auto` passes over an implementation that could, or None."""
+    if name in ("sdpa", "reference"):
         return _too_dense(name, call)
-    reason = _flex.not_worth_it(call) if name == "flex" else None
-    if reason is None and call.bias is None and _CANNOT["sdpa"](call) is None:
-        plain = call.mask.memo(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask) is not None)
-        reason = "SDPA needs no mask for this one" if plain else None
-    if reason is None and name == "tiled" and _CANNOT["sdpa"](call) is None and _too_dense("sdpa", call) is None:
-        reason = _tiled.not_worth_it(call)
-    return reason
+    if name == "flex" and (reason := _flex.not_worth_it(call)) is not None:
+        return reason
+    if _CANNOT["sdpa"](call) is not None:
+        return None
+    if _needs_no_mask(call):
+        return "SDPA needs no mask for this one"
+    return _tiled.not_worth_it(call) if name == "tiled" and _too_dense("sdpa", call) is None else None
+
+
+def _needs_no_mask(call: Call) -> bool:
+    shortcut = call.mask.memo(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask) is not None)
+    return call.bias is None and shortcut
 
 
 def _too_dense(name: str, call: Call) -> str | None:
     b, h, q_len, kv_len = call.mask.shape
-    heads = call.q.shape[0] * call.q.shape[1] if name == "reference" else b * h
-    cells = heads * q_len * kv_len
-    if cells <= MAX_DENSE:
-        return None
-    if name == "sdpa" and call.bias is None and sdpa_shortcut(call.mask):
+    if name == "reference" or isinstance(call.bias, torch.Tensor):
+        b, h = call.q.shape[:2]
+    elif call.bias is not None:
+        h = call.q.shape[1]
+    cells = b * h * q_len * kv_len
+    if cells <= MAX_DENSE or (name == "sdpa" and _needs_no_mask(call)):
         return None
     return f"its dense mask would hold {cells} cells, over the {MAX_DENSE} that auto allows"

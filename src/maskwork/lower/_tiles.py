@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -30,7 +29,7 @@ _MOST_RANGES = 4
 
 
 class Tile(NamedTuple):
-    """Rows that read the same keys: one softmax over `width` columns, `keys` laid end to end. Repeated `count` times.
+    """Rows that read the same keys: one softmax over `width` columns, `keys` laid end to end. Repeated `repeats` times.
 
     `batch` and `head` are -1 where the tile stands for all. `rows` is a slice or int64 indices, and so is each of
     `keys`. `masked` are the ranges of columns for which `pattern` (-1: none) says what each row sees. Repeat i lies
@@ -45,18 +44,18 @@ class Tile(NamedTuple):
     width: int
     masked: list[slice]
     pattern: int
-    count: int = 1
+    repeats: int = 1
     row_step: int = 0
     key_steps: tuple[int, ...] = ()
 
     def repeat(self, i: int) -> Tile:
         """Repeat `i` alone."""
-        if self.count == 1 or isinstance(self.rows, torch.Tensor):
+        if self.repeats == 1 or isinstance(self.rows, torch.Tensor):
             return self
         rows, keys = self.rows.start + i * self.row_step, self.keys
         moved = [slice(k.start + i * s, k.stop + i * s) for k, s in zip(keys, self.key_steps, strict=True)]  # type: ignore[union-attr]
         return self._replace(
-            rows=slice(rows, rows + self.height), keys=moved, count=1, row_step=0, key_steps=(0,) * len(keys)
+            rows=slice(rows, rows + self.height), keys=moved, repeats=1, row_step=0, key_steps=(0,) * len(keys)
         )
 
 
@@ -93,11 +92,11 @@ class Schedule:
     def cells(self) -> int:
         """Cells that are computed, over the mask's own batch and heads."""
         segments = sum((s.q1 - s.q0) * (s.k1 - s.k0 + (s.q1 - s.q0) // 2 * s.causal) for _, _, s in self.segments)
-        return segments + sum(tile.count * tile.height * tile.width for tile in self.tiles)
+        return segments + sum(tile.repeats * tile.height * tile.width for tile in self.tiles)
 
     def one_by_one(self) -> Schedule:
         """The same with each repeat a tile of its own."""
-        tiles = [tile.repeat(i) for tile in self.tiles for i in range(tile.count)]
+        tiles = [tile.repeat(i) for tile in self.tiles for i in range(tile.repeats)]
         return replace(self, tiles=tiles)
 
 
@@ -112,7 +111,7 @@ def to_tiles(b: BoundMask) -> torch.Tensor:
 
 def read_schedule(schedule: torch.Tensor) -> Schedule:
     """The parts that `to_tiles` wrote down; the last few are kept."""
-    return _decode(tuple(schedule[:4].tolist()), _Unhashed(schedule))
+    return _decode(schedule.numpy().tobytes())
 
 
 def _encode(b: BoundMask) -> torch.Tensor:
@@ -139,9 +138,7 @@ def _encode(b: BoundMask) -> torch.Tensor:
     tables = [np.array(t, dtype=np.int32).ravel() for t in (segments, tiles, book.patterns)]
     complete = covered == spans.shape[0] * spans.shape[1] * b.grid.q_len
     sizes = np.array([complete, len(segments), len(tiles), len(book.patterns)], dtype=np.int32)
-    body = np.concatenate([sizes, *tables, *book.pieces]).astype(np.int32)
-    digest = np.frombuffer(hashlib.blake2b(body.tobytes(), digest_size=16).digest(), dtype=np.int32)
-    return torch.from_numpy(np.concatenate([digest, body]))
+    return torch.from_numpy(np.concatenate([sizes, *tables, *book.pieces]).astype(np.int32))
 
 
 class _Book:
@@ -209,23 +206,11 @@ def _tile(cut: Tiles, t: int) -> _Cut:
     )
 
 
-class _Unhashed(NamedTuple):
-    """An argument that a cache is to look through: the digest beside it names its content."""
-
-    schedule: torch.Tensor
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Unhashed)
-
-
 @lru_cache(maxsize=32)
-def _decode(digest: tuple[int, ...], unhashed: _Unhashed) -> Schedule:
-    values = unhashed.schedule.numpy()
-    complete, *counts = values[4:8].tolist()
-    at = 8
+def _decode(content: bytes) -> Schedule:
+    values = np.frombuffer(content, dtype=np.int32)
+    complete, *counts = values[:4].tolist()
+    at = 4
     tables: list[list[list[int]]] = []
     for count, columns in zip(counts, (7, 13, 4), strict=True):
         tables.append(values[at : at + count * columns].reshape(count, columns).tolist())
@@ -241,7 +226,7 @@ def _decode(digest: tuple[int, ...], unhashed: _Unhashed) -> Schedule:
 
 def _read_tile(
     data: Int32s, b: int, h: int, q0: int, rows_at: int, height: int, n_keys: int, keys_at: int, n_masked: int,
-    masked_at: int, pattern: int, count: int, row_step: int, steps_at: int,
+    masked_at: int, pattern: int, repeats: int, row_step: int, steps_at: int,
 ) -> Tile:  # fmt: skip
     rows = slice(q0, q0 + height) if q0 >= 0 else torch.from_numpy(data[rows_at : rows_at + height].astype(np.int64))
     pairs = data[keys_at : keys_at + 2 * n_keys].reshape(n_keys, 2)
@@ -252,7 +237,7 @@ def _read_tile(
         steps = (0,)
         keys = [torch.from_numpy(np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in pairs.tolist()]))]
     masked = [slice(a, b) for a, b in data[masked_at : masked_at + 2 * n_masked].reshape(n_masked, 2).tolist()]
-    return Tile(b, h, rows, height, keys, width, masked, pattern, count, row_step, steps)
+    return Tile(b, h, rows, height, keys, width, masked, pattern, repeats, row_step, steps)
 
 
 def _read_pattern(data: Int32s, runs: int, height: int, width: int, at: int) -> Pattern:

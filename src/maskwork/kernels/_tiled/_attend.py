@@ -13,8 +13,8 @@ from ._op import tiled_attention
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
-#: Fewer (Q x K) pairs than this, and no geometry pays for itself.
-AUTO_PAIRS = 1 << 18
+#: Up to as many keys, or fewer (B, H, Q, K) cells than that, no geometry pays for itself.
+AUTO_KEYS, AUTO_CELLS = 512, 1 << 18
 
 #: Above this part of all pairs, computed in tiles, dense SDPA is faster.
 AUTO_SHARE = 0.7
@@ -31,9 +31,9 @@ def cannot(call: Call) -> str | None:
 
 def not_worth_it(call: Call) -> str | None:
     """Why `auto` leaves it alone although it could, or None."""
-    pairs = call.q.shape[2] * call.k.shape[2]
-    if pairs < AUTO_PAIRS:
-        return f"auto cuts tiles from {AUTO_PAIRS} (query, key) pairs, this is {pairs}"
+    keys, cells = call.k.shape[2], math.prod(call.q.shape[:3]) * call.k.shape[2]
+    if keys <= AUTO_KEYS or cells < AUTO_CELLS:
+        return f"auto cuts tiles above {AUTO_KEYS} keys and {AUTO_CELLS} cells, these are {keys} and {cells}"
     share = call.mask.memo(
         ("tiled share",), lambda: read_schedule(to_tiles(call.mask)).cells / math.prod(call.mask.shape)
     )

@@ -102,12 +102,12 @@ class Batch:
 def batches(tile: Tile, number: int, lanes: int, groups: int, itemsize: int) -> Iterator[Batch]:
     """All repeats of `tile` in all lanes."""
     each = max(_BYTES // max(groups * tile.height * tile.width * itemsize, 1), 1)
-    if tile.count > 1 and min(tile.count, each) >= min(lanes, each):
+    if tile.repeats > 1 and min(tile.repeats, each) >= min(lanes, each):
         for lane in range(lanes):
-            for first, n in _split(tile.count, each):
+            for first, n in _split(tile.repeats, each):
                 yield Batch(tile, True, lane, first, n, number + first)
         return
-    for repeat in range(tile.count):
+    for repeat in range(tile.repeats):
         for first, n in _split(lanes, each):
             yield Batch(tile.repeat(repeat), False, 0, first, n, number + repeat)
 

@@ -68,7 +68,7 @@ class TiledCall:
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
     """Output in the dtype given, log-sum-exp in the dtype computed in."""
     found = _forward(call, call.schedule, steady=False, careful=False)
-    if found is None:
+    if found is None or not _finite(found[0]):
         found = _forward(call, call.schedule, steady=True, careful=False)
     if found is None or not _finite(found[0]):
         # What is not finite may have come from a cell that is forbidden; done again, it cannot.
@@ -212,7 +212,7 @@ def _numbered(schedule: Schedule) -> Iterator[tuple[int, Tile]]:
     number = 0
     for tile in schedule.tiles:
         yield number, tile
-        number += tile.count
+        number += tile.repeats
 
 
 def _finite(x: torch.Tensor) -> bool:

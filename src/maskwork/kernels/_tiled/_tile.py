@@ -73,7 +73,7 @@ def weights(
         assert not batch.along, "a bias differs from one repeat of a tile to the next"
         bias = rules.bias.of(tile)[batch.first : batch.first + batch.n]
         by_head.add_(bias if by_head.ndim == 4 else bias.squeeze(1), alpha=unit)
-    if rules.careful:
+    if rules.careful or rules.bias is not None:  # what is forbidden may hold NaN or inf
         by_head.masked_fill_(~rules.masks.allowed(tile), float("-inf"))
     else:
         for columns, mask in rules.masks.additive(tile, out.dtype):
@@ -85,6 +85,10 @@ def weights(
     torch.softmax(out, -1, out=out)
     # the largest weight is exp(largest - lse)
     lse = largest - out.amax(-1).log_()
+    blank = largest == float("-inf")  # a bias can hide all that the mask allows
+    if blank.any():
+        out.masked_fill_(blank.unsqueeze(-1), 0.0)
+        lse.masked_fill_(blank, float("-inf"))
     if rules.careful:
         by_head.masked_fill_(~rules.masks.allowed(tile), 0.0)
     return lse

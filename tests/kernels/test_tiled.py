@@ -1,0 +1,220 @@
+"""`impl="tiled"` against the float64 reference: outputs, log-sum-exps and gradients, where tiles are many."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import maskwork as mw
+from maskwork.errors import CannotExpress
+
+CAUSAL = mw.causal()
+MASKS = {
+    "window": CAUSAL & mw.sliding_window(40),
+    "window and sinks": CAUSAL & (mw.sliding_window(33) | mw.sinks(3)),
+    "documents": CAUSAL & mw.document([70, 70, 70, 1, 89]),
+    "documents per row": CAUSAL & mw.document([[130, 1, 150, 19], [150, 150, 0, 0]]),
+    "padding": CAUSAL & mw.padding([300, 170]),
+    "globals": mw.band(20, 20) | mw.global_tokens([5, 100, 101, 280]),
+    "dilated": mw.dilated(6, 4),
+    "random": mw.from_dense(np.random.default_rng(0).random((300, 300)) < 0.2),
+    "per head": mw.per_head([CAUSAL, mw.sliding_window(5), mw.full(), mw.band(30, 3)]) & mw.padding([300, 160]),
+    "nothing": mw.empty(),
+    "everything": mw.full(),
+}
+#: long enough for the fused kernel to take rectangles and triangles
+LARGE = {
+    "causal": CAUSAL,
+    "prefix": CAUSAL | mw.prefix(700),
+    "prefix and padding": (CAUSAL | mw.prefix(1100)) & mw.padding([2100, 1800]),
+}
+
+
+def tensors(length: int, heads: int, kv_heads: int, dim: int, v_dim: int, dtype: torch.dtype, seed: int = 0):
+    g = torch.Generator().manual_seed(seed)
+    shapes = ((2, heads, length, dim), (2, kv_heads, length, dim), (2, kv_heads, length, v_dim))
+    return [torch.randn(shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes]
+
+
+def outcome(qkv: list[torch.Tensor], mask: mw.Mask, impl: str, lse: bool = True, **options):
+    """Output, log-sum-exp, gradients of q, k, v for one fixed gradient that comes back."""
+    leaves = [x.clone().requires_grad_() for x in qkv]
+    g = torch.Generator().manual_seed(9)
+    if lse:
+        out, row_lse = mw.attention(*leaves, mask, impl=impl, return_lse=True, **options)
+        back = torch.randn(row_lse.shape, generator=g, dtype=torch.float64).to(row_lse.dtype)
+        seen = row_lse > -math.inf
+        total = (row_lse * back)[seen].sum()
+    else:
+        out, row_lse, total = mw.attention(*leaves, mask, impl=impl, **options), None, 0.0
+    (total + (out * torch.randn(out.shape, generator=g, dtype=torch.float64).to(out.dtype)).sum()).backward()
+    return [x.detach() for x in (out, row_lse) if x is not None] + [x.grad for x in leaves]
+
+
+@pytest.mark.parametrize(("kv_heads", "dim", "v_dim"), [(4, 8, 8), (2, 8, 8), (1, 7, 5)])
+@pytest.mark.parametrize("name", MASKS)
+def test_equals_the_reference(name: str, kv_heads: int, dim: int, v_dim: int):
+    qkv = tensors(300, 4, kv_heads, dim, v_dim, torch.float64)
+    for ours, expected in zip(outcome(qkv, MASKS[name], "tiled"), outcome(qkv, MASKS[name], "reference"), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("lse", [False, True])  # with a gradient of it, tiles take over from the fused kernel
+@pytest.mark.parametrize("name", LARGE)
+def test_large_rectangles_and_triangles_equal_the_reference(name: str, lse: bool):
+    qkv = tensors(2100, 2, 1, 4, 4, torch.float64)
+    for ours, expected in zip(
+        outcome(qkv, LARGE[name], "tiled", lse), outcome(qkv, LARGE[name], "reference", lse), strict=True
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["window and sinks", "documents per row", "globals"])
+def test_its_error_is_within_twice_that_of_sdpa(name: str, dtype: torch.dtype):
+    qkv = tensors(300, 4, 2, 16, 16, dtype)
+    exact = outcome([x.double() for x in qkv], MASKS[name], "reference", lse=False)
+    errors = {
+        impl: [
+            float((ours.double() - expected).abs().max())
+            for ours, expected in zip(outcome(qkv, MASKS[name], impl, lse=False), exact, strict=True)
+        ]
+        for impl in ("tiled", "sdpa")
+    }
+    for ours, theirs, expected in zip(errors["tiled"], errors["sdpa"], exact, strict=True):
+        few_units = 4 * torch.finfo(dtype).eps * float(expected.abs().max())
+        assert ours <= 2 * theirs + few_units, errors
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 300.0, 3000.0])
+def test_scores_of_any_size(size: float):
+    q, k, v = tensors(200, 2, 2, 16, 16, torch.float64)
+    mask = CAUSAL & mw.sliding_window(50)
+    expected = outcome([q * size, k, v], mask, "reference")
+    for ours, exact in zip(outcome([q * size, k, v], mask, "tiled"), expected, strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-8, atol=1e-8 * max(1.0, float(exact.abs().max())))
+
+
+def test_scores_that_all_underflow_are_still_a_softmax():
+    q, k, v = tensors(64, 1, 1, 4, 4, torch.float32)
+    q, k = q.abs() * 30, -k.abs() * 30 - 1
+    mask = CAUSAL & mw.sliding_window(20)
+    expected = outcome([q.double(), k.double(), v.double()], mask, "reference")
+    for ours, exact in zip(outcome([q, k, v], mask, "tiled"), expected, strict=True):
+        torch.testing.assert_close(ours.double(), exact, rtol=1e-3, atol=1e-3 * max(1.0, float(exact.abs().max())))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("which", ["k", "v"])
+@pytest.mark.parametrize("name", ["window", "documents", "globals"])
+def test_nan_reaches_only_rows_that_see_it(name: str, which: str, bad: float):
+    q, k, v = tensors(300, 2, 1, 8, 8, torch.float32)
+    {"k": k, "v": v}[which][:, :, 120] = bad
+    ours, expected = (outcome([q, k, v], MASKS[name], impl, lse=False) for impl in ("tiled", "reference"))
+    for x, y in zip(ours, expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4, equal_nan=True)
+    clean = outcome(tensors(300, 2, 1, 8, 8, torch.float32), MASKS[name], "reference", lse=False)[0]
+    blind = ~torch.tensor(MASKS[name].bind(300).dense()[0, 0, :, 120])
+    torch.testing.assert_close(ours[0][:, :, blind], clean[:, :, blind], rtol=1e-4, atol=1e-4)
+
+
+def test_dense_sdpa_lets_a_nan_through_that_tiles_keep_out():
+    """Why the check exists: PyTorch's own kernel fails the law that a masked key changes nothing."""
+    q, k, v = tensors(300, 1, 1, 8, 8, torch.float32)
+    v[:, :, 120] = math.nan
+    bound = MASKS["window"].bind(300)
+    theirs = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mw.lower.to_dense(bound))
+    ours = mw.attention(q, k, v, bound, impl="tiled")
+    assert theirs[:, :, :120].isnan().any()  # none of them sees key 120
+    assert ours[:, :, :120].isfinite().all()
+    assert ours.isnan().any(-1)[0, 0].nonzero().flatten().tolist() == list(range(120, 160))
+
+
+def test_a_bias_that_hides_all_that_a_row_sees():
+    qkv = tensors(100, 2, 2, 8, 8, torch.float64)
+    bias = torch.zeros(100, 100, dtype=torch.float64)
+    bias[30:40] = -math.inf
+    ours, expected = (outcome(qkv, MASKS["window"], impl, bias=bias) for impl in ("tiled", "reference"))
+    assert (ours[0][:, :, 30:40] == 0).all()
+    for x, y in zip(ours, expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-9)
+
+
+def test_dropout_is_seeded_and_differentiated_through():
+    q, k, v = (x[:1, :1] for x in tensors(64, 1, 1, 4, 4, torch.float64))
+    mask = CAUSAL & mw.sliding_window(20)
+
+    def run(*qkv: torch.Tensor, seed: int = 1) -> torch.Tensor:
+        g = torch.Generator().manual_seed(seed)
+        return mw.attention(*qkv, mask, impl="tiled", dropout_p=0.3, generator=g)
+
+    assert torch.equal(run(q, k, v), run(q, k, v))
+    assert not torch.equal(run(q, k, v), run(q, k, v, seed=2))
+    leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
+
+
+def test_dropout_keeps_the_mean_and_drops_as_many_as_it_says():
+    length, p = 256, 0.3
+    q = torch.zeros(1, 1, length, 1)
+    v = torch.eye(length)[None, None]
+    mask = mw.chunked(64)
+    g = torch.Generator().manual_seed(0)
+    weights = torch.cat([mw.attention(q, q, v, mask, impl="tiled", dropout_p=p, generator=g) for _ in range(20)])
+    weights = weights[:, :, torch.tensor(mask.bind(length).dense()[0, 0])] * 64
+    n = weights.numel()
+    torch.testing.assert_close(weights.unique(), torch.tensor([0.0, 1 / (1 - p)]))
+    # five standard deviations of a coin tossed n times
+    assert abs(float((weights == 0).float().mean()) - p) < 5 * (p * (1 - p) / n) ** 0.5
+
+
+def test_it_differentiates_once():
+    q, k, v = (x.requires_grad_() for x in tensors(40, 1, 1, 4, 4, torch.float64))
+    out = mw.attention(q, k, v, CAUSAL, impl="tiled")
+    (grad,) = torch.autograd.grad(out.sum(), q, create_graph=True)
+    with pytest.raises(CannotExpress, match=r"differentiates once.*impl='reference'"):
+        torch.autograd.grad(grad.sum(), q)
+
+
+def test_one_compilation_serves_every_mask():
+    from maskwork.kernels._tiled._op import tiled_attention
+    from maskwork.lower import to_tiles
+
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    def block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor) -> torch.Tensor:
+        return tiled_attention(q, k, v, schedule, None, False, 0.25, 0.0, None, False)[0] * 2
+
+    torch._dynamo.reset()
+    run = torch.compile(block, backend=backend, fullgraph=True)
+    q, k, v = tensors(300, 2, 2, 16, 16, torch.float32)
+    for mask in MASKS.values():
+        if mask.heads == 1:
+            schedule = to_tiles(mask.bind(300, batch=2))
+            torch._dynamo.mark_dynamic(schedule, 0)
+            expected = mw.attention(q, k, v, mask, impl="reference") * 2
+            torch.testing.assert_close(run(q, k, v, schedule), expected, rtol=1e-4, atol=1e-4)
+    assert len(compiled) == 1
+
+
+def test_plan_says_what_it_takes_and_why():
+    q = torch.zeros(1, 1, 2048, 8)
+    assert mw.plan(q, q, q, CAUSAL & mw.sliding_window(64)).impl == "tiled"
+    assert mw.plan(q, q, q, CAUSAL).impl == "sdpa"
+    half = mw.from_dense(np.random.default_rng(0).random((600, 600)) < 0.5)
+    short = q[:, :, :600]
+    plan = mw.plan(short, short, short, half)
+    assert plan.impl == "sdpa"
+    assert "of all pairs" in plan.why_not["tiled"]
+    plan = mw.plan(q[:, :, :64], q[:, :, :64], q[:, :, :64], CAUSAL & mw.sliding_window(4))
+    assert plan.impl == "sdpa"
+    assert "auto cuts tiles above 512 keys" in plan.why_not["tiled"]
+    decode = (CAUSAL & mw.sliding_window(64)).bind(1, 2048, q_start=2047)
+    many = torch.zeros(1, 256, 2048, 8)
+    assert mw.plan(q[:, :, :1], q, q, decode).impl == "sdpa"
+    assert mw.plan(many[:, :, :1], many, many, decode).impl == "tiled"
