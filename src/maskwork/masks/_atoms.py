@@ -97,7 +97,9 @@ def sliding_window(size: Any) -> Mask:
     | library | its way to say `sliding_window(W)` |
     | --- | --- |
     | Mistral, Hugging Face `sliding_window` | `W` |
+    | xFormers `.make_local_attention(W)` | `W` |
     | flash-attention `window_size=(left, right)` | `(W - 1, 0)` |
+    | attn_gym `generate_sliding_window(W)` | `W - 1`: it allows `q - k <= W` |
     | Longformer `attention_window` (both sides, one-sided half) | half of it is `W - 1` |
 
     >>> import maskwork as mw
