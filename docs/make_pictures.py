@@ -54,15 +54,21 @@ PICTURES: dict[str, mw.BoundMask] = {
     "recipe_sliding_tile": mw.recipes.sliding_tile((4, 6), (2, 6), (2, 2)).bind(24),
     "xor": (mw.causal() ^ mw.chunked(6)).bind(24),
     "shift": mw.causal().shift(q=0, k=6).bind(24),
+    "per_head": mw.per_head([mw.causal(), mw.causal() & mw.chunked(6)]).bind(24),
+    "per_head_1": mw.per_head([mw.causal(), mw.causal() & mw.chunked(6)]).bind(24),
+    "per_row": mw.per_row([mw.causal(), mw.full()]).bind(24),
+    "per_row_1": mw.per_row([mw.causal(), mw.full()]).bind(24),
     "million": mw.within(mw.causal() & (mw.sliding_window(100_000) | mw.sinks(4)), [300_000, 748_576]).bind(2**20),
 }
 
 
 def draw(name: str) -> str:
-    """One picture: small and bare for the atoms, with its labels for the long one."""
+    """One picture: small and bare for the atoms, with its labels for the long one. `_1`: of the second head or row."""
     if name == "million":
         return PICTURES[name].svg()
-    return PICTURES[name].svg(size=120, labels=False)
+    second = int(name.endswith("_1"))
+    rows, heads, _, _ = PICTURES[name].shape
+    return PICTURES[name].svg(b=second if rows > 1 else 0, h=second if heads > 1 else 0, size=120, labels=False)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _LAZY.get(name)
     if home is None:
-        raise AttributeError(f"module 'maskwork' has no attribute {name!r}")
+        raise AttributeError(f"module 'maskwork' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     module = import_module(f".{home}", __name__)
     value = module if home == name else getattr(module, name)
     globals()[name] = value
@@ -146,4 +147,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -220,6 +220,8 @@ def test_show(work: Path):
     assert done.returncode == 0
     assert "228 of 1,024 pairs" in done.stdout
     assert (work / "m.svg").read_text().startswith("<svg")
+    second = maskwork("show", "sliding_window([2, 4])", "--length", "8", "--head", "1", cwd=work)
+    assert "26 of 64 pairs" in second.stdout
     long = maskwork("show", "causal & sliding_window(8)", "--length", "1000000", cwd=work)
     assert long.returncode == 0
     assert max(map(len, long.stdout.splitlines())) <= 80

@@ -42,6 +42,8 @@ def test_the_danger_of_finfo_min_is_as_documented():
 
 
 def test_an_additive_mask_is_floating_point():
+    with pytest.raises(ArgumentError, match=r"pass torch\.float32"):
+        to_additive(mw.causal().bind(2), "float16")
     with pytest.raises(ArgumentError, match=r"floating point, got torch.int64; use to_dense"):
         to_additive(mw.causal().bind(2), torch.int64)
     with pytest.raises(ArgumentError, match=r"'-inf' or 'finfo.min', got '0'"):
@@ -90,3 +92,12 @@ def test_lowerings_are_memoised_per_device_and_dtype():
     assert to_dense(bound) is to_dense(bound, "cpu")
     assert to_additive(bound) is to_additive(bound)
     assert to_additive(bound) is not to_additive(bound, torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", ["to_dense", "to_additive", "to_sdpa", "to_block_mask", "to_varlen", "to_hf"])
+def test_a_mask_is_bound_first(name: str):
+    lower = getattr(mw.lower, name)
+    with pytest.raises(ArgumentError, match="bind it first"):
+        lower(mw.causal())
+    with pytest.raises(ArgumentError, match="got Tensor"):
+        lower(torch.ones(2, 2, dtype=torch.bool))

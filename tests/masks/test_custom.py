@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention.flex_attention import and_masks
 
 import maskwork as mw
 from maskwork import spans as sp
@@ -84,6 +85,19 @@ def test_the_work_budget():
         mw.custom(lambda b, h, q, k: k % 2 == 0).bind(2**15).empty_rows()
     with pytest.raises(TooManySpans, match="runs a row"):
         mw.from_dense(np.broadcast_to(np.arange(2**15) % 2 == 0, (2**15, 2**15)))
+
+
+def test_a_batch_row_or_head_is_not_read_as_0_in_silence():
+    ids = torch.tensor([[0, 0, 1], [0, 1, 1]])
+    same = lambda b, h, q, k: ids[b, q] == ids[b, k]  # noqa: E731
+    with pytest.raises(MaskError, match=r"reads 'b' and depends_on is 'qk'; pass depends_on='bqk' and batch="):
+        _ = mw.custom(same).bind(3, batch=2).allowed
+    assert mw.custom(same, depends_on="bqk", batch=2).bind(3).equals(mw.document(ids=ids))
+    with pytest.raises(MaskError, match=r"pass depends_on='hqk' and heads="):
+        _ = mw.custom(lambda b, h, q, k: (h > 0) & (q >= k)).bind(3).allowed
+    assert mw.custom(and_masks(past)).bind(3).equals(mw.causal())  # begins with b.new_ones
+    single = lambda b, h, q, k: ids[:1][b, q] == ids[:1][b, k]  # noqa: E731
+    assert mw.custom(single).bind(3).equals(mw.document(ids=ids[0]))
 
 
 def test_equality_is_the_functions_identity():

@@ -243,11 +243,50 @@ def test_lengths_that_would_wrap_round_are_refused():
         (lambda: mw.from_dense(torch.ones(3, 3, device="meta")), "no data"),
         (lambda: mw.causal().bind(4).rows(1.5, 3), "must be an integer"),
         (lambda: mw.causal().bind(4).select(q=[1]).mask.to_json(), "not made by one"),
+        (lambda: mw.causal() & torch.ones(2, 2), "joins a mask with a mask, got Tensor; build one with mw.real"),
+        (lambda: torch.ones(2, 2, dtype=torch.bool) & mw.causal(), "got Tensor"),
+        (lambda: np.ones((2, 2), dtype=bool) | mw.causal(), r"`\|` joins a mask with a mask, got ndarray"),
+        (lambda: mw.causal() ^ True, "got bool"),
+        (lambda: mw.causal() - mw.sinks, r"call it, as in mw.causal\(\)"),
+        (lambda: mw.causal() & mw.causal().bind(3), "then bind"),
+        (lambda: mw.padding(np.ones((2, 3), dtype=int)), "marks of 0 and 1 for each key to mw.real"),
+        (lambda: mw.real(np.zeros((2, 1, 3, 3))), "mw.from_dense"),
+        (lambda: mw.real([[1, 1]]).bind(1, 3, q_start=2), "a decoding step appends one"),
+        (lambda: mw.document(8), "pass a list"),
+        (lambda: mw.document(ids=[0, 0]).bind(3), "-1 where it is padding"),
+        (lambda: mw.parse("causal and sinks(1)"), "join two masks with &"),
+        (lambda: mw.parse("not causal"), "write ~"),
+        (lambda: mw.parse("mw.causal"), "leave out"),
+        (lambda: mw.parse("recipes.gpt"), "write out the recipe"),
+        (lambda: mw.parse("streaming_llm(4, 1)"), "write out the recipe"),
+        (lambda: mw.parse(repr(mw.document(ids=range(100)))), "to_json"),
     ],
 )
 def test_more_bad_parameters(make, words: str):
     with pytest.raises(MaskError, match=words):
         make()
+
+
+def test_q_start_is_not_advised_to_be_negative():
+    with pytest.raises(GridError, match=r"if the queries are the first positions$"):
+        mw.causal().bind(4, 2)
+
+
+def test_a_mask_says_what_a_bound_mask_has():
+    for name in ("allowed", "explain", "show", "dense", "subset_of"):
+        with pytest.raises(AttributeError, match=rf"mask\.bind\(q_len\)\.{name}$"):
+            getattr(mw.causal(), name)
+    with pytest.raises(AttributeError, match=r"no attribute 'weight'$"):
+        _ = mw.causal().weight
+    with pytest.raises(AttributeError, match="sliding_windows"):
+        _ = mw.sliding_windows
+
+
+def test_a_function_that_fails_says_how_it_is_called():
+    for fn, error in ((lambda q, k: q >= k, TypeError), (lambda b, h, q, k: q >= k and q > 2, RuntimeError)):
+        with pytest.raises(error) as caught:
+            _ = mw.custom(fn, name="mine").bind(4).spans
+        assert caught.value.__notes__[0].startswith("custom(mine) calls its function as fn(b, h, q_idx, kv_idx)")
 
 
 def test_immutability_survives_pickling_and_copying():

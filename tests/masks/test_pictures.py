@@ -141,6 +141,16 @@ def test_svg_is_exact_cell_by_cell(grid: tuple[int, int, int]):
     assert (painted == bound.dense()[0, 0]).all()
 
 
+def test_svg_positions_are_round_and_in_their_place():
+    root = ElementTree.fromstring(mw.causal().bind(1000).svg())
+    keys = {t.text: float(t.attrib["x"]) for t in root.iter(SVG + "text") if t.attrib.get("text-anchor") == "middle"}
+    assert list(keys) == ["0", "200", "400", "600", "800"]
+    assert keys["800"] - keys["0"] == pytest.approx(0.8 * 384)
+    late = ElementTree.fromstring(mw.causal().bind(300, 1000, q_start=650).svg())
+    queries = [t.text for t in late.iter(SVG + "text") if t.attrib.get("text-anchor") == "end" and t.text[0].isdigit()]
+    assert queries == ["650", "700", "750", "800", "850", "900"]
+
+
 @pytest.mark.parametrize("length", [1, 5, 24, 100, 4096, 10**6, 2 * 10**9])
 def test_svg_labels_stay_apart_and_inside(length: int):
     bound = (mw.causal() & mw.sliding_window(8)).bind(3, length + 3, q_start=length) if length > 10**6 else None

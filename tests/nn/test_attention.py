@@ -258,5 +258,7 @@ def test_mistakes_say_rule_finding_and_mend():
         cross(x_of(), context=x_of(length=5, width=10), mask=mw.causal())
     with pytest.raises(ArgumentError, match=r"made for q's heads"):
         layer(x_of(), bias=mw.alibi(3))
-    with pytest.raises(ArgumentError, match="raw array"):
+    with pytest.raises(ArgumentError, match=r"raw array.*mw\.from_dense.*mw\.real"):
         layer(x_of(), mask=torch.ones(9, 9, dtype=torch.bool))
+    with pytest.raises(ArgumentError, match=r"pass mw\.parse"):
+        layer(x_of(), mask="causal")

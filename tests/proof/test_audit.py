@@ -94,6 +94,9 @@ def test_any_module_can_be_audited():
     leaky = mw.audit(Recurrent(both_ways=True), IDS, checks=["mask"])
     assert leaky.findings[0].cause in (Cause.NO_MASK, None)
     mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.causal())
+    mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.sliding_window(2))  # through any number of layers
+    with pytest.raises(AssertionError, match="leak"):
+        mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.sliding_window(2), layers=1)
     with pytest.raises(AssertionError, match="NOT ok"):
         mw.testing.assert_honours(Recurrent(both_ways=True), IDS, mw.causal())
 

@@ -72,7 +72,10 @@ def check(
     if q.shape[3] == 0:
         raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass heads that hold something")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ArgumentError(f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}")
+        raise ArgumentError(
+            f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}; q, k and v are (batch, "
+            "heads, length, width)"
+        )
     if not 0.0 <= dropout_p < 1.0:
         raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
     bound = _bind(mask, q, k, q_start)
@@ -93,9 +96,12 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
     if isinstance(mask, Mask):
         return bind_outside_graph(mask, q_len, kv_len, q_start=q_start, batch=max(batch, 1), heads=heads)
     if not isinstance(mask, BoundMask):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(mask, str):
+            raise ArgumentError(f"mask must be a maskwork mask, got the text {mask!r:.60}; pass mw.parse(text)")
         raise ArgumentError(
             f"mask must be a maskwork mask, got {type(mask).__name__}: a raw array does not say whether True means "
-            "attend or ignore; build one from atoms such as mw.causal() and mw.padding(lengths)"
+            "attend or ignore; pass mw.from_dense(array) where True = may attend, mw.real(attention_mask) where 1 = "
+            "token, mw.from_key_padding_mask(m) where True = ignore, or atoms such as mw.causal()"
         )
     if q_start is not None:
         raise ArgumentError("q_start belongs to a Mask; a BoundMask knows its own, bind it there instead")

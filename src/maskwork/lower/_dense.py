@@ -57,10 +57,12 @@ def to_additive(
     tensor([[[[0.2500, 0.2500, 0.2500, 0.2500]]]])
     """
     device = torch.device(device)
+    if not isinstance(dtype, torch.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"dtype must be torch's, got {dtype!r:.60}; pass torch.float32, say")
     if not dtype.is_floating_point:
         raise ArgumentError(f"an additive mask must be floating point, got {dtype}; use to_dense for a bool mask")
     if fill not in ("-inf", "finfo.min"):
-        raise ArgumentError(f"fill must be '-inf' or 'finfo.min', got {fill!r}")
+        raise ArgumentError(f"fill must be '-inf' or 'finfo.min', got {fill!r}; the first unless you know why")
     value = float("-inf") if fill == "-inf" else torch.finfo(dtype).min
 
     def make() -> torch.Tensor:

@@ -13,7 +13,7 @@ from ..errors import CannotExpress
 from ..masks import BoundMask
 from ._block_mask import span_mask_mod, span_tables
 from ._dense import to_additive, to_dense
-from ._memo import lowered
+from ._memo import lowered, require_bound
 
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -76,6 +76,7 @@ def to_hf(b: BoundMask, device: torch.device | str = "cpu") -> HuggingFaceMask:
     >>> hf.mask_function(*torch.tensor([0, 0, 1, 2]))   # batch row 0, head 0: may query 1 see key 2?
     tensor(False)
     """
+    require_bound(b)
     return HuggingFaceMask(b, torch.device(device))
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import torch
 
+from ..errors import ArgumentError
 from ..masks import BoundMask, Mask
 
 T = TypeVar("T")
@@ -18,6 +19,13 @@ def outside_graph(function: Call) -> Call:
     return cast(Call, torch.compiler.disable(function))
 
 
+def require_bound(b: object) -> None:
+    """Raise unless `b` is a bound mask: what every lowering takes."""
+    if not isinstance(b, BoundMask):
+        mend = "bind it first: mask.bind(q_len, kv_len, q_start=…)" if isinstance(b, Mask) else "build one from atoms"
+        raise ArgumentError(f"a lowering takes a bound mask, got {type(b).__name__}; {mend}")
+
+
 @outside_graph
 def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
     """What `make` returns, made on first use of `key`.
@@ -25,6 +33,7 @@ def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
     Outside inference mode, whatever mode the caller is in: a tensor made inside could never be saved for a backward
     pass, and the mask that holds it may be trained with after it was evaluated with.
     """
+    require_bound(b)
 
     def outside() -> T:
         with torch.inference_mode(False):

@@ -45,19 +45,27 @@ def as_int(value: object, name: str, *, minimum: int, maximum: int = LARGEST) ->
 
 
 def as_ints(
-    value: Any, name: str, *, ndims: tuple[int, ...], minimum: int | None = 0, fill: int = 0, squeeze: bool = True
+    value: Any,
+    name: str,
+    *,
+    ndims: tuple[int, ...],
+    minimum: int | None = 0,
+    fill: int = 0,
+    squeeze: bool = True,
+    hint: str = "",
 ) -> Ints:
     """A read-only int64 array from a list, an array or a tensor.
 
     A CUDA tensor costs one copy to the host. A list of lists may be ragged: shorter rows are filled up with `fill`; 0,
     for lengths, means documents of no tokens. Of two `ndims` the larger has a row for each batch row: one row alone
-    loses that axis (unless `squeeze` is False), so that equal masks are made of equal arrays.
+    loses that axis (unless `squeeze` is False), so that equal masks are made of equal arrays. `hint` says what a value
+    of too many dimensions may have been meant for.
     """
     if isinstance(value, (list, tuple)):
         rows = cast(Sequence[Any], value)
         ragged = rows and all(isinstance(row, (list, tuple)) for row in rows)
         value = _fill_ragged(rows, name, fill) if ragged else rows
-    array = as_array(value, name, "integers", ndims)
+    array = as_array(value, name, "integers", ndims, hint)
     if array.dtype.kind not in "iu":
         raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; convert it with .astype(int)")
     low = -LARGEST if minimum is None else minimum
@@ -71,15 +79,17 @@ def as_ints(
     return array
 
 
-def as_bools(value: Any, name: str, *, ndims: tuple[int, ...]) -> Bools:
+def as_bools(value: Any, name: str, *, ndims: tuple[int, ...], hint: str = "") -> Bools:
     """A read-only bool array from a list, an array or a tensor of bool or of the integers 0 and 1.
 
     A CUDA tensor costs one copy to the host.
     """
-    array = as_array(value, name, "flags", ndims)
+    array = as_array(value, name, "flags", ndims, hint)
     if array.dtype.kind not in "biu" or (array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all()):
         found = f"dtype {array.dtype}" if array.dtype.kind not in "biu" else f"values up to {array.max()}"
-        raise MaskError(f"{name} must hold bool, or the integers 0 and 1, got {found}; compare it with what you mean")
+        raise MaskError(
+            f"{name} must hold bool, or the integers 0 and 1, got {found}; pass `array == 1`, or what marks it"
+        )
     array = _rows(array, name, ndims).astype(np.bool_)
     array.setflags(write=False)
     return array
@@ -108,7 +118,7 @@ def _place(array: npt.NDArray[Any], index: np.intp) -> str:
     return f" at [{at}]; mend that one" if at else "; pass another"
 
 
-def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
+def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...], hint: str = "") -> npt.NDArray[Any]:
     """A list, an array or a tensor as NumPy's, of one of these numbers of dimensions; the dtype is not looked at."""
     if getattr(value, "requires_grad", False):
         raise MaskError(f"{name} holds {kind}, which have no gradient, but the tensor requires one; pass .detach()")
@@ -123,7 +133,8 @@ def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...]) -> npt.ND
         array = array.astype(np.int64)
     if array.ndim not in ndims:
         wanted = " or ".join(f"{n}-D" for n in ndims)
-        raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; reshape it")
+        mend = (hint or "reshape it") if array.ndim > max(ndims) else "reshape it" if array.ndim else "pass a list"
+        raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; {mend}")
     return array
 
 

@@ -97,7 +97,9 @@ def sliding_window(size: Any) -> Mask:
     | library | its way to say `sliding_window(W)` |
     | --- | --- |
     | Mistral, Hugging Face `sliding_window` | `W` |
+    | xFormers `.make_local_attention(W)` | `W` |
     | flash-attention `window_size=(left, right)` | `(W - 1, 0)` |
+    | attn_gym `generate_sliding_window(W)` | `W - 1`: it allows `q - k <= W` |
     | Longformer `attention_window` (both sides, one-sided half) | half of it is `W - 1` |
 
     >>> import maskwork as mw
@@ -261,7 +263,7 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
 
 
 def _bound(value: Any, name: str) -> Ints:
-    bound = as_ints(value, name, ndims=(0, 1))
+    bound = as_ints(value, name, ndims=(0, 1), hint="pass marks of 0 and 1 for each key to mw.real")
     if not bound.size:
         raise MaskError(f"{name} takes one number for each batch row, got none; pass an int for all rows")
     return bound

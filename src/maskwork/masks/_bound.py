@@ -74,7 +74,7 @@ class BoundMask:
 
     def count(self, q0: int, q1: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
         """Exact allowed pairs with `q0 <= q < q1` and `k0 <= k < k1`: int64 `(B, H)`."""
-        return self.tiles([q0, q1], [k0, k1])[..., 0, 0]
+        return self._tiles([q0, q1], [k0, k1], "count's q0, q1", "count's k0, k1")[..., 0, 0]
 
     def tiles(self, q_edges: Any, k_edges: Any) -> npt.NDArray[np.int64]:
         """Exact counts on a grid of rectangles: int64 `(B, H, len(q_edges) - 1, len(k_edges) - 1)`.
@@ -87,9 +87,12 @@ class BoundMask:
         >>> mw.causal().bind(4).tiles([0, 2, 4], [0, 2, 4])[0, 0].tolist()
         [[3, 0], [4, 3]]
         """
+        return self._tiles(q_edges, k_edges, "q_edges", "k_edges")
+
+    def _tiles(self, q_edges: Any, k_edges: Any, q_name: str, k_name: str) -> npt.NDArray[np.int64]:
         grid = self.grid
-        q = _edges(q_edges, "q_edges", grid.q_start, grid.q_end) - grid.q_start
-        return sp.count_tiles(self.spans, q, _edges(k_edges, "k_edges", 0, grid.kv_len))
+        q = _edges(q_edges, q_name, grid.q_start, grid.q_end) - grid.q_start
+        return sp.count_tiles(self.spans, q, _edges(k_edges, k_name, 0, grid.kv_len))
 
     def rows(self, q0: int, q1: int) -> BoundMask:
         """The `BoundMask` of queries `[q0, q1)` alone, absolute positions; decoding is this.
@@ -381,6 +384,7 @@ def _edges(values: Any, name: str, low: int, high: int) -> Ints:
     edges = as_ints(values, name, ndims=(1,), minimum=None)
     if len(edges) < 2 or edges[0] < low or edges[-1] > high or (np.diff(edges) < 0).any():
         raise MaskError(
-            f"{name} must be at least two non-decreasing positions within [{low}, {high}], got {edges.tolist()}"
+            f"{name} must be at least two non-decreasing positions within [{low}, {high}], got {edges.tolist()}; "
+            "ask for positions of this grid"
         )
     return edges

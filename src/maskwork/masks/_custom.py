@@ -94,6 +94,8 @@ class _Custom(Mask):
         whole = torch.vmap(torch.vmap(one, (None, None, None, 0)), (None, None, 0, None))
         key = torch.arange(keys)
         step = max(1, sp.CHUNK_CELLS // max(keys, 1))
+        if keys and len(rows):
+            self._check_reads(whole, torch.from_numpy(rows), key, step)
         for b in range(self._batch):
             for h in range(self._heads):
                 for i in range(0, len(rows), step):
@@ -101,13 +103,45 @@ class _Custom(Mask):
                     if not keys:
                         yield np.zeros((len(query), 0), dtype=np.bool_)
                         continue
-                    cells = whole(torch.tensor(b), torch.tensor(h), query, key)
+                    try:
+                        cells = whole(torch.tensor(b), torch.tensor(h), query, key)
+                    except Exception as error:
+                        error.add_note(
+                            f"{self!r} calls its function as fn(b, h, q_idx, kv_idx), each one number in a tensor, "
+                            "under torch.vmap: write & | ~ and torch.where for and, or, not and if"
+                        )
+                        raise
                     if cells.dtype != torch.bool or cells.ndim != 2:
                         raise MaskError(
                             f"the function of {self!r} returns one bool a cell, got {cells.dtype} of shape "
                             f"{tuple(cells.shape[2:])}; compare, for instance with `> 0`"
                         )
                     yield cells.cpu().numpy()
+
+    def _check_reads(self, whole: Callable[..., Any], rows: Any, key: Any, step: int) -> None:
+        """Raise where another batch row or head, which `depends_on` leaves out and which would be 0, changes cells.
+
+        Asked of up to 256 rows, spread evenly. What the function merely hands on (as torch's `and_masks` does) is no
+        harm, and where there is no row or head 1 to look up, 0 is what was meant.
+        """
+        torch: Any = import_module("torch")
+        some = rows[:: -(-len(rows) // min(step, 256))]
+        zero, one = torch.tensor(0), torch.tensor(1)
+        first: Any = None
+        for letter, second in (("b", (one, zero)), ("h", (zero, one))):
+            if letter in self.depends_on:
+                continue
+            try:
+                first = whole(zero, zero, some, key) if first is None else first
+                changed = bool((first != whole(*second, some, key)).any())
+            except Exception:  # a fault of the function itself is met again, and raised, when all rows are asked
+                continue
+            if changed:
+                size = {"b": "batch=", "h": "heads="}[letter]
+                raise MaskError(
+                    f"depends_on names all that the function reads, {self!r} reads {letter!r} and depends_on is "
+                    f"{self.depends_on!r}; pass depends_on={letter + self.depends_on!r} and {size}"
+                )
 
 
 def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batch: int = 1, heads: int = 1) -> Mask:
@@ -121,13 +155,13 @@ def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batc
             It must give the same answer each time. This loads torch.
         name: what `repr` prints; the function's own name when left out.
         depends_on: what `fn` reads, letters of "bhqk". A mask without "q" evaluates one row, one without "k" one cell
-            a row: what is left out is passed as 0.
+            a row: what is left out is passed as 0. A function that says otherwise for another "b" or "h" is refused.
         batch: batch rows to ask about, when `depends_on` has "b".
         heads: query heads to ask about, when `depends_on` has "h".
 
     Raises:
         MaskError: `depends_on` has another letter, or `batch` or `heads` do not agree with it; on evaluation, `fn`
-            returns something other than bools.
+            returns something other than bools, or reads a batch row or head that `depends_on` does not name.
         TooManySpans: on evaluation, more cells or more runs than the budget.
 
     Two such masks are equal when their function is the same object. They have no text form to read back, and pickle

@@ -236,7 +236,8 @@ class _ById(Mask):
         return 1 if self.ids.ndim == 1 else len(self.ids)
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent)
+        mend = "give each position its id, -1 where it is padding"
+        check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent, mend=mend)
 
     @cached_property
     def _groups(self) -> Groups:

@@ -77,6 +77,10 @@ class _Parser:
         while at < len(self.source):
             match = _TOKEN.match(self.source, at)
             if match is None:
+                if self.source[at] == "<":
+                    self.fail(
+                        "a long array prints as a digest, which cannot be read back; use to_json and from_json", at
+                    )
                 self.fail(
                     f"a mask is written with names, numbers and ~ - & ^ | . ( ) [ ] , =, found {self.source[at]!r}",
                     at,

@@ -52,9 +52,10 @@ class Grid:
             q_start = as_int(q_start, "q_start", minimum=0)
         kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
         if q_start is None and q_len != kv_len and mask.depends_on_query:
+            last = f", or q_start={kv_len - q_len} (kv_len - q_len) if the last" if q_len < kv_len else ""
             raise GridError(
                 f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "
-                f"if the queries are the first positions, or q_start={kv_len - q_len} (kv_len - q_len) if the last"
+                f"if the queries are the first positions{last}"
             )
         if max(kv_len, (q_start or 0) + q_len) >= 2**31:
             raise GridError(

@@ -14,6 +14,9 @@ from ._explanation import Cell, Row
 from ._mask import Extent, Mask, Queries, check_cover, common_batch
 from ._written import Written
 
+_EACH = "give each position its id, -1 where it has none"
+_FOUR_D = "pass one mark for each key, or a mask of (query, key) cells to mw.from_dense"
+
 
 class _Match(Mask):
     """See `match`."""
@@ -30,8 +33,8 @@ class _Match(Mask):
         return common_batch(*(1 if ids.ndim == 1 else len(ids) for ids in (self.q_ids, self.k_ids)))
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "q_ids number", np.array([self.q_ids.shape[-1]]), extent, extent.queries)
-        check_cover(self, "k_ids number", np.array([self.k_ids.shape[-1]]), extent, extent.keys)
+        check_cover(self, "q_ids number", np.array([self.q_ids.shape[-1]]), extent, extent.queries, _EACH)
+        check_cover(self, "k_ids number", np.array([self.k_ids.shape[-1]]), extent, extent.keys, _EACH)
 
     @cached_property
     def _groups(self) -> Groups:
@@ -89,7 +92,8 @@ class _Real(Mask):
         return 1 if self.marks.ndim == 1 else len(self.marks)
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "marks number", np.array([self.marks.shape[-1]]), extent, extent.keys)
+        mend = "give each key its mark; a decoding step appends one for its token"
+        check_cover(self, "marks number", np.array([self.marks.shape[-1]]), extent, extent.keys, mend)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         marks = np.atleast_2d(self.marks)[:, :kv_len]
@@ -127,7 +131,7 @@ def real(array: Any) -> Mask:
     >>> (mw.causal() & mw.real([0, 1, 1])).bind(3).dense().astype(int)[0, 0].tolist()
     [[0, 0, 0], [0, 1, 0], [0, 1, 1]]
     """
-    return _Real(as_bools(array, "real(array)", ndims=(1, 2)))
+    return _Real(as_bools(array, "real(array)", ndims=(1, 2), hint=_FOUR_D))
 
 
 class Groups:

@@ -48,14 +48,21 @@ class Extent:
         return max(self.queries, self.keys)
 
 
-def check_cover(mask: Mask, what: str, covered: Ints, extent: Extent, need: int | None = None) -> None:
+def check_cover(
+    mask: Mask,
+    what: str,
+    covered: Ints,
+    extent: Extent,
+    need: int | None = None,
+    mend: str = "lengthen them, or give the padding a document of its own",
+) -> None:
     """An array parameter covers every position of the grid (or `need` of them), and of a whole sequence no more."""
     need = extent.positions if need is None else need
     short, most = int(covered.min(initial=need)), int(covered.max(initial=0))
     if short < need:
         raise GridError(
             f"the {what} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} reach "
-            f"{short}; lengthen them, or give the padding a document of its own"
+            f"{short}; {mend}"
         )
     if extent.whole and most > need:
         raise GridError(
@@ -181,16 +188,20 @@ class Mask(ABC):
         return BoundMask(self, Grid.of(self, q_len, kv_len, q_start=q_start, batch=batch, heads=heads))
 
     def __and__(self, other: Mask) -> Mask:
-        return combine(And, (self, other)) if isinstance(other, Mask) else NotImplemented  # pyright: ignore
+        return combine(And, (self, _operand(other, "&")))
 
     def __or__(self, other: Mask) -> Mask:
-        return combine(Or, (self, other)) if isinstance(other, Mask) else NotImplemented  # pyright: ignore
+        return combine(Or, (self, _operand(other, "|")))
 
     def __xor__(self, other: Mask) -> Mask:
-        return exclusive((self, other)) if isinstance(other, Mask) else NotImplemented  # pyright: ignore
+        return exclusive((self, _operand(other, "^")))
 
     def __sub__(self, other: Mask) -> Mask:
-        return self & ~other if isinstance(other, Mask) else NotImplemented  # pyright: ignore
+        return self & ~_operand(other, "-")
+
+    # Two masks never come here: what does is an array, a tensor or a number on the left, which is refused alike.
+    __array_ufunc__ = None  # else NumPy would take a mask for a scalar, and ask it cell by cell
+    __rand__, __ror__, __rxor__, __rsub__ = __and__, __or__, __xor__, __sub__
 
     def __invert__(self) -> Mask:
         return Not(self)
@@ -245,6 +256,14 @@ class Mask(ABC):
         written = self._written()
         return make, (written.name, written.args, dict(written.named))
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            from ._bound import BoundMask
+
+            mend = f"; a bound mask has: mask.bind(q_len).{name}" if name[0] != "_" and hasattr(BoundMask, name) else ""
+            raise AttributeError(f"a mask has no attribute {name!r}{mend}", name=name, obj=self)
+
     def __bool__(self) -> NoReturn:
         raise MaskError(
             "a mask has no truth value: `a and b` would silently drop a term; combine masks with & | ^ ~ -, "
@@ -265,6 +284,19 @@ class Mask(ABC):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
         return self
+
+
+def _operand(value: object, sign: str) -> Mask:
+    """`value`, once it is known to be a mask."""
+    if isinstance(value, Mask):
+        return value
+    if hasattr(value, "mask"):
+        mend = "join the masks first, then bind"
+    elif callable(value):
+        mend = "call it, as in mw.causal(), or pass it to mw.custom"
+    else:
+        mend = "build one with mw.real (keys marked 1) or mw.from_dense (True = may attend)"
+    raise MaskError(f"`{sign}` joins a mask with a mask, got {type(value).__name__}; {mend}")
 
 
 class Constant(Mask):

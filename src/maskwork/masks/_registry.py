@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import MaskError
+from . import recipes
 from ._ancestry import tree
 from ._atoms import band, causal, empty, full, padding, prefix, sinks, sliding_window
 from ._blocks import block_causal, chunked
@@ -28,6 +29,8 @@ _ATOMS: tuple[Callable[..., Mask], ...] = (
     from_cu_seqlens, from_key_padding_mask,
     global_tokens, dilated, random_blocks, tree, neighborhood, from_dense,
 )  # fmt: skip
+
+_RECIPES = frozenset(recipes.__all__)
 
 #: A maker takes what `Written` holds, lists for arrays too, and raises `MaskError` for anything else.
 MAKERS: Mapping[str, Callable[..., Mask]] = MappingProxyType({maker.__name__: maker for maker in _ATOMS})
@@ -64,6 +67,11 @@ def make(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Mask:
         from difflib import get_close_matches
 
         near = get_close_matches(name, MAKERS, n=1)
+        words = {"and": "write &", "or": "write |", "not": "write ~", "xor": "write ^", "mw": "leave out 'mw.'"}
+        if name in words:
+            raise MaskError(f"a mask is made of known atoms, found {name!r}; {words[name]}")
+        if name == "recipes" or name in _RECIPES:
+            raise MaskError(f"a mask is made of known atoms, found {name!r}; write out the recipe, as its repr does")
         mend = f"did you mean {near[0]!r}?" if near else f"the atoms are {', '.join(MAKERS)}"
         raise MaskError(f"a mask is made of known atoms, found {name[:40]!r}; {mend}")
     try:

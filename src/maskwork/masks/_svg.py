@@ -9,6 +9,7 @@ from ._picture import Picture, counted, cut, picture
 
 _MOST = 96  # most tiles a side
 _DIGIT = 7.2  # pixels that a digit of the labels may take
+_RIGHT = 20.0  # margin beyond the last key, into which its label may reach
 _INK, _LINE = "#1f2933", "#52606d"
 
 # By `Picture.levels`, 0 being white: fill, and the pattern that carries the meaning where there is no colour.
@@ -31,7 +32,7 @@ def draw_svg(bound: BoundMask, b: int = 0, h: int = 0, size: int = 384, labels: 
     left = top = right = bottom = 1.0
     if labels:
         # The rotated caption, and room for the longest query position.
-        left, right, top = 34 + _DIGIT * len(str(max(grid.q_end - 1, 0))), 20.0, 78.0
+        left, right, top = 34 + _DIGIT * len(str(max(grid.q_end - 1, 0))), _RIGHT, 78.0
         bottom = 44.0 if tiles.exact else 60.0
     width, height = max(left + wide + right, 470.0 if labels else 0), top + high + bottom
     count = counted(bound, b, h)
@@ -121,22 +122,34 @@ def _lines(tiles: Picture, wide: float, high: float) -> list[str]:
 
 
 def _axes(tiles: Picture, left: float, top: float, wide: float, high: float) -> list[str]:
-    """Positions at the tiles' edges, as many as fit without touching: at most eight a side."""
+    """Round positions, as many as fit without touching: at most eight a side."""
     out = [
         f'<text x="{_n(left)}" y="{_n(top - 24)}">keys →</text>',
         f'<text transform="translate(18 {_n(top)}) rotate(-90)" text-anchor="end">← queries</text>',
     ]
     for edges, side, across in ((tiles.k_edges.tolist(), wide, True), (tiles.q_edges.tolist(), high, False)):
-        count = len(edges) - 1
-        need = _DIGIT * len(str(edges[-1])) + 8 if across else 16.0
-        step = -(-count // max(1, min(8, int(side / need))))
-        for i in range(0, count, step):
-            at = (i + (0.5 if tiles.exact else 0)) * side / count
+        low, high = int(edges[0]), int(edges[-1])
+        need = _DIGIT * len(str(high)) + 8 if across else 16.0
+        step = _round_step((high - low) / max(1, min(8, int(side / need))))
+        for position in range(-(-low // step) * step, high, step) or [low]:
+            at = (position - low + (0.5 if tiles.exact else 0)) * side / (high - low)
+            if across and at + _DIGIT * len(str(position)) / 2 > side + _RIGHT:
+                continue
             if across:
-                out.append(f'<text x="{_n(left + at)}" y="{_n(top - 7)}" text-anchor="middle">{edges[i]}</text>')
+                out.append(f'<text x="{_n(left + at)}" y="{_n(top - 7)}" text-anchor="middle">{position}</text>')
             else:
-                out.append(f'<text x="{_n(left - 6)}" y="{_n(top + at + 4)}" text-anchor="end">{edges[i]}</text>')
+                out.append(f'<text x="{_n(left - 6)}" y="{_n(top + at + 4)}" text-anchor="end">{position}</text>')
     return out
+
+
+def _round_step(least: float) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50, … that is at least this."""
+    power = 1
+    while True:
+        for digit in (1, 2, 5):
+            if digit * power >= least:
+                return digit * power
+        power *= 10
 
 
 def _legend(tiles: Picture, y: float) -> list[str]:
