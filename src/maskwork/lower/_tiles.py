@@ -29,7 +29,8 @@ _SEGMENT_ROWS, _SEGMENT_KEYS = 512, 1024
 _MOST_RANGES = 4
 
 
-class Tile(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Tile:
     """Rows that read the same keys: one softmax over `width` columns, `keys` laid end to end. Repeated `count` times.
 
     `batch` and `head` are -1 where the tile stands for all. `rows` is a slice or int64 indices, and so is each of
@@ -55,8 +56,8 @@ class Tile(NamedTuple):
             return self
         rows, keys = self.rows.start + i * self.row_step, self.keys
         moved = [slice(k.start + i * s, k.stop + i * s) for k, s in zip(keys, self.key_steps, strict=True)]  # type: ignore[union-attr]
-        return self._replace(
-            rows=slice(rows, rows + self.height), keys=moved, count=1, row_step=0, key_steps=(0,) * len(keys)
+        return replace(
+            self, rows=slice(rows, rows + self.height), keys=moved, count=1, row_step=0, key_steps=(0,) * len(keys)
         )
 
 
@@ -97,8 +98,11 @@ class Schedule:
 
     def one_by_one(self) -> Schedule:
         """The same with each repeat a tile of its own."""
-        tiles = [tile.repeat(i) for tile in self.tiles for i in range(tile.count)]
-        return replace(self, tiles=tiles)
+        return self._one_by_one
+
+    @cached_property
+    def _one_by_one(self) -> Schedule:
+        return replace(self, tiles=[tile.repeat(i) for tile in self.tiles for i in range(tile.count)])
 
 
 def to_tiles(b: BoundMask) -> torch.Tensor:
@@ -112,7 +116,7 @@ def to_tiles(b: BoundMask) -> torch.Tensor:
 
 def read_schedule(schedule: torch.Tensor) -> Schedule:
     """The parts that `to_tiles` wrote down; the last few are kept."""
-    return _decode(tuple(schedule[:4].tolist()), _Unhashed(schedule))
+    return _decode(schedule[:4].numpy().tobytes(), _Unhashed(schedule))
 
 
 def _encode(b: BoundMask) -> torch.Tensor:
@@ -222,7 +226,7 @@ class _Unhashed(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _decode(digest: tuple[int, ...], unhashed: _Unhashed) -> Schedule:
+def _decode(digest: bytes, unhashed: _Unhashed) -> Schedule:
     values = unhashed.schedule.numpy()
     complete, *counts = values[4:8].tolist()
     at = 8

@@ -150,11 +150,11 @@ def _cuts(spans: Spans, sizes: Ints, rows: Ints, height: float, call: float) -> 
         length = b - a
         mean = (total[b] - total[a]) / length
         slope = (new[b - 1] - new[a]) / max(length - 1, 1)  # keys that a further row adds to a tile
-        best = np.sqrt((mean * height + call) / max(slope, 1e-3))
-        tiles = -(-length // int(np.clip(best, 16, 256)))
+        best = float(np.sqrt((mean * height + call) / max(slope, 1e-3)))
+        tiles = -(-length // int(min(max(best, 16), 256)))
         # equal heights, so that tiles share their masks
         each = -(-length // (8 * tiles)) * 8
-        out.append(np.arange(a, b, each))
+        out.append(np.arange(a, b, each, dtype=np.int64))
     return np.concatenate(out)
 
 
