@@ -96,8 +96,11 @@ class Schedule:
 
     def one_by_one(self) -> Schedule:
         """The same with each repeat a tile of its own."""
-        tiles = [tile.repeat(i) for tile in self.tiles for i in range(tile.repeats)]
-        return replace(self, tiles=tiles)
+        return self._one_by_one
+
+    @cached_property
+    def _one_by_one(self) -> Schedule:
+        return replace(self, tiles=[tile.repeat(i) for tile in self.tiles for i in range(tile.repeats)])
 
 
 def to_tiles(b: BoundMask) -> torch.Tensor:
@@ -206,7 +209,7 @@ def _tile(cut: Tiles, t: int) -> _Cut:
     )
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _decode(content: bytes) -> Schedule:
     values = np.frombuffer(content, dtype=np.int32)
     complete, *counts = values[:4].tolist()

@@ -9,7 +9,7 @@ import torch
 from ...lower import Schedule, Tile
 
 #: Memory for masks that are kept between calls, per schedule; beyond it they are made again.
-_KEPT_BYTES = 1 << 26
+_KEPT_BYTES = 1 << 24
 
 
 @dataclass

@@ -49,9 +49,18 @@ def backward(
 
 
 def as_tiles(schedule: Schedule) -> Schedule:
-    """The same mask without segments: for dropout, biases and whatever else the fused kernel does not do."""
+    """The same mask without segments: for dropout, biases and whatever else the fused kernel does not do.
+
+    It is made once, and kept with the schedule as its masks are.
+    """
     if not schedule.segments:
         return schedule
+    if "as_tiles" not in schedule.__dict__:
+        object.__setattr__(schedule, "as_tiles", _as_tiles(schedule))
+    return schedule.__dict__["as_tiles"]
+
+
+def _as_tiles(schedule: Schedule) -> Schedule:
     patterns = list(schedule.patterns)
     triangles: dict[int, int] = {}
     tiles = list(schedule.tiles)

@@ -20,8 +20,8 @@ from ._batches import Batch
 from ._bias import TileBias
 from ._masks import Masks
 
-#: Log-sum-exps within it are far from overflow and from losing terms to underflow.
-SAFE_LSE = 44.0
+#: Log-sum-exps within it are far from overflow and from losing terms, or small gradients, to underflow.
+SAFE_LSE = 32.0
 
 _LOG2_E = math.log2(math.e)
 
