@@ -60,6 +60,19 @@ def test_equals_the_reference(name: str, kv_heads: int, dim: int, v_dim: int):
         torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("bad", [0.0, math.nan])
+@pytest.mark.parametrize("rows", [1, 3, 15, 17])
+def test_few_queries_against_a_cache(rows: int, bad: float):
+    q, k, v = tensors(300, 4, 2, 8, 8, torch.float64)
+    k[:, :, 100], v[:, :, 100] = bad, bad  # no row of these sees it
+    q = q[:, :, :rows]
+    ours, expected = (
+        outcome([q, k, v], MASKS["window and sinks"], impl, q_start=300 - rows) for impl in ("tiled", "reference")
+    )
+    for x, y in zip(ours, expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("lse", [False, True])  # with a gradient of it, tiles take over from the fused kernel
 @pytest.mark.parametrize("name", LARGE)
 def test_large_rectangles_and_triangles_equal_the_reference(name: str, lse: bool):

@@ -16,6 +16,9 @@ from ...lower import Tile
 # cache while they are read and written.
 _BYTES = 1 << 22
 
+# Fewer rows read each range of keys by a product of its own: decoding would spend its time on copies.
+_FEW_ROWS = 16
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -60,13 +63,21 @@ class Batch:
 
     def keys(self, x: torch.Tensor) -> torch.Tensor:
         """`(N, K, D)` -> `(n, width, D)`: a view where the keys are one slice, else copied together."""
-        pieces = [
+        pieces = self._pieces(x)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+    def few_keys(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The same in one piece, or, for rows too few to pay for a copy of their keys, as views."""
+        return self._pieces(x) if self.tile.height < _FEW_ROWS else [self.keys(x)]
+
+    def _pieces(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The same range by range, `(n, size, D)` each."""
+        return [
             x[self.first : self.first + self.n].index_select(1, keys)
             if isinstance(keys, torch.Tensor)
             else self._keys(x, keys.start, keys.stop - keys.start, step)
             for keys, step in zip(self.tile.keys, self.tile.key_steps, strict=True)
         ]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
     def add_keys(self, x: torch.Tensor, values: torch.Tensor) -> None:
         """Adds `values (n, width, D)` to the keys that `keys` reads."""

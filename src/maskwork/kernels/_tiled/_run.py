@@ -94,7 +94,7 @@ def _forward(
         groups = lanes.q.shape[1]
         for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
             sums, total = _tile.forward(
-                rules, batch, batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v), steady, buffers
+                rules, batch, batch.rows(lanes.q), batch.few_keys(lanes.k), batch.few_keys(lanes.v), steady, buffers
             )
             if not looked:  # where the first scores are too large, the others need not be tried
                 looked = True

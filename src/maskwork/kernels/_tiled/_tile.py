@@ -11,6 +11,7 @@ multiplied, since 0 x NaN is NaN.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,15 +60,20 @@ class Buffers:
 
 
 def weights(
-    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, out: torch.Tensor, steady: bool
+    rules: Rules, batch: Batch, q: torch.Tensor, k: Sequence[torch.Tensor], out: torch.Tensor, steady: bool
 ) -> torch.Tensor | None:
-    """`exp(score)` of `q (n, g * height, D)` and `k (n, width, D)` into `out (n, g * height, width)`.
+    """`exp(score)` of queries and keys into `out (n, g * height, width)`.
 
-    With `steady`, the softmax of the scores, and their log-sum-exp `(n, g * height)` is returned.
+    `q` is `(n, g * height, D)`, and `k` is `(n, width, D)` in one or more pieces. With `steady` it is a softmax of the
+    scores, and their log-sum-exp `(n, g * height)` is returned.
     """
     tile = batch.tile
     unit = 1.0 if steady else _LOG2_E  # exp2 has a faster kernel than exp
-    torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=rules.scale * unit, out=out)
+    if len(k) == 1:
+        torch.baddbmm(out, q, k[0].transpose(1, 2), beta=0, alpha=rules.scale * unit, out=out)
+    else:
+        for piece, here in zip(k, out.split([piece.shape[1] for piece in k], -1), strict=True):
+            torch.mul(torch.bmm(q, piece.transpose(1, 2)), rules.scale * unit, out=here)
     by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
         assert not batch.along, "a bias differs from one repeat of a tile to the next"
@@ -107,8 +113,9 @@ def keep(rules: Rules, batch: Batch, like: torch.Tensor) -> torch.Tensor | None:
 
 
 def forward(
-    rules: Rules, batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, steady: bool, buffers: Buffers
-) -> tuple[torch.Tensor, torch.Tensor]:
+    rules: Rules, batch: Batch, q: torch.Tensor, k: Sequence[torch.Tensor], v: Sequence[torch.Tensor], steady: bool,
+    buffers: Buffers,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Weighted sums `(n, g * height, Dv)`, and the sum of each row's weights `(n, g * height)` to divide them by.
 
     With `steady` they are divided already, and what is returned beside them is the log-sum-exp.
@@ -119,8 +126,16 @@ def forward(
     kept = keep(rules, batch, p)
     if kept is not None:
         p *= kept
-    out = buffers.get("out", *q.shape[:2], v.shape[2])
-    _product(p, v, 1.0, rules.reaches(batch.tile, p), out)
+    out = buffers.get("out", *q.shape[:2], v[0].shape[2])
+    allowed, at = rules.reaches(batch.tile, p), 0
+    for piece in v:
+        size = piece.shape[1]
+        here = out if at == 0 else torch.empty_like(out)
+        seen = None if allowed is None else allowed[:, at : at + size]
+        _product(p.narrow(2, at, size), piece, 1.0, seen, here)
+        if at:
+            out += here
+        at += size
     return out, total
 
 
@@ -136,7 +151,7 @@ def backward(
         steady: whether weights are a softmax, or exp(score) and want dividing by exp(lse).
     """
     p = buffers.get("weights", *q.shape[:2], batch.tile.width)
-    weights(rules, batch, q, k, p, steady)
+    weights(rules, batch, q, [k], p, steady)
     kept = keep(rules, batch, p)
     allowed = rules.reaches(batch.tile, p)
     turned = None if allowed is None else allowed.T
