@@ -13,6 +13,12 @@ from strategies import LENGTH, Case, cases, grids
 GridOf = tuple[int, int, int]
 
 
+def spans_of(cells: np.ndarray) -> sp.Spans:
+    """bool `(B, H, Q, K)` as runs."""
+    *rows, kv_len = cells.shape
+    return sp.scan_rows([cells.reshape(np.prod(rows), kv_len)], tuple(rows), kv_len)
+
+
 def bind(case: Case, grid: GridOf) -> mw.BoundMask:
     q_start, q_len, kv_len = grid
     return case.mask.bind(q_len, kv_len, q_start=q_start)
@@ -148,7 +154,7 @@ def test_select_takes_any_rows_and_keys(case: Case, grid: GridOf, data: st.DataO
         expected = expected[..., keys] & (keys >= 0)
     assert picked.shape == (*picked.shape[:2], *expected.shape[2:])
     assert np.array_equal(picked.dense(), np.broadcast_to(expected, (*picked.shape[:2], *expected.shape[2:])))
-    again = sp.from_cells(picked.dense())
+    again = spans_of(picked.dense())
     assert again.runs == picked.spans.runs, "a selection is canonical"
     assert np.array_equal(again.planes_starts, picked.spans.planes_starts)
     assert np.array_equal(again.planes_ends, picked.spans.planes_ends)
@@ -201,7 +207,7 @@ def test_reach_at_length_and_beyond_its_budget():
 def test_reach_joins_heads_and_keeps_batch_rows_apart():
     dense = np.zeros((2, 3, 6, 6), dtype=bool)
     dense[0, 0, 5, 3] = dense[0, 2, 3, 1] = dense[1, 1, 5, 4] = True
-    spans = sp.from_cells(dense)
+    spans = spans_of(dense)
     bound = mw.BoundMask(mw.full(), mw.Grid(0, 6, 6, 2, 3), spans)
     expected = np.stack([np.eye(6, dtype=bool)] * 2)[:, None]
     for b, q, k in ((0, 5, 3), (0, 3, 1), (0, 5, 1), (1, 5, 4)):

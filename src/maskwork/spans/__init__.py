@@ -8,7 +8,7 @@ from ._count import count_tiles
 from ._last_seen import last_seen
 from ._reach import REACH_BUDGET, over_heads, reach
 from ._runs import BlockRuns
-from ._select import from_cells, pick_rows, take_keys
+from ._select import pick_rows, take_keys
 from ._spans import MAX_SLOTS, Spans, check_budget, join_batch, join_rows, single
 from ._tiling import Segment, Tiles, cut_tiles, find_segments
 
@@ -35,7 +35,6 @@ __all__ = [
     "first_common",
     "first_difference",
     "first_outside",
-    "from_cells",
     "gather_runs",
     "intersection",
     "join_batch",

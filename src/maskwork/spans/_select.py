@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..errors import TooManySpans
 from ._algebra import union
+from ._build import scan_rows
 from ._spans import Spans, join_rows, single
 
 Ints = npt.NDArray[np.int64]
@@ -65,20 +66,5 @@ def _by_cell(low: Ints, high: Ints, rank: Ints) -> Spans:
     seen = np.zeros((*low.shape[1:], len(rank)), dtype=np.bool_)
     for s, e in zip(low, high, strict=True):
         seen |= (column >= s[..., None]) & (column < e[..., None])
-    return from_cells(seen)
-
-
-def from_cells(cells: npt.NDArray[np.bool_]) -> Spans:
-    """bool `(B, H, Q, K)`, True where allowed, as runs."""
-    lead, kv_len = cells.shape[:-1], cells.shape[-1]
-    flat = cells.reshape(math.prod(lead), kv_len)
-    edge = np.zeros((len(flat), 1), dtype=np.bool_)
-    steps = np.diff(np.concatenate([edge, flat, edge], axis=1).astype(np.int8), axis=1)
-    row, start = np.nonzero(steps > 0)
-    _, end = np.nonzero(steps < 0)
-    count = np.bincount(row, minlength=len(flat))
-    slot = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
-    planes = np.full((2, max(int(count.max(initial=0)), 1), len(flat)), kv_len, dtype=np.int32)
-    planes[0, slot, row], planes[1, slot, row] = start, end
-    shape = (planes.shape[1], *lead)
-    return Spans(planes[0].reshape(shape), planes[1].reshape(shape), kv_len)
+    shape = (low.shape[1], low.shape[2], low.shape[3])
+    return scan_rows([seen.reshape(math.prod(shape), len(rank))], shape, len(rank))

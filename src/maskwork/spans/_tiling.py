@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ._algebra import intersection
 from ._runs import Int32s, Ints, subtract
+from ._select import pick_rows
 from ._spans import Planes, Spans
 
 # Fewer neighbours than this make no tile of their own.
@@ -117,8 +118,9 @@ def _order(spans: Spans, rows: Ints, height: float, call: float) -> tuple[Ints, 
 
 def _joined(spans: Spans, sizes: Ints, a: Ints, b: Ints) -> tuple[npt.NDArray[np.bool_], Ints]:
     """For pairs of rows: whether the larger shares half of its keys with the other, and how many keys are shared."""
-    one, two = (Spans(spans.planes_starts[..., i], spans.planes_ends[..., i], spans.kv_len) for i in (a, b))
-    shared = intersection(one, two).sizes()[0, 0] if len(a) else np.zeros(0, dtype=np.int64)
+    shared = (
+        intersection(pick_rows(spans, a), pick_rows(spans, b)).sizes()[0, 0] if len(a) else np.zeros(0, dtype=np.int64)
+    )
     return 2 * shared >= np.maximum(sizes[a], sizes[b]), shared
 
 
