@@ -8,6 +8,8 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
+from maskwork.kernels._tiled._masks import Masks
+from maskwork.lower import Pattern, Schedule, Tile
 
 CAUSAL = mw.causal()
 MASKS = {
@@ -180,6 +182,20 @@ def test_dropout_keeps_the_mean_and_drops_as_many_as_it_says():
     torch.testing.assert_close(weights.unique(), torch.tensor([0.0, 1 / (1 - p)]))
     # five standard deviations of a coin tossed n times
     assert abs(float((weights == 0).float().mean()) - p) < 5 * (p * (1 - p) / n) ** 0.5
+
+
+def test_tiles_that_spread_one_pattern_differently_keep_their_own_masks():
+    """One masks 2 and 4 columns, the other 4 and 2, beginning at the same places: one pattern, two masks."""
+    pattern = Pattern(torch.tensor([[0, 0]], dtype=torch.int32), torch.tensor([[3, 6]], dtype=torch.int32), 6)
+    tiles = [
+        Tile(-1, -1, slice(rows, rows + 2), 2, [slice(0, 10)], 10, [slice(0, end), slice(5, 11 - end)], 0)
+        for rows, end in ((0, 2), (2, 4))
+    ]
+    masks = Masks(Schedule([], tiles, [pattern], True))
+    for tile in tiles:
+        sizes = [columns.stop - columns.start for columns, _ in masks.additive(tile, torch.float32)]
+        assert sizes == [columns.stop - columns.start for columns in tile.masked]
+        assert masks.allowed(tile).sum() == 2 * 4 + 3 + 6
 
 
 def test_it_differentiates_once():

@@ -31,7 +31,7 @@ class Masks:
         """Columns, and what to add there `(height, columns)`: 0 where attention is allowed, -inf elsewhere."""
         if tile.pattern < 0:
             return []
-        key = (dtype, tile.pattern, *(columns.start for columns in tile.masked))
+        key = (dtype, tile.pattern, *((columns.start, columns.stop) for columns in tile.masked))
         found = self.kept.get(key)
         if found is None:
             allowed = self.schedule.patterns[tile.pattern].allowed()
