@@ -25,7 +25,7 @@ def paint(schedule: Schedule, shape: tuple[int, int, int, int]) -> np.ndarray:
         if part.causal:
             rows = part.q1 - part.q0
             out[(*where, slice(part.k1, part.k1 + rows))] = np.tri(rows, dtype=bool)
-    for tile in schedule.one_by_one().tiles:
+    for tile in schedule.one_by_one.tiles:
         keys = np.concatenate([_listed(piece) for piece in tile.keys])
         rows = _listed(tile.rows)
         assert len(keys) == tile.width
@@ -61,7 +61,9 @@ def test_every_mask_is_its_parts(case: Case, grid: tuple[int, int, int], eager: 
     least = (3, 1) if eager else (_tiles._SEGMENT_ROWS, _tiles._SEGMENT_KEYS)
     with mock.patch.multiple(_tiles, _SEGMENT_ROWS=least[0], _SEGMENT_KEYS=least[1]):
         bound = case.mask.bind(q_len, kv_len, q_start=q_start)
-        assert (paint(read_schedule(to_tiles(bound)), bound.shape) == bound.dense()).all()
+        schedule = read_schedule(to_tiles(bound))
+        assert (paint(schedule, bound.shape) == bound.dense()).all()
+        assert (paint(schedule.without_segments, bound.shape) == bound.dense()).all()
 
 
 LONG = {

@@ -8,7 +8,7 @@ import torch
 
 from ..errors import ArgumentError, GridError
 from ..lower import bind_outside_graph, outside_graph
-from ..masks import BoundMask, Mask, full
+from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias
 
 
@@ -124,11 +124,7 @@ def _check_position_bias(
         )
     q_len, kv_len = q.shape[2], k.shape[2]
     if q_start is None and q_len != kv_len and not isinstance(mask, BoundMask):
-        raise GridError(
-            f"q_start must be given when q_len != kv_len and the bias depends on positions, got q_len={q_len} and "
-            f"kv_len={kv_len}; pass q_start=0 if the queries are the first positions, or q_start={kv_len - q_len} "
-            "(kv_len - q_len) if the last"
-        )
+        raise missing_q_start(q_len, kv_len, " and the bias depends on positions")
 
 
 def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:

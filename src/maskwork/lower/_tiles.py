@@ -24,6 +24,8 @@ _Cut = tuple[npt.NDArray[np.int64], Int32s, Int32s, Int32s, Int32s]
 _HEIGHT, _CALL = 6.0, 3000.0
 # From how many rows, and keys a row, a fused kernel takes a rectangle or triangle faster than tiles do.
 _SEGMENT_ROWS, _SEGMENT_KEYS = 512, 1024
+# Rows of a tile that stands in for a piece of a segment.
+_SEGMENT_HEIGHT = 128
 # As many ranges of keys are multiplied one by one; more are first copied together.
 _MOST_RANGES = 4
 
@@ -47,6 +49,14 @@ class Tile(NamedTuple):
     repeats: int = 1
     row_step: int = 0
     key_steps: tuple[int, ...] = ()
+
+    def columns(self) -> Iterator[tuple[slice | torch.Tensor, slice]]:
+        """The keys, piece by piece, each with the columns where it stands."""
+        at = 0
+        for keys in self.keys:
+            size = keys.stop - keys.start if isinstance(keys, slice) else len(keys)
+            yield keys, slice(at, at + size)
+            at += size
 
     def repeat(self, i: int) -> Tile:
         """Repeat `i` alone."""
@@ -94,13 +104,35 @@ class Schedule:
         segments = sum((s.q1 - s.q0) * (s.k1 - s.k0 + (s.q1 - s.q0) // 2 * s.causal) for _, _, s in self.segments)
         return segments + sum(tile.repeats * tile.height * tile.width for tile in self.tiles)
 
+    @cached_property
     def one_by_one(self) -> Schedule:
         """The same with each repeat a tile of its own."""
-        return self._one_by_one
+        return replace(self, tiles=[tile.repeat(i) for tile in self.tiles for i in range(tile.repeats)])
 
     @cached_property
-    def _one_by_one(self) -> Schedule:
-        return replace(self, tiles=[tile.repeat(i) for tile in self.tiles for i in range(tile.repeats)])
+    def without_segments(self) -> Schedule:
+        """The same in tiles alone: for dropout, biases and whatever else a fused kernel does not do."""
+        patterns = list(self.patterns)
+        triangles: dict[int, int] = {}
+        tiles = list(self.tiles)
+        for batch, head, segment in self.segments:
+            for first in range(0, segment.q1 - segment.q0, _SEGMENT_HEIGHT):
+                height = min(_SEGMENT_HEIGHT, segment.q1 - segment.q0 - first)
+                rows = slice(segment.q0 + first, segment.q0 + first + height)
+                # row i of the segment sees i + 1 keys of the triangle
+                end = segment.k1 + (first + height) * segment.causal
+                width = end - segment.k0
+                masked: list[slice] = []
+                pattern = -1
+                if segment.causal:
+                    masked = [slice(width - height, width)]
+                    pattern = triangles.setdefault(height, len(patterns))
+                    if pattern == len(patterns):
+                        sees = torch.arange(1, height + 1, dtype=torch.int32).unsqueeze(0)
+                        patterns.append(Pattern(torch.zeros_like(sees), sees, height))
+                keys = [slice(segment.k0, end)]
+                tiles.append(Tile(batch, head, rows, height, keys, width, masked, pattern, key_steps=(0,)))
+        return Schedule([], tiles, patterns, self.complete)
 
 
 def to_tiles(b: BoundMask) -> torch.Tensor:
@@ -171,14 +203,13 @@ class _Book:
 
 def _runs(book: _Book, tiles: Sequence[_Cut]) -> Iterator[list[int]]:
     """The tiles' entries; those that only lie further on, by steady steps, share one."""
-    alike: dict[tuple[object, ...], list[_Cut]] = {}
+    alike: dict[tuple[int, int, bytes, bytes, int], list[_Cut]] = {}
     for number, (rows, keys, masked, starts, ends) in enumerate(tiles):
         pattern = book.pattern(len(rows), int((masked[:, 1] - masked[:, 0]).sum()), starts, ends)
         lone = len(keys) > _MOST_RANGES or not bool((np.diff(rows) == 1).all())
-        sizes = tuple((keys[:, 1] - keys[:, 0]).tolist())
-        name = (pattern, len(rows), sizes, masked.tobytes(), number if lone else -1)
+        name = (pattern, len(rows), (keys[:, 1] - keys[:, 0]).tobytes(), masked.tobytes(), number if lone else -1)
         alike.setdefault(name, []).append((rows, keys, masked, starts, ends))
-    for name, members in alike.items():
+    for (pattern, *_), members in alike.items():
         # where each begins: its first row, then the first key of each range
         begins = np.array([[rows[0], *keys[:, 0]] for rows, keys, *_ in members], dtype=np.int64)
         steps = np.diff(begins, axis=0)
@@ -192,7 +223,7 @@ def _runs(book: _Book, tiles: Sequence[_Cut]) -> Iterator[list[int]]:
             contiguous = bool((np.diff(rows) == 1).all())
             where = [int(rows[0]), -1] if contiguous else [-1, book.write(rows)]
             yield [
-                *where, len(rows), len(keys), book.write(keys), len(masked), book.write(masked), int(str(name[0])),
+                *where, len(rows), len(keys), book.write(keys), len(masked), book.write(masked), pattern,
                 last - first, int(step[0]), book.write(step[1:]),
             ]  # fmt: skip
             first = last

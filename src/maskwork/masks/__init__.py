@@ -11,7 +11,7 @@ from ._diff import Diff
 from ._document import document, within
 from ._explanation import Explanation
 from ._grammar import parse
-from ._grid import Grid
+from ._grid import Grid, missing_q_start
 from ._ids import match, real
 from ._mask import Mask
 from ._neighborhood import neighborhood
@@ -40,6 +40,7 @@ __all__ = [
     "full",
     "global_tokens",
     "match",
+    "missing_q_start",
     "neighborhood",
     "padding",
     "parse",

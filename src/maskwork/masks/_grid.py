@@ -52,11 +52,7 @@ class Grid:
             q_start = as_int(q_start, "q_start", minimum=0)
         kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
         if q_start is None and q_len != kv_len and mask.depends_on_query:
-            last = f", or q_start={kv_len - q_len} (kv_len - q_len) if the last" if q_len < kv_len else ""
-            raise GridError(
-                f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "
-                f"if the queries are the first positions{last}"
-            )
+            raise missing_q_start(q_len, kv_len)
         if max(kv_len, (q_start or 0) + q_len) >= 2**31:
             raise GridError(
                 f"positions must be below 2**31, got queries up to {(q_start or 0) + q_len} and {kv_len} keys; "
@@ -79,3 +75,12 @@ class Grid:
         queries = grid.q_end if mask.depends_on_query else kv_len
         mask._check(Extent(queries, kv_len, whole=q_start is None and q_len == kv_len))
         return grid
+
+
+def missing_q_start(q_len: int, kv_len: int, because: str = "") -> GridError:
+    """The error for queries that could stand in several places, with the usual answers; `because` says who asks."""
+    last = f", or q_start={kv_len - q_len} (kv_len - q_len) if the last" if q_len < kv_len else ""
+    return GridError(
+        f"q_start must be given when q_len != kv_len{because}, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "
+        f"if the queries are the first positions{last}"
+    )

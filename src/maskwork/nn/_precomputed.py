@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ArgumentError, GridError
+from ..errors import ArgumentError
 from ..lower import outside_graph
-from ..masks import BoundMask, Grid, Mask
+from ..masks import BoundMask, Grid, Mask, missing_q_start
 from ..spans import Spans
 
 
@@ -58,11 +58,7 @@ class PrecomputedMask(nn.Module):
         """
         if q_start is None:
             if q_len != kv_len:
-                raise GridError(
-                    f"q_start must be given when q_len != kv_len, got q_len={q_len} and kv_len={kv_len}; pass "
-                    f"q_start=0 if the queries are the first positions, or q_start={kv_len - q_len} "
-                    "(kv_len - q_len) if the last"
-                )
+                raise missing_q_start(q_len, kv_len)
             q_start = 0
         if max(kv_len, q_start + q_len) > self.max_len:
             raise ArgumentError(

@@ -81,11 +81,9 @@ class Batch:
 
     def add_keys(self, x: torch.Tensor, values: torch.Tensor) -> None:
         """Adds `values (n, width, D)` to the keys that `keys` reads."""
-        at = 0
-        for keys, step in zip(self.tile.keys, self.tile.key_steps, strict=True):
-            size = len(keys) if isinstance(keys, torch.Tensor) else keys.stop - keys.start
-            here = values.narrow(1, at, size)
-            at += size
+        for (keys, columns), step in zip(self.tile.columns(), self.tile.key_steps, strict=True):
+            here = values[:, columns]
+            size = here.shape[1]
             if isinstance(keys, torch.Tensor):
                 x[self.first : self.first + self.n].index_add_(1, keys, here)
             elif not self.along or step >= size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +50,7 @@ class TileBias:
             if target.shape[0] == 1:
                 lane = lane.sum(0, keepdim=True)
             rows = tile.rows if target.shape[0] > 1 else slice(0, 1)
-            for keys, columns in _columns(tile):
+            for keys, columns in tile.columns():
                 if target.shape[1] == 1:
                     _add(target, rows, slice(0, 1), lane[:, columns].sum(1, keepdim=True))
                 else:
@@ -68,15 +67,6 @@ class TileBias:
         rows = _listed(tile.rows)
         keys = torch.cat([_listed(keys) for keys in tile.keys])
         return keys - rows.unsqueeze(1) + self.shape[2] - 1
-
-
-def _columns(tile: Tile) -> Iterator[tuple[slice | torch.Tensor, slice]]:
-    """The tile's keys, piece by piece, each with the columns where it stands."""
-    at = 0
-    for keys in tile.keys:
-        size = keys.stop - keys.start if isinstance(keys, slice) else len(keys)
-        yield keys, slice(at, at + size)
-        at += size
 
 
 def _listed(places: slice | torch.Tensor) -> torch.Tensor:

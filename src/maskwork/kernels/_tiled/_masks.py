@@ -23,9 +23,7 @@ class Masks:
     @staticmethod
     def of(schedule: Schedule) -> Masks:
         """Those of this schedule, the same on every call."""
-        if "masks" not in schedule.__dict__:
-            object.__setattr__(schedule, "masks", Masks(schedule))
-        return schedule.__dict__["masks"]
+        return schedule.__dict__.setdefault("masks", Masks(schedule))
 
     def additive(self, tile: Tile, dtype: torch.dtype) -> list[tuple[slice, torch.Tensor]]:
         """Columns, and what to add there `(height, columns)`: 0 where attention is allowed, -inf elsewhere."""

@@ -47,8 +47,8 @@ class TiledCall:
         """Fused segments only where the fused kernel does what is asked."""
         whole = read_schedule(self.schedule_given)
         fused = self.bias is None and not self.dropout_p and self.q_given.shape[3] == self.v_given.shape[3]
-        schedule = whole if fused else _segment.as_tiles(whole)
-        return schedule if self.bias is None else schedule.one_by_one()
+        schedule = whole if fused else whole.without_segments
+        return schedule if self.bias is None else schedule.one_by_one
 
     @cached_property
     def tile_bias(self) -> TileBias | None:
@@ -72,7 +72,7 @@ def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
         found = _forward(call, call.schedule, steady=True, careful=False)
     if found is None or not _finite(found[0]):
         # What is not finite may have come from a cell that is forbidden; done again, it cannot.
-        found = _forward(call, _segment.as_tiles(call.schedule), steady=True, careful=True)
+        found = _forward(call, call.schedule.without_segments, steady=True, careful=True)
     assert found is not None, "steady tiles always come to an end"
     return found[0].to(call.q_given.dtype), found[1]
 
@@ -135,12 +135,12 @@ def backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """Gradients of q, k, v and, where wanted, of the bias, in their own dtypes."""
     # the fused backward has no place for a gradient of the log-sum-exp
-    schedule = call.schedule if d_lse is None else _segment.as_tiles(call.schedule)
+    schedule = call.schedule if d_lse is None else call.schedule.without_segments
     out, d_out = (_side_by_side(x.detach().to(call.dtype)) for x in (out, d_out))
     rows = _Rows(out, lse.detach(), d_out, None if d_lse is None else d_lse.detach())
     grads = _backward(call, schedule, rows, want_bias, careful=False)
     if not all(_finite(grad) for grad in grads):
-        grads = _backward(call, _segment.as_tiles(schedule), rows, want_bias, careful=True)
+        grads = _backward(call, schedule.without_segments, rows, want_bias, careful=True)
     given = (call.q_given, call.k_given, call.v_given, call.bias if want_bias else grads[3])
     d_q, d_k, d_v, d_bias = (grad.to(x.dtype) for grad, x in zip(grads, given, strict=True))
     return d_q, d_k, d_v, d_bias

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from ...lower import Pattern, Schedule, Tile
 from ...spans import Segment
 from ._lanes import Lanes
-
-_HEIGHT = 128
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -46,42 +43,6 @@ def backward(
         d_q += grads[0]
         d_k[:, keys] += grads[1].sum(1)
         d_v[:, keys] += grads[2].sum(1)
-
-
-def as_tiles(schedule: Schedule) -> Schedule:
-    """The same mask without segments: for dropout, biases and whatever else the fused kernel does not do.
-
-    It is made once, and kept with the schedule as its masks are.
-    """
-    if not schedule.segments:
-        return schedule
-    if "as_tiles" not in schedule.__dict__:
-        object.__setattr__(schedule, "as_tiles", _as_tiles(schedule))
-    return schedule.__dict__["as_tiles"]
-
-
-def _as_tiles(schedule: Schedule) -> Schedule:
-    patterns = list(schedule.patterns)
-    triangles: dict[int, int] = {}
-    tiles = list(schedule.tiles)
-    for batch, head, segment in schedule.segments:
-        for first in range(0, segment.q1 - segment.q0, _HEIGHT):
-            height = min(_HEIGHT, segment.q1 - segment.q0 - first)
-            rows = slice(segment.q0 + first, segment.q0 + first + height)
-            # row i of the segment sees i + 1 keys of the triangle
-            end = segment.k1 + (first + height) * segment.causal
-            width = end - segment.k0
-            masked, pattern = [], -1
-            if segment.causal:
-                masked = [slice(width - height, width)]
-                pattern = triangles.setdefault(height, len(patterns))
-                if pattern == len(patterns):
-                    sees = torch.arange(1, height + 1, dtype=torch.int32).unsqueeze(0)
-                    patterns.append(Pattern(torch.zeros_like(sees), sees, height))
-            tiles.append(
-                Tile(batch, head, rows, height, [slice(segment.k0, end)], width, masked, pattern, key_steps=(0,))
-            )
-    return Schedule([], tiles, patterns, schedule.complete)
 
 
 def _pieces(segment: Segment) -> Iterator[tuple[slice, bool]]:
