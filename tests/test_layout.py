@@ -13,8 +13,8 @@ SOURCE = Path(maskwork.__file__).parent
 
 #: A folder imports only from folders above it (DESIGN section 2).
 ORDER = (
-    "errors", "spans", "masks", "lower", "kernels", "cache", "nn", "data", "objectives", "models", "proof",
-    "testing", "training", "decoding", "cli",
+    "errors", "folders", "spans", "masks", "lower", "kernels", "cache", "nn", "data", "objectives", "models",
+    "proof", "testing", "training", "decoding", "cli",
 )  # fmt: skip
 
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -11,6 +11,8 @@ from maskwork.errors import CannotExpress
 from maskwork.kernels._tiled._masks import Masks
 from maskwork.lower import Pattern, Schedule, Tile
 
+pytestmark = pytest.mark.usefixtures("tiles")
+
 CAUSAL = mw.causal()
 MASKS = {
     "window": CAUSAL & mw.sliding_window(40),

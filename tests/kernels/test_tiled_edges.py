@@ -18,6 +18,8 @@ import maskwork as mw
 from maskwork.errors import ArgumentError, CannotExpress
 from maskwork.lower import read_schedule, to_tiles
 
+pytestmark = pytest.mark.usefixtures("tiles")
+
 CAUSAL = mw.causal()
 WINDOW = CAUSAL & mw.sliding_window(24)
 SEGMENTED = CAUSAL | mw.prefix(1030)  # long enough for the fused kernel's rectangles and triangles
@@ -77,7 +79,8 @@ def test_memory_layouts(name: str, layout: str):
 def test_memory_layouts_of_the_fused_kernel(layout: str):
     # It takes for granted that the numbers of a head lie side by side, and reads beyond the tensor where they do not.
     assert read_schedule(to_tiles(SEGMENTED.bind(SEGMENTED_LENGTH))).segments
-    same(tuple(map(LAYOUTS[layout], tensors(SEGMENTED_LENGTH, 2, 1, batch=1))), SEGMENTED)
+    # twice SDPA's own error, which is 5.8e-5 where sums of a thousand equal numbers cancel ("one position for all")
+    same(tuple(map(LAYOUTS[layout], tensors(SEGMENTED_LENGTH, 2, 1, batch=1))), SEGMENTED, 1.2e-4)
 
 
 @pytest.mark.parametrize("layout", ["one number for a head", "head_dim before length", "one position for all"])
@@ -125,7 +128,7 @@ def test_rows_of_any_size_of_scores(mask: mw.Mask, score: float):
         same((sized, k, v), mask, 1e-9)
 
 
-def test_underflowing_rows_do_not_cost_the_careful_path(monkeypatch: pytest.MonkeyPatch):
+def test_underflowing_rows_do_not_cost_the_careful_path(monkeypatch: pytest.MonkeyPatch, tiles: str):
     from maskwork.kernels._tiled import _run
 
     taken = []
@@ -137,7 +140,7 @@ def test_underflowing_rows_do_not_cost_the_careful_path(monkeypatch: pytest.Monk
     k[..., 0] = 1.0
     q[:, :, 60:, 0] = -400.0
     assert mw.attention(q, k, v, CAUSAL - mw.sinks(2), impl="tiled").isfinite().all()
-    assert taken == [(False, False), (True, False)]
+    assert taken == ([] if tiles == "compiled" else [(False, False), (True, False)])
 
 
 @pytest.mark.parametrize("mask", [CAUSAL, WINDOW, CAUSAL - mw.sinks(2)])

@@ -1,34 +1,11 @@
 """Where trained tokenizers are kept between runs; a cache can only save time, never stop a run."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from ..errors import DataError
 from ._files import write_atomic
 from ._tokenizer import Tokenizer
-
-
-def default_cache_dir() -> Path:
-    """The folder for what can be made again; nothing is created.
-
-    It is $MASKWORK_CACHE, else $XDG_CACHE_HOME/maskwork, else ~/.cache/maskwork. As the XDG base directory
-    specification asks, a relative $XDG_CACHE_HOME is ignored.
-
-    >>> default_cache_dir().is_absolute() or "MASKWORK_CACHE" in os.environ
-    True
-    """
-    own = os.environ.get("MASKWORK_CACHE")
-    if own:
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    if shared and os.path.isabs(shared):
-        return Path(shared, "maskwork")
-    try:
-        return Path.home() / ".cache" / "maskwork"
-    except RuntimeError:  # a user without a home, as in some containers
-        return Path(tempfile.gettempdir(), "maskwork")
 
 
 def load_cached(folder: Path, key: str) -> Tokenizer | None:

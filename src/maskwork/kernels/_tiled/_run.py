@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ...lower import Schedule, Tile, read_schedule
-from . import _segment, _tile
+from . import _native, _segment, _tile
 from ._batches import batches
 from ._bias import TileBias
 from ._lanes import Lanes, key_lanes, query_lanes
@@ -43,6 +43,12 @@ class TiledCall:
         return q, k, v
 
     @cached_property
+    def native(self) -> bool:
+        """Whether the compiled tiles can do it."""
+        sizes = (*self.q_given.shape, *self.k_given.shape, *self.v_given.shape)
+        return self.bias is None and not self.dropout_p and all(sizes) and _native.available(self.dtype)
+
+    @cached_property
     def schedule(self) -> Schedule:
         """Fused segments only where the fused kernel does what is asked."""
         whole = read_schedule(self.schedule_given)
@@ -67,8 +73,11 @@ class TiledCall:
 
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
     """Output in the dtype given, log-sum-exp in the dtype computed in."""
-    found = _forward(call, call.schedule, steady=False, careful=False)
-    if found is None or not _finite(found[0]):
+    if call.native:
+        found = _native.forward(*call.tensors, call.schedule_given, call.scale)
+    else:
+        found = _forward(call, call.schedule, steady=False, careful=False)
+    if found is None:
         found = _forward(call, call.schedule, steady=True, careful=False)
     if found is None or not _finite(found[0]):
         # What is not finite may have come from a cell that is forbidden; done again, it cannot.
@@ -134,13 +143,16 @@ def backward(
     want_bias: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """Gradients of q, k, v and, where wanted, of the bias, in their own dtypes."""
-    # the fused backward has no place for a gradient of the log-sum-exp
-    schedule = call.schedule if d_lse is None else call.schedule.without_segments
     out, d_out = (_side_by_side(x.detach().to(call.dtype)) for x in (out, d_out))
     rows = _Rows(out, lse.detach(), d_out, None if d_lse is None else d_lse.detach())
-    grads = _backward(call, schedule, rows, want_bias, careful=False)
+    if call.native:
+        grads = (*_native.backward(*call.tensors, call.schedule_given, call.scale, *rows), call.q_given.new_zeros(0))
+    else:
+        # the fused backward has no place for a gradient of the log-sum-exp
+        schedule = call.schedule if d_lse is None else call.schedule.without_segments
+        grads = _backward(call, schedule, rows, want_bias, careful=False)
     if not all(_finite(grad) for grad in grads):
-        grads = _backward(call, schedule.without_segments, rows, want_bias, careful=True)
+        grads = _backward(call, call.schedule.without_segments, rows, want_bias, careful=True)
     given = (call.q_given, call.k_given, call.v_given, call.bias if want_bias else grads[3])
     d_q, d_k, d_v, d_bias = (grad.to(x.dtype) for grad, x in zip(grads, given, strict=True))
     return d_q, d_k, d_v, d_bias
