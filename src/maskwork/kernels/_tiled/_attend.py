@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -10,15 +11,22 @@ from ...lower import read_schedule, to_tiles
 from ...masks import BoundMask
 from .._bias import PositionBias
 from .._call import Call
+from . import _native
 from ._op import tiled_attention
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
-#: Up to as many keys, or fewer (B, H, Q, K) cells than that, no geometry pays for itself.
-AUTO_KEYS, AUTO_CELLS = 512, 1 << 18
 
-#: Above this part of all pairs, computed in tiles, dense SDPA is faster.
-AUTO_SHARE = 0.7
+class Limits(NamedTuple):
+    """Where tiles begin to pay: from how many keys and (B, H, Q, K) cells, up to which share of all pairs in tiles."""
+
+    keys: int
+    cells: int
+    share: float
+
+
+#: Of compiled tiles, and of those made of PyTorch's operators; measured on two AVX2 cores.
+COMPILED, OPERATORS = Limits(256, 1 << 18, 1.05), Limits(513, 1 << 18, 0.7)
 
 #: Cutting tiles costs as much as dense attention over so many pairs for each run of each row, divided by the layers
 #: and passes that a schedule usually serves. A plane (one batch row and head) of its own costs as much as 512 runs.
@@ -38,8 +46,11 @@ def cannot(call: Call) -> str | None:
 def not_worth_it(call: Call) -> str | None:
     """Why `auto` leaves it alone although it could, or None."""
     keys, cells = call.k.shape[2], math.prod(call.q.shape[:3]) * call.k.shape[2]
-    if keys <= AUTO_KEYS or cells < AUTO_CELLS:
-        return f"auto cuts tiles above {AUTO_KEYS} keys and {AUTO_CELLS} cells, these are {keys} and {cells}"
+    plain = call.bias is None and not call.dropout_p
+    compiled = plain and _native.available(torch.promote_types(call.q.dtype, torch.float32))
+    limits = COMPILED if compiled else OPERATORS
+    if keys < limits.keys or cells < limits.cells:
+        return f"auto cuts tiles from {limits.keys} keys and {limits.cells} cells, these are {keys} and {cells}"
     # Asked before the tiles are cut: where every row is in shreds, cutting alone takes longer than dense attention.
     runs = call.mask.memo(("runs to cut",), lambda: _runs_to_cut(call.mask))
     if cells < AUTO_PAIRS_PER_RUN * runs:
@@ -47,8 +58,8 @@ def not_worth_it(call: Call) -> str | None:
     share = call.mask.memo(
         ("tiled share",), lambda: read_schedule(to_tiles(call.mask)).cells / math.prod(call.mask.shape)
     )
-    if share > AUTO_SHARE:
-        return f"its tiles hold {share:.0%} of all pairs, and SDPA is faster from {AUTO_SHARE:.0%}"
+    if share > limits.share:
+        return f"its tiles hold {share:.0%} of all pairs, and SDPA is faster from {limits.share:.0%}"
     return None
 
 

@@ -153,9 +153,16 @@ typedef struct {
     int32_t own_keys[2];
 } Tile;
 
+/* A repeat of a tile in one lane: a key head of a batch row, with its query heads. */
+typedef struct {
+    const Tile *tile;
+    int32_t repeat, batch, kv_head, row;
+} Unit;
+
+/* The units in order of lanes, then of rows: neighbours read the same keys, while these are in the cache. */
 typedef struct {
     Tile *tiles;
-    int64_t *first; /* units before each tile: lanes x repeats */
+    Unit *units;
     int64_t n;
 } Plan;
 
@@ -175,20 +182,28 @@ static int fits(const Call *c, const Tile *t) {
     return 1;
 }
 
-/* All tiles; n is -1 where one does not fit. */
+static int by_lane(const void *one, const void *other) {
+    const Unit *a = one, *b = other;
+    if (a->batch != b->batch) return a->batch < b->batch ? -1 : 1;
+    if (a->kv_head != b->kv_head) return a->kv_head < b->kv_head ? -1 : 1;
+    if (a->row != b->row) return a->row < b->row ? -1 : 1;
+    return a->tile < b->tile ? -1 : a->tile > b->tile;
+}
+
+/* The units of a call; n is -1 where a tile does not fit. */
 static Plan read_plan(const Call *c) {
     const int32_t *s = c->schedule;
-    long n_segments = s[1], n_tiles = s[2], n_patterns = s[3], n = 0;
+    long n_segments = s[1], n_tiles = s[2], n_patterns = s[3], most_tiles = n_tiles, n = 0, units = 0;
     const int32_t *segments = s + 4, *tiles = segments + 7 * n_segments, *patterns = tiles + 13 * n_tiles;
     const int32_t *data = patterns + 4 * n_patterns;
     for (long i = 0; i < n_segments; i++)
-        n += (segments[7 * i + 3] - segments[7 * i + 2] + SEGMENT_ROWS - 1) / SEGMENT_ROWS;
-    Plan plan = {calloc(n + n_tiles + 1, sizeof(Tile)), calloc(n + n_tiles + 1, sizeof(int64_t)), 0};
+        most_tiles += (segments[7 * i + 3] - segments[7 * i + 2] + SEGMENT_ROWS - 1) / SEGMENT_ROWS;
+    Plan plan = {calloc(most_tiles + 1, sizeof(Tile)), NULL, 0};
     for (long i = 0; i < n_segments; i++) {
         const int32_t *e = segments + 7 * i;
         long rows = e[3] - e[2], chunks = (rows + SEGMENT_ROWS - 1) / SEGMENT_ROWS;
-        for (long j = chunks - 1; j >= 0; j--) { /* the longest first, so that threads end together */
-            Tile *t = plan.tiles + plan.n++;
+        for (long j = 0; j < chunks; j++) {
+            Tile *t = plan.tiles + n++;
             long first = rows * j / chunks, last = rows * (j + 1) / chunks;
             t->batch = e[0], t->head = e[1], t->q0 = e[2] + first, t->height = last - first;
             t->own_keys[0] = e[4], t->own_keys[1] = e[5] + (e[6] ? last : 0);
@@ -199,7 +214,7 @@ static Plan read_plan(const Call *c) {
     }
     for (long i = 0; i < n_tiles; i++) {
         const int32_t *e = tiles + 13 * i;
-        Tile *t = plan.tiles + plan.n++;
+        Tile *t = plan.tiles + n++;
         t->batch = e[0], t->head = e[1], t->q0 = e[2], t->height = e[4];
         t->rows = e[2] < 0 ? data + e[3] : NULL;
         t->n_keys = e[5], t->keys = data + e[6], t->n_masked = e[7], t->masked = data + e[8];
@@ -211,28 +226,35 @@ static Plan read_plan(const Call *c) {
         t->repeats = e[10], t->row_step = e[11], t->steps = data + e[12];
         for (long j = 0; j < t->n_keys; j++) t->width += t->keys[2 * j + 1] - t->keys[2 * j];
     }
-    for (long i = 0; i < plan.n; i++) {
-        Tile *t = plan.tiles + i;
+    for (const Tile *t = plan.tiles; t < plan.tiles + n; t++) {
         if (!fits(c, t)) {
             plan.n = -1;
-            break;
+            return plan;
         }
-        long lanes = (t->batch < 0 ? c->batch : 1) * (t->head < 0 ? c->kv_heads : 1);
-        plan.first[i + 1] = plan.first[i] + lanes * t->repeats;
+        units += t->repeats * (t->batch < 0 ? c->batch : 1) * (t->head < 0 ? c->kv_heads : 1);
     }
+    plan.units = malloc(units * sizeof(Unit) + 1);
+    for (const Tile *t = plan.tiles; t < plan.tiles + n; t++) {
+        long kv_head = t->head < 0 ? 0 : t->head / (c->heads / c->kv_heads), first = t->rows ? t->rows[0] : t->q0;
+        for (long b = most(t->batch, 0); b < (t->batch < 0 ? c->batch : t->batch + 1); b++)
+            for (long h = kv_head; h < (t->head < 0 ? c->kv_heads : kv_head + 1); h++)
+                for (long i = 0; i < t->repeats; i++)
+                    plan.units[plan.n++] = (Unit){t, i, b, h, first + i * t->row_step};
+    }
+    qsort(plan.units, plan.n, sizeof(Unit), by_lane);
     return plan;
 }
 
 static void free_plan(Plan plan) {
     free(plan.tiles);
-    free(plan.first);
+    free(plan.units);
 }
 
 /* Some rows of a tile, with all query heads that share a key head: row r of them is row r % rows of the tile's part,
    in query head head0 + r / rows. */
 typedef struct {
     const Tile *tile;
-    long repeat, batch, kv_head, head0, heads, row0, rows, n;
+    long repeat, batch, kv_head, head0, row0, rows, n;
 } Rows;
 
 INLINE long row_at(const Rows *r, long i) {
@@ -714,12 +736,12 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
     }
 }
 
-/* A tile in one lane: its rows, in parts of equal size, forward (d_k NULL) or backward. */
-static void run_tile(
-    const Call *c, const Tile *t, long repeat, long batch, long kv_head, real *d_k, real *d_v, Scratch *s) {
+/* The rows of a unit, in parts of equal size, forward (d_k NULL) or backward. */
+static void run_unit(const Call *c, const Unit *u, real *d_k, real *d_v, Scratch *s) {
+    const Tile *t = u->tile;
     long heads = t->head < 0 ? c->heads / c->kv_heads : 1;
-    long head0 = t->head < 0 ? kv_head * heads : t->head;
-    Rows r = {t, repeat, batch, kv_head, head0, heads, 0, 1, 1};
+    long head0 = t->head < 0 ? u->kv_head * heads : t->head;
+    Rows r = {t, u->repeat, u->batch, u->kv_head, head0, 0, 1, 1};
     if (!d_k && t->height * heads <= FEW_ROWS) {
         for (r.head0 = head0; r.head0 < head0 + heads; r.head0++)
             for (r.row0 = 0; r.row0 < t->height; r.row0++) forward_row(c, &r, s);
@@ -739,54 +761,37 @@ static void run_tile(
    Returns whether the schedule fits the tensors; nothing is written where it does not. */
 int maskwork_forward(const Call *c) {
     Plan plan = read_plan(c);
-    long units = plan.n < 0 ? 0 : plan.first[plan.n], fit = plan.n >= 0;
-#pragma omp parallel num_threads(c->threads) if (units > 1)
+#pragma omp parallel num_threads(c->threads) if (plan.n > 1)
     {
         Scratch s = make_scratch(c, 0);
 #pragma omp for schedule(dynamic, 1)
-        for (long unit = 0; unit < units; unit++) {
-            long low = 0, high = plan.n; /* the tile whose units hold this one */
-            while (high - low > 1) {
-                long middle = (low + high) / 2;
-                if (plan.first[middle] <= unit) low = middle;
-                else high = middle;
-            }
-            const Tile *t = plan.tiles + low;
-            long lane = (unit - plan.first[low]) / t->repeats, repeat = (unit - plan.first[low]) % t->repeats;
-            long kv_head = t->head < 0 ? lane % c->kv_heads : t->head / (c->heads / c->kv_heads);
-            long batch = t->batch < 0 ? lane / (t->head < 0 ? c->kv_heads : 1) : t->batch;
-            run_tile(c, t, repeat, batch, kv_head, NULL, NULL, &s);
-        }
+        for (long i = 0; i < plan.n; i++) run_unit(c, plan.units + i, NULL, NULL, &s);
         free(s.all);
     }
     free_plan(plan);
-    return fit;
+    return plan.n >= 0;
 }
 
-/* Writes d_q like q, and adds to d_k and d_v (parts, B, Hkv, K, D), all contiguous. Each part of a lane's tiles has
+/* Writes d_q like q, and adds to d_k and d_v (parts, B, Hkv, K, D), all contiguous. Each part of a lane's units has
    gradients of keys for itself: no two threads write to one place, and sums do not depend on who came first. */
 int maskwork_backward(const Call *c) {
     Plan plan = read_plan(c);
-    long lanes = c->batch * c->kv_heads, parts = c->parts, fit = plan.n >= 0;
+    long lanes = c->batch * c->kv_heads, parts = c->parts;
+    int64_t *first = calloc(lanes + 1, sizeof(int64_t)); /* where each lane's units begin */
+    for (long i = 0; i < plan.n; i++) first[plan.units[i].batch * c->kv_heads + plan.units[i].kv_head + 1]++;
+    for (long i = 0; i < lanes; i++) first[i + 1] += first[i];
 #pragma omp parallel num_threads(c->threads) if (lanes * parts > 1)
     {
         Scratch s = make_scratch(c, 1);
 #pragma omp for schedule(dynamic, 1)
         for (long job = 0; job < lanes * parts; job++) {
-            long lane = job / parts, part = job % parts, batch = lane / c->kv_heads, kv_head = lane % c->kv_heads;
-            real *d_k = c->d_k + (part * lanes + lane) * c->kv_len * c->dim;
-            real *d_v = c->d_v + (part * lanes + lane) * c->kv_len * c->v_dim;
-            long number = 0;
-            for (long i = 0; i < plan.n; i++) {
-                const Tile *t = plan.tiles + i;
-                if (t->batch >= 0 && t->batch != batch) continue;
-                if (t->head >= 0 && t->head / (c->heads / c->kv_heads) != kv_head) continue;
-                for (long repeat = 0; repeat < t->repeats; repeat++)
-                    if (number++ % parts == part) run_tile(c, t, repeat, batch, kv_head, d_k, d_v, &s);
-            }
+            long lane = job / parts, at = job % parts * lanes + lane;
+            for (long i = first[lane] + job % parts; i < first[lane + 1]; i += parts)
+                run_unit(c, plan.units + i, c->d_k + at * c->kv_len * c->dim, c->d_v + at * c->kv_len * c->v_dim, &s);
         }
         free(s.all);
     }
+    free(first);
     free_plan(plan);
-    return fit;
+    return plan.n >= 0;
 }

@@ -1,0 +1,107 @@
+"""The compiled tiles: how they come to be, and what only they do. That they are right, test_tiled.py shows."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import maskwork as mw
+from maskwork.errors import GridError
+from maskwork.kernels._tiled import _build, _native
+from maskwork.kernels._tiled._op import tiled_attention
+from maskwork.lower import to_tiles
+
+compiler = pytest.mark.skipif(not _native.available(torch.float32), reason="needs a C compiler")
+WINDOW = mw.causal() & mw.sliding_window(20)
+
+
+def results(mask: mw.Mask, q_len: int, heads: int, kv_heads: int, impl: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, h, q_len, 24, generator=g, dtype=dtype) for h in (heads, kv_heads, kv_heads))
+    q, k, v = (x.requires_grad_() for x in (q, k, v))
+    out, lse = mw.attention(q, k, v, mask, impl=impl, return_lse=True)
+    total = (out * out.detach().cos()).sum() + lse[lse.isfinite()].sin().sum()
+    return [out, lse, *torch.autograd.grad(total, (q, k, v))]
+
+
+@compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (4, 1), (3, 3), (400, 1)])
+def test_threads_share_the_work_whatever_the_heads(threads: int, heads: int, kv_heads: int, dtype: torch.dtype):
+    masks = (WINDOW, mw.causal(), mw.dilated(4, 3), mw.per_head([WINDOW] * (heads - 1) + [mw.full()]))
+    before = torch.get_num_threads()
+    for mask in masks[: 4 if heads < 10 else 1]:
+        expected = results(mask, 130, heads, kv_heads, "reference", dtype)
+        try:
+            torch.set_num_threads(threads)
+            ours = results(mask, 130, heads, kv_heads, "tiled", dtype)
+            again = results(mask, 130, heads, kv_heads, "tiled", dtype)
+        finally:
+            torch.set_num_threads(before)
+        for x, same, y in zip(ours, again, expected, strict=True):
+            assert torch.equal(x, same), "sums must not depend on which thread came first"
+            tolerance = 1e-11 if dtype == torch.float64 else 2e-4
+            torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+
+
+@compiler
+@pytest.mark.parametrize(
+    "shapes", [((1, 2, 39, 8), (1, 2, 40, 8)), ((1, 2, 40, 8), (1, 2, 39, 8)), ((1, 1, 40, 8), (1, 1, 40, 8))]
+)
+def test_a_schedule_of_another_grid_is_refused(shapes: tuple[tuple[int, ...], tuple[int, ...]]):
+    schedule = to_tiles(mw.per_head([WINDOW, mw.causal()]).bind(40))
+    q, k = (torch.randn(shape) for shape in shapes)
+    with pytest.raises(GridError, match="belongs to one grid"):
+        tiled_attention(q, k, k, schedule, None, False, 1.0, 0.0, None, False)
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return done.stdout
+
+
+ASK = "import torch; from maskwork.kernels._tiled._native import available; print(available(torch.float32))"
+
+
+@compiler
+def test_compiled_once_and_kept(tmp_path: Path):
+    # two processes at once make one library, whole
+    code = f"import subprocess, sys; a = [subprocess.Popen([sys.executable, '-c', {ASK!r}]) for _ in range(2)]; " + (
+        "sys.exit(sum(p.wait() for p in a))"
+    )
+    assert python(code, MASKWORK_CACHE=str(tmp_path)).split() == ["True", "True"]
+    (made,) = (tmp_path / "native").iterdir()
+    before = made.stat().st_mtime_ns
+    assert python(ASK, MASKWORK_CACHE=str(tmp_path), PATH=os.environ["PATH"]).strip() == "True"
+    assert made.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("why", ["switched off", "no compiler", "a broken compiler", "nowhere to write"])
+def test_without_them_tiles_are_made_of_operators(why: str, tmp_path: Path):
+    environment = {"MASKWORK_CACHE": str(tmp_path)}
+    if why == "switched off":
+        environment["MASKWORK_NATIVE"] = "0"
+    elif why == "no compiler":
+        environment |= {"PATH": str(tmp_path), "CC": ""}
+    elif why == "a broken compiler":
+        environment["CC"] = shutil.which("false") or "/bin/false"
+    else:
+        (tmp_path / "file").touch()
+        environment["MASKWORK_CACHE"] = str(tmp_path / "file")
+    code = (
+        f"{ASK}; import maskwork as mw; q = torch.randn(1, 1, 50, 8); m = mw.causal() & mw.sliding_window(9); "
+        "a, b = (mw.attention(q, q, q, m, impl=impl) for impl in ('tiled', 'reference')); print((a - b).abs().max() < 1e-5)"
+    )
+    assert python(code, **environment).split() == ["False", "tensor(True)"]
+
+
+def test_the_source_ships_with_the_package():
+    assert _build._SOURCE.is_file()
