@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check test-slow test-cuda bench format clean
+.PHONY: demo test check test-slow test-cuda bench bench-cuda format clean
 
 demo: .venv/demo.done
 	$(BIN)/maskwork demo
@@ -30,7 +30,11 @@ test-cuda: .venv/dev.done
 bench: .venv/dev.done
 	-$(BIN)/python benchmarks/masks.py
 	-$(BIN)/python benchmarks/attention.py
+	-$(BIN)/python benchmarks/masks_flex.py
 	$(if $(DATA),$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA))
+
+bench-cuda: .venv/dev.done
+	$(BIN)/python benchmarks/attention_cuda.py
 
 format: .venv/dev.done
 	$(BIN)/ruff format .

@@ -5,7 +5,8 @@ count. *Efficiency* is useful work: allowed pairs per second over those of `scal
 is_causal=True)` at the same size in the same run. "first" is a call that also binds and lowers the mask.
 
     python benchmarks/attention.py --json attention.json
-    python benchmarks/attention.py --device cuda          # bfloat16, 4k to 128k tokens
+
+On a GPU: benchmarks/attention_cuda.py.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention.flex_attention import flex_attention
+from _common import (
+    MASKS,
+    compiled_flex,
+    finish,
+    forward_backward,
+    in_processes,
+    mask_of,
+    medians,
+    parser_of,
+    resident,
+)
 
 import maskwork as mw
 
@@ -43,52 +50,12 @@ BARS: dict[str, tuple[float | None, float | None, float | None]] = {
 FLEX_BAR, CAUSAL_BAR, SMALL_BAR, DECODE_BAR, MEMORY_BAR = 1.5, 1.05, 1.05, 5.0, 6.0
 
 
-def mask_of(name: str, n: int) -> mw.Mask:
-    """The masks of the table, their parameters cut to n tokens where they are longer."""
-    documents = [700] * (n // 700) + [n % 700] * (n % 700 > 0)
-    return {
-        "window 512": mw.causal() & mw.sliding_window(512),
-        "documents of 700": mw.causal() & mw.document(documents),
-        "window 512 + 4 sinks": mw.causal() & (mw.sliding_window(512) | mw.sinks(4)),
-        "Longformer": mw.band(256, 256) | mw.global_tokens(list(range(16))),
-        "prefix-LM 3000": mw.causal() | mw.prefix(min(3000, n // 2)),
-        "causal": mw.causal(),
-    }[name]
-
-
 def tensors(batch: int, length: int, **options: Any) -> list[torch.Tensor]:
     torch.manual_seed(0)
     return [torch.randn(batch, HEADS, length, DIM, **options) for _ in range(3)]
 
 
-def both(call: Callable[..., torch.Tensor], qkv: list[torch.Tensor], d_out: torch.Tensor) -> None:
-    """Forward and backward."""
-    leaves = [x.detach().requires_grad_() for x in qkv]
-    call(*leaves).backward(d_out)
-
-
-def rounds(contestants: dict[str, Callable[[], Any]], n: int, device: str = "cpu") -> dict[str, float]:
-    """Median milliseconds of each, after one call that does not count; a dense mask, the slowest, has three turns."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(n + 1):
-        for name, call in contestants.items():
-            if name == "dense" and turn > 3 and "is_causal" in contestants:
-                continue
-            _wait(device)
-            start = time.perf_counter()
-            call()
-            _wait(device)
-            if turn:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def long_sequences(n_rounds: int, names: list[str], with_flex: bool) -> tuple[dict[str, Any], list[str]]:
+def long_sequences(rounds: int, names: list[str], with_flex: bool) -> tuple[dict[str, Any], list[str]]:
     """At 8192 tokens: against SDPA with a dense mask, is_causal and compiled FlexAttention."""
     figures: dict[str, Any] = {}
     missed: list[str] = []
@@ -122,10 +89,11 @@ def long_sequences(n_rounds: int, names: list[str], with_flex: bool) -> tuple[di
         forward: dict[str, Callable[[], Any]] = {key: partial(call, *qkv) for key, call in calls.items()}
         if with_flex:
             block_mask = mw.lower.to_block_mask(bound)
-            forward["flex"] = lambda bm=block_mask: _flex()(*qkv, block_mask=bm)
+            forward["flex"] = lambda bm=block_mask: compiled_flex()(*qkv, block_mask=bm)
         with torch.no_grad():
-            f = rounds(forward, n_rounds)
-        fb = rounds({key: partial(both, call, qkv, d_out) for key, call in calls.items()}, n_rounds)
+            f = medians(forward, rounds, few=("dense",))
+        backward = {key: partial(forward_backward, call, qkv, d_out) for key, call in calls.items()}
+        fb = medians(backward, rounds, few=("dense",))
         pairs = bound.allowed / causal_pairs
         efficiency = [pairs * t["is_causal"] / t["ours"] for t in (f, fb)]
         faster = [t["dense"] / t["ours"] for t in (f, fb)]
@@ -160,7 +128,7 @@ def long_sequences(n_rounds: int, names: list[str], with_flex: bool) -> tuple[di
     return figures, missed
 
 
-def short_sequences(n_rounds: int, names: list[str]) -> tuple[dict[str, Any], list[str]]:
+def short_sequences(rounds: int, names: list[str]) -> tuple[dict[str, Any], list[str]]:
     """At 256 and 1024 tokens, batches of 8: never slower than SDPA with a dense mask."""
     figures: dict[str, Any] = {}
     missed: list[str] = []
@@ -181,8 +149,9 @@ def short_sequences(n_rounds: int, names: list[str]) -> tuple[dict[str, Any], li
 
             calls = {"ours": ours, "dense": masked}
             with torch.no_grad():
-                f = rounds({key: partial(call, *qkv) for key, call in calls.items()}, 2 * n_rounds)
-            fb = rounds({key: partial(both, call, qkv, d_out) for key, call in calls.items()}, 2 * n_rounds)
+                f = medians({key: partial(call, *qkv) for key, call in calls.items()}, 2 * rounds)
+            backward = {key: partial(forward_backward, call, qkv, d_out) for key, call in calls.items()}
+            fb = medians(backward, 2 * rounds)
             ratio = [t["ours"] / t["dense"] for t in (f, fb)]
             impl = mw.plan(*qkv, bound).impl
             figures[f"{name} {length}"] = {"impl": impl, "forward": f, "both": fb, "ratio": ratio}
@@ -192,7 +161,7 @@ def short_sequences(n_rounds: int, names: list[str]) -> tuple[dict[str, Any], li
     return figures, missed
 
 
-def decode(n_rounds: int) -> tuple[dict[str, Any], list[str]]:
+def decode(rounds: int) -> tuple[dict[str, Any], list[str]]:
     """One query against 32k cached keys."""
     keys = 32768
     q, k, v = tensors(1, keys)
@@ -200,12 +169,12 @@ def decode(n_rounds: int) -> tuple[dict[str, Any], list[str]]:
     bound = (mw.causal() & (mw.sliding_window(4096) | mw.sinks(4))).bind(1, keys, q_start=keys - 1)
     dense = mw.lower.to_dense(bound)
     with torch.no_grad():
-        times = rounds(
+        times = medians(
             {
                 "ours": lambda: mw.attention(q, k, v, bound),
                 "dense": lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=dense),
             },
-            20 * n_rounds,
+            20 * rounds,
         )
     faster = times["dense"] / times["ours"]
     print(
@@ -219,47 +188,29 @@ def decode(n_rounds: int) -> tuple[dict[str, Any], list[str]]:
 def memory(length: int) -> dict[str, float]:
     """Peak memory above the start of a long forward and backward, over that of its eight tensors."""
 
-    def resident(field: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
-
     mask = mw.causal() & mw.sliding_window(1024)
     warm = tensors(1, 2048)
-    both(lambda q, k, v: mw.attention(q, k, v, mask, impl="tiled"), warm, torch.randn_like(warm[0]))
+    forward_backward(lambda q, k, v: mw.attention(q, k, v, mask, impl="tiled"), warm, torch.randn_like(warm[0]))
     before = resident("VmRSS")
     qkv = tensors(1, length)
     d_out = torch.randn_like(qkv[0])
     start = time.perf_counter()
-    both(lambda q, k, v: mw.attention(q, k, v, mask), qkv, d_out)
+    forward_backward(lambda q, k, v: mw.attention(q, k, v, mask), qkv, d_out)
     eight = 8 * qkv[0].nbytes / 2**20
     peak = resident("VmHWM") - before
     return {"seconds": time.perf_counter() - start, "MB": peak, "times": peak / eight}
 
 
-def _flex() -> Any:
-    global _compiled
-    if _compiled is None:
-        _compiled = torch.compile(flex_attention, dynamic=False)
-    return _compiled
-
-
-_compiled: Any = None
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns that each contestant takes")
-    parser.add_argument("--masks", nargs="*", default=list(BARS), help="of the tables")
+    parser.add_argument("--masks", nargs="*", default=list(MASKS), choices=MASKS, help="of the tables")
     parser.add_argument("--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "memory"))
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(memory(65536)))
+        print(json.dumps(memory(int(options.worker))))
         return
-    if options.device == "cuda":
-        raise SystemExit("attention.py: the table for CUDA is not written yet")
 
     figures: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version()}
     figures["threads"] = torch.get_num_threads()
@@ -275,20 +226,14 @@ def main() -> None:
             figures[name], failed = part()
             missed += failed
     if "memory" not in options.skip:
-        command = [sys.executable, __file__, "--worker"]
-        m = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        figures["memory"] = m
+        figures["memory"] = m = in_processes(__file__, "65536", 1)
         print(
             f"\nL=65536, window 1024, forward+backward: {m['seconds']:.1f} s, peak {m['MB']:.0f} MB, "
             f"{m['times']:.2f} times q, k, v, the output and their gradients"
         )
         if not m["times"] < MEMORY_BAR:
             missed.append(f"memory: {m['times']:.2f} times, under {MEMORY_BAR}")
-    figures["missed"] = missed
-    print("\nmissed: " + ("; ".join(missed) or "nothing"))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    raise SystemExit(1 if missed else 0)
+    finish(figures, missed, options.json)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import finish, in_processes, parser_of, resident
 
 import maskwork as mw
 from maskwork.masks import BoundMask
@@ -77,7 +74,7 @@ def geometry(case: str) -> dict[str, float]:
     """Seconds of each question at a million tokens, and the peak of memory, in this process."""
     mask = mask_of(case, N)
     edges = np.linspace(0, N, TILES + 1).astype(np.int64)
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     bound = mask.bind(N)
     asked: dict[str, Callable[[], Any]] = {
         "bind": lambda: bound.spans,
@@ -91,9 +88,9 @@ def geometry(case: str) -> dict[str, float]:
     out = {name: _seconds(call, bound) for name, call in asked.items()}
     out["together"] = sum(out.values())
     out["processor"] = time.process_time() - processor
-    out["MB"] = _resident("VmHWM") - before
+    out["MB"] = resident("VmHWM") - before
     out["blocks"] = _seconds(lambda: bound.blocks(128), bound)
-    out["MB with blocks"] = _resident("VmHWM") - before
+    out["MB with blocks"] = resident("VmHWM") - before
     return out
 
 
@@ -104,10 +101,10 @@ def ours(n: int) -> dict[str, float]:
 
     lower = getattr(mw.lower, "to_block_mask", None)
     mask = mask_of("a", n)
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     bound = mask.bind(n)
     seconds = _seconds((lambda: lower(bound, 128)) if lower else (lambda: bound.blocks(128)), bound)
-    return {"seconds": seconds, "MB": _resident("VmHWM") - before, "finished": float(lower is not None)}
+    return {"seconds": seconds, "MB": resident("VmHWM") - before, "finished": float(lower is not None)}
 
 
 def theirs(n: int) -> dict[str, float]:
@@ -122,10 +119,10 @@ def theirs(n: int) -> dict[str, float]:
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
         return (q >= k) & ((q - k < 4096) | (k < 4)) & (ids[q] == ids[k])
 
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     start = time.perf_counter()
     create_block_mask(mask_mod, None, None, n, n, device="cpu", BLOCK_SIZE=128)
-    return {"seconds": time.perf_counter() - start, "MB": _resident("VmHWM") - before}
+    return {"seconds": time.perf_counter() - start, "MB": resident("VmHWM") - before}
 
 
 def _seconds(call: Callable[[], Any], bound: BoundMask) -> float:
@@ -138,26 +135,10 @@ def _seconds(call: Callable[[], Any], bound: BoundMask) -> float:
     return time.perf_counter() - start
 
 
-def _resident(field: str) -> float:
-    """MB resident now (VmRSS) or at the peak of this process (VmHWM), as Linux tells it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
-
-
-def _median(worker: str, runs: int) -> dict[str, float]:
-    """The median of each figure over fresh processes."""
-    results: list[dict[str, float]] = []
-    for _ in range(runs):
-        command = [sys.executable, __file__, "--worker", worker]
-        results.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    return {name: statistics.median(result[name] for result in results) for name in results[0]}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=5, help="processes per figure")
-    parser.add_argument("--cases", nargs="*", default=list(CASES), help="of those at a million tokens")
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES, help="of those at a million tokens")
     parser.add_argument("--skip-torch", action="store_true", help="the figures at a million tokens alone")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -175,7 +156,7 @@ def main() -> None:
     print("| --- |" + " ---: |" * len(columns))
     for case in options.cases:
         what, together, blocks, memory = CASES[case]
-        row = _median(f"geometry:{case}", options.runs)
+        row = in_processes(__file__, f"geometry:{case}", options.runs)
         figures[case] = row
         cells = [f"{row[c]:.0f}" if "MB" in c else f"{row[c]:.3f}" for c in columns]
         print(f"| {what:<50} | " + " | ".join(cells) + " |", flush=True)
@@ -188,7 +169,10 @@ def main() -> None:
         print("| tokens | ours s | torch s | ratio | ours MB | torch MB | ratio |")
         print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
         for n, (least_time, least_memory) in RATIOS.items():
-            we, they = _median(f"ours:{n}", options.runs), _median(f"theirs:{n}", min(options.runs, 3))
+            we, they = (
+                in_processes(__file__, f"ours:{n}", options.runs),
+                in_processes(__file__, f"theirs:{n}", min(options.runs, 3)),
+            )
             faster, smaller = they["seconds"] / we["seconds"], they["MB"] / max(we["MB"], 1.0)
             figures[f"ratio {n}"] = {"ours": we, "theirs": they, "faster": faster, "smaller": smaller}
             print(
@@ -203,11 +187,7 @@ def main() -> None:
             if least_memory is not None and not smaller >= least_memory:
                 missed.append(f"{n} tokens: {smaller:.0f} times smaller, at least {least_memory:.0f}")
 
-    figures["missed"] = missed
-    print("\nmissed: " + ("; ".join(missed) or "nothing"))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    raise SystemExit(1 if missed else 0)
+    finish(figures, missed, options.json)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ reference; CPU, forward only, since FlexAttention has no backward pass there. It
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -99,9 +96,9 @@ def measure() -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the measurements here")
-    arguments = parser.parse_args()
+    from _common import finish, parser_of  # here: the tests load this file by its path, to measure alone
+
+    arguments = parser_of(__doc__).parse_args()
     result = measure()
     print(f"torch {result['torch']}: {result['masks']} masks, {LENGTH} tokens, differences from the reference up to "
           f"{result['worst_difference']:.1e}")  # fmt: skip
@@ -111,8 +108,7 @@ def main() -> None:
         differs = "yes" if row["batch"] > 1 else "no"
         print(f"| {row['runs']} | {differs} | {row['masks']} | {row['attention']} | {row['module']} | "
               f"{row['seconds']:.1f} |")  # fmt: skip
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    finish(result, None, arguments.json)
 
 
 if __name__ == "__main__":

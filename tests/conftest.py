@@ -4,6 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -18,3 +19,11 @@ torch.set_num_threads(1)
 # No deadline: nothing in a test depends on wall time. Derandomised: a run that passed passes again.
 settings.register_profile("maskwork", deadline=None, derandomize=True)
 settings.load_profile("maskwork")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a GPU skips with a reason where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device"))

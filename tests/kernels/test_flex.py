@@ -81,6 +81,17 @@ def test_an_empty_sequence_needs_no_kernel(q_len: int, kv_len: int, monkeypatch:
     assert (out == 0).all()
 
 
+def test_more_lengths_than_dynamo_takes_for_sensible(monkeypatch: pytest.MonkeyPatch):
+    """Each length is compiled for itself, and there are more of them than dynamo's limit of 8; here without kernels."""
+    uncompiled = torch.compile(_flex._flex, fullgraph=True, dynamic=False, backend="eager")
+    monkeypatch.setattr(_flex, "_compiled", lambda: uncompiled)
+    monkeypatch.setattr(_flex, "_no_cpu_kernel", lambda: None)
+    limit = torch._dynamo.config.recompile_limit
+    for length in range(20, 20 + limit + 2):
+        assert_matches(*tensors(length, length), mw.causal() & mw.sliding_window(5))
+    assert torch._dynamo.config.recompile_limit == limit
+
+
 @pytest.mark.slow
 @compiles
 def test_matches_the_reference():

@@ -9,6 +9,7 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import GridError, MaskError, ParseError, TooManySpans
+from maskwork.masks._mask import MAX_NESTED
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,21 @@ def test_lengths_that_would_wrap_round_are_refused():
         (lambda: mw.causal() ^ True, "got bool"),
         (lambda: mw.causal() - mw.sinks, r"call it, as in mw.causal\(\)"),
         (lambda: mw.causal() & mw.causal().bind(3), "then bind"),
-        (lambda: mw.padding(np.ones((2, 3), dtype=int)), "marks of 0 and 1 for each key to mw.real"),
+        (
+            lambda: mw.padding(np.ones((2, 3), dtype=int)),
+            "a number or 1-D, got .* marks of 0 and 1 for each key to mw.real",
+        ),
+        (lambda: mw.padding(starts=torch.ones(2, 3)), r"one number for each batch row here, or marks"),
+        (lambda: mw.causal() + mw.sinks(1), r"joined with & \| \^ ~ -, got \+ or \*; write a & b for what both allow"),
+        (lambda: sum([mw.causal(), mw.sinks(1)]), "a | b for what either allows"),
+        (lambda: mw.causal() * np.ones((2, 2)), "joined with"),
+        (lambda: torch.ones(2, 2) + mw.causal(), "joined with"),
+        (lambda: np.ones((2, 2)) * mw.causal(), "joined with"),
+        (lambda: mw.tree([1, 0]), r"parents\[0\] = 1, which comes after token 0; sort the tokens parents first"),
+        (lambda: mw.tree([[-1, 0], [-1, 1]]), r"parents\[1, 1\] = 1, which is token 1 itself; give a root -1"),
+        (lambda: mw.tree([None, 0]), "dtype object; write them as whole numbers"),
+        (lambda: mw.tree([-1]).bind(2), "give each position its parent, -1 where it has none"),
+        (lambda: mw.neighborhood([2, 2], [1, 1]).bind(5), "give a larger shape"),
         (lambda: mw.real(np.zeros((2, 1, 3, 3))), "mw.from_dense"),
         (lambda: mw.real([[1, 1]]).bind(1, 3, q_start=2), "a decoding step appends one"),
         (lambda: mw.document(8), "pass a list"),
@@ -265,6 +280,43 @@ def test_lengths_that_would_wrap_round_are_refused():
 def test_more_bad_parameters(make, words: str):
     with pytest.raises(MaskError, match=words):
         make()
+
+
+def _nested(kind: str, depth: int) -> mw.Mask:
+    """That many masks, one inside another."""
+    mask = mw.causal()
+    for i in range(2, depth + 1):
+        alternating = (mask & mw.prefix(i)) if i % 2 else (mask | mw.sinks(i))
+        mask = {
+            "joined": alternating,
+            "negated": alternating if i % 2 else ~mask,
+            "shifted": mask.shift(q=1) if i % 2 else alternating,
+            "within": mw.within(mask, [4]) if i % 2 else mw.within([mask, mw.full()], [3, 1]),
+            "per_row": mw.per_row([mask, mw.full()]) if i % 2 else alternating,
+        }[kind]
+    return mask
+
+
+@pytest.mark.parametrize("kind", ["joined", "negated", "shifted", "within", "per_row"])
+def test_a_mask_as_deep_as_may_be_answers_every_question(kind: str):
+    mask = _nested(kind, MAX_NESTED)
+    assert mask.depth == MAX_NESTED
+    bound = mask.bind(4)
+    assert bound.dense().shape == (mask.batch, 1, 4, 4)
+    assert bound.explain(2, 1).allowed == bound.dense()[0, 0, 2, 1]
+    assert pickle.loads(pickle.dumps(mask)) == mask
+    assert hash(mask) == hash(_nested(kind, MAX_NESTED))
+    assert repr(mask)
+    with pytest.raises(MaskError, match=f"nested {MAX_NESTED} deep, got {MAX_NESTED + 1}; join parts side by side"):
+        _nested(kind, MAX_NESTED + 1)
+
+
+def test_parts_side_by_side_are_one_level():
+    joined = mw.causal()
+    for i in range(1000):
+        joined = joined | mw.band(i + 1, i)
+    assert joined.depth == 2
+    assert joined.bind(3).allowed == 9
 
 
 def test_q_start_is_not_advised_to_be_negative():

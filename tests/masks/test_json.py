@@ -102,6 +102,13 @@ def test_depth_is_limited_both_ways():
         mw.Mask.from_json(text_of(deep))
 
 
+def test_what_is_written_can_be_read_however_deep():
+    mask = mw.causal()
+    for _ in range(99):
+        mask = mw.per_row([mask, mw.full()])
+    assert mw.Mask.from_json(mask.to_json()) == mask
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.just(ARRAY),
     lambda inner: (

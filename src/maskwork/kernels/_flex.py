@@ -69,12 +69,13 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     # projection, nor on whether a mask hides keys and so made copies of them.
     q, k, v = (x.contiguous() for x in (call.q, *hide_unseen(call)))
     block_mask = to_block_mask(call.mask, device=device)
-    if device.type == "cpu":
-        # one guard fewer: with and without gradients are the same class
-        with torch.no_grad():
-            out, lse = _compiled()(q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.return_lse)
-    else:
-        out, lse = _compiled()(q, k, v, block_mask, call.scale, call.return_lse)
+    with _any_number_of_classes():
+        if device.type == "cpu":
+            # one guard fewer: with and without gradients are the same class
+            with torch.no_grad():
+                out, lse = _compiled()(q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.return_lse)
+        else:
+            out, lse = _compiled()(q, k, v, block_mask, call.scale, call.return_lse)
     empty = empty_rows(call)
     if empty is not None:
         out = out.masked_fill(empty.unsqueeze(-1), 0.0)
@@ -99,6 +100,11 @@ def _compiled():
     # Static shapes, so that the kernels are those that FlexAttention is tuned for. Without a full graph it would
     # fall back to the uncompiled form, which holds all scores, and say so in a warning only.
     return torch.compile(_flex, fullgraph=True, dynamic=False)
+
+
+def _any_number_of_classes():
+    # Dynamo gives up after 8 compilations of one function, and a full graph then raises: the ninth length of a batch.
+    return torch._dynamo.config.patch(recompile_limit=1 << 20, accumulated_recompile_limit=1 << 20)
 
 
 @cache

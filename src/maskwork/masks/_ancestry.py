@@ -11,8 +11,11 @@ from ..errors import MaskError
 from ..spans import Spans, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, as_ints
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries, check_cover
+from ._extent import Extent, check_cover
+from ._mask import Mask, Queries
 from ._written import Written
+
+_EACH = "give each position its parent, -1 where it has none"
 
 
 class _Tree(Mask):
@@ -29,7 +32,7 @@ class _Tree(Mask):
         return 1 if self.parents.ndim == 1 else len(self.parents)
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "parents number", np.array([self.parents.shape[-1]]), extent)
+        check_cover(self, "parents number", np.array([self.parents.shape[-1]]), extent, mend=_EACH)
 
     @cached_property
     def _heads_of_chains(self) -> Ints:
@@ -84,11 +87,16 @@ def tree(parents: Any) -> Mask:
     """
     array = as_ints(parents, "tree(parents)", ndims=(1, 2), minimum=-1, fill=-1)
     children: Ints = np.arange(array.shape[-1], dtype=np.int64)
-    late = np.argwhere(np.atleast_2d(array) >= children)
+    late = np.argwhere(array >= children)
     if len(late):
-        row, child = (int(i) for i in late[0])
-        parent = int(np.atleast_2d(array)[row, child])
+        place = tuple(late[0].tolist())
+        child, parent = place[-1], int(array[place])
+        where = ", ".join(map(str, place))
+        if parent == child:
+            found, mend = f"which is token {child} itself", "give a root -1"
+        else:
+            found, mend = f"which comes after token {child}", "sort the tokens parents first, and number parents anew"
         raise MaskError(
-            f"a parent comes before its child, got parents[{child}] = {parent}; order the tokens so, and give roots -1"
+            f"a parent in tree(parents) comes before its child, got parents[{where}] = {parent}, {found}; {mend}"
         )
     return _Tree(array)

@@ -67,7 +67,8 @@ def as_ints(
         value = _fill_ragged(rows, name, fill) if ragged else rows
     array = as_array(value, name, "integers", ndims, hint)
     if array.dtype.kind not in "iu":
-        raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; convert it with .astype(int)")
+        mend = "convert it with .astype(int)" if array.dtype.kind in "bf" else "write them as whole numbers"
+        raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; {mend}")
     low = -LARGEST if minimum is None else minimum
     if array.size and array.min() < low:
         raise MaskError(f"{name} must be at least {low}, found {array.min()}{_place(array, array.argmin())}")
@@ -132,7 +133,7 @@ def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...], hint: str
     if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
         array = array.astype(np.int64)
     if array.ndim not in ndims:
-        wanted = " or ".join(f"{n}-D" for n in ndims)
+        wanted = " or ".join(f"{n}-D" if n else "a number" for n in ndims)
         mend = (hint or "reshape it") if array.ndim > max(ndims) else "reshape it" if array.ndim else "pass a list"
         raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; {mend}")
     return array

@@ -262,8 +262,11 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
     return _KeyRange("padding", _bound(starts, "padding(starts)"), from_left=False)
 
 
+_NOT_MARKS = "pass one number for each batch row here, or marks of 0 and 1 for each key to mw.real"
+
+
 def _bound(value: Any, name: str) -> Ints:
-    bound = as_ints(value, name, ndims=(0, 1), hint="pass marks of 0 and 1 for each key to mw.real")
+    bound = as_ints(value, name, ndims=(0, 1), hint=_NOT_MARKS)
     if not bound.size:
         raise MaskError(f"{name} takes one number for each batch row, got none; pass an int for all rows")
     return bound

@@ -15,7 +15,8 @@ from ..errors import GridError, MaskError, TooManySpans
 from ..spans import Spans, single, take_rows
 from ._arrays import PRINTED, Ints, as_array, as_int
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries
+from ._extent import Extent
+from ._mask import Mask, Queries
 from ._written import Written
 
 Bools = npt.NDArray[np.bool_]

@@ -16,8 +16,9 @@ from ..errors import GridError
 from ..spans import Spans
 from ._arrays import Ints, array_repr, as_int, as_ints
 from ._evaluate import evaluate
+from ._extent import Extent
 from ._grid import Grid
-from ._mask import Extent, Mask, Queries
+from ._mask import Mask, Queries
 
 if TYPE_CHECKING:
     from ._bound import BoundMask

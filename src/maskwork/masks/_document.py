@@ -12,8 +12,9 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._arrays import Bools, Ints, as_ints, as_lengths
 from ._explanation import Cell, Explanation, Row, explanation
+from ._extent import Extent, check_cover
 from ._ids import Groups
-from ._mask import Constant, Extent, Mask, Queries, check_cover, common_batch
+from ._mask import Constant, Mask, Queries, common_batch
 from ._written import Written
 
 
@@ -156,7 +157,8 @@ class _Within(Packed):
     """See `within`."""
 
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
-        self.masks, self.operands, self.lengths = masks, masks, lengths
+        self._hold(masks)
+        self.masks, self.lengths = masks, lengths
         _ = self.batch, self.heads  # raises where the masks and the lengths speak of different ones
 
     def _written(self) -> Written:

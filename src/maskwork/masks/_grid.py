@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import GridError
 from ._arrays import as_int
+from ._extent import Extent
 
 if TYPE_CHECKING:
     from ._mask import Mask, Queries
@@ -45,8 +46,6 @@ class Grid:
         heads: int | None,
     ) -> Grid:
         """The grid that `Mask.bind` describes; it refuses to guess where the queries stand."""
-        from ._mask import Extent
-
         q_len = as_int(q_len, "q_len", minimum=0)
         if q_start is not None:
             q_start = as_int(q_start, "q_start", minimum=0)

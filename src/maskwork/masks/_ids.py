@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ..spans import Spans, check_budget, join_batch
 from ._arrays import Bools, Ints, as_bools, as_ints
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries, check_cover, common_batch
+from ._extent import Extent, check_cover
+from ._mask import Mask, Queries, common_batch
 from ._written import Written
 
 _EACH = "give each position its id, -1 where it has none"

@@ -101,7 +101,7 @@ def _decode(value: Any, depth: int) -> Any:
     if depth > MAX_NESTED:
         raise MaskError(f"a mask in JSON may be nested {MAX_NESTED} deep, got more; write it with to_json")
     if isinstance(value, list):
-        return [_decode(item, depth + 1) for item in cast("list[Any]", value)]
+        return [_decode(item, depth) for item in cast("list[Any]", value)]  # as deep as `_encode` has it
     if not isinstance(value, dict):
         return value
     node = cast("dict[str, Any]", value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import spans as sp
-from ..errors import GridError, MaskError
+from ..errors import MaskError
 from ..spans import Spans
-from ._arrays import Ints
 from ._explanation import (
     Cell,
     Explanation,
@@ -25,6 +23,7 @@ from ._explanation import (
     explanation,
     reason_of_row,
 )
+from ._extent import Extent
 from ._written import Written
 
 if TYPE_CHECKING:
@@ -33,42 +32,8 @@ if TYPE_CHECKING:
 #: Absolute query positions, int64, broadcastable to (B, H, Q).
 Queries = npt.NDArray[np.int64]
 
-
-@dataclass(frozen=True)
-class Extent:
-    """How far a grid reaches, which array parameters must cover."""
-
-    queries: int  #: one past the last query position
-    keys: int
-    whole: bool  #: the grid is the whole sequence, so that an array must also end where it ends
-
-    @property
-    def positions(self) -> int:
-        """What a parameter covers that speaks of queries and keys alike."""
-        return max(self.queries, self.keys)
-
-
-def check_cover(
-    mask: Mask,
-    what: str,
-    covered: Ints,
-    extent: Extent,
-    need: int | None = None,
-    mend: str = "lengthen them, or give the padding a document of its own",
-) -> None:
-    """An array parameter covers every position of the grid (or `need` of them), and of a whole sequence no more."""
-    need = extent.positions if need is None else need
-    short, most = int(covered.min(initial=need)), int(covered.max(initial=0))
-    if short < need:
-        raise GridError(
-            f"the {what} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} reach "
-            f"{short}; {mend}"
-        )
-    if extent.whole and most > need:
-        raise GridError(
-            f"the {what} exactly the grid's {need} positions; those of {mask!r} reach {most}; shorten them, or bind a "
-            "part of a longer sequence by giving q_start"
-        )
+# A question takes up to four of Python's 1000 stack frames a level: with these it is answered, not left to overflow.
+MAX_NESTED = 150
 
 
 class Mask(ABC):
@@ -99,8 +64,19 @@ class Mask(ABC):
     _level: int = 9
     #: The masks that this one is made of, which must speak of the same batch and heads.
     operands: tuple[Mask, ...] = ()
+    #: How many masks lie one inside another, this one the outermost.
+    depth: int = 1
     #: Whether all rows of a question are asked for in one piece, because the work over them has a budget.
     at_once: bool = False
+
+    def _hold(self, operands: tuple[Mask, ...]) -> None:
+        """Be made of these masks; every mask that has parts begins with it."""
+        self.operands, self.depth = operands, 1 + max(operand.depth for operand in operands)
+        if self.depth > MAX_NESTED:
+            raise MaskError(
+                f"a mask may be nested {MAX_NESTED} deep, got {self.depth}; join parts side by side: a | b | c is one "
+                "level however long, (a | b) & c is two"
+            )
 
     def _written(self) -> Written:
         """The call that makes this mask: identity, text, JSON and pickle follow from it."""
@@ -202,6 +178,14 @@ class Mask(ABC):
     # Two masks never come here: what does is an array, a tensor or a number on the left, which is refused alike.
     __array_ufunc__ = None  # else NumPy would take a mask for a scalar, and ask it cell by cell
     __rand__, __ror__, __rxor__, __rsub__ = __and__, __or__, __xor__, __sub__
+
+    def __add__(self, other: object) -> NoReturn:
+        raise MaskError(
+            "masks are joined with & | ^ ~ -, got + or *; write a & b for what both allow (as 0 and -inf add up, and 0 "
+            "and 1 multiply), or a | b for what either allows"
+        )
+
+    __radd__ = __mul__ = __rmul__ = __add__
 
     def __invert__(self) -> Mask:
         return Not(self)
@@ -328,7 +312,8 @@ class Not(Mask):
     _level = 5
 
     def __init__(self, operand: Mask) -> None:
-        self.operand, self.operands = operand, (operand,)
+        self._hold((operand,))
+        self.operand = operand
         self.depends_on_query = operand.depends_on_query
 
     def _written(self) -> Written:
@@ -357,7 +342,7 @@ class _Nary(Mask):
     decisive: bool | None = None
 
     def __init__(self, operands: tuple[Mask, ...]) -> None:
-        self.operands = operands
+        self._hold(operands)
         self.depends_on_query = any(operand.depends_on_query for operand in operands)
 
     def _written(self) -> Written:

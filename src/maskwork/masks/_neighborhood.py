@@ -11,8 +11,11 @@ from ..errors import MaskError
 from ..spans import Spans, by_chunks, check_budget, gather_runs
 from ._arrays import Ints, as_int
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries, check_cover
+from ._extent import Extent, check_cover
+from ._mask import Mask, Queries
 from ._written import Written
+
+_LARGER = "give a larger shape, or bind it to its own size"
 
 
 class _Neighborhood(Mask):
@@ -26,7 +29,7 @@ class _Neighborhood(Mask):
         return Written("neighborhood", (np.array(self.sizes), np.array(self.kernel)), tile)
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent)
+        check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent, mend=_LARGER)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # A line of the window, along the last axis, is one run in each tile that it crosses.

@@ -22,7 +22,7 @@ class _Per(Mask):
     what: str
 
     def __init__(self, masks: tuple[Mask, ...]) -> None:
-        self.operands = masks
+        self._hold(masks)
         self.depends_on_query = any(mask.depends_on_query for mask in masks)
         for mask in masks:
             size = (mask.batch, mask.heads)[self.axis]

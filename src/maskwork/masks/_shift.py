@@ -8,7 +8,8 @@ from ..errors import GridError
 from ..spans import Spans
 from ._arrays import as_int
 from ._explanation import Cell, Explanation, explanation
-from ._mask import Constant, Extent, Mask, Queries, bracketed
+from ._extent import Extent
+from ._mask import Constant, Mask, Queries, bracketed
 from ._written import Written
 
 _FURTHEST = 2**31 - 1
@@ -18,7 +19,8 @@ class Shift(Mask):
     """See `Mask.shift`. Built by `shifted` only."""
 
     def __init__(self, operand: Mask, q: int, k: int) -> None:
-        self.operand, self.operands, self.q, self.k = operand, (operand,), q, k
+        self._hold((operand,))
+        self.operand, self.q, self.k = operand, q, k
         # The first rows have no source, whatever the operand depends on.
         self.depends_on_query = operand.depends_on_query or q > 0
 

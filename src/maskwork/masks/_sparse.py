@@ -11,7 +11,8 @@ from ..errors import GridError, MaskError
 from ..spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
 from ._arrays import Ints, as_int, as_ints
 from ._explanation import Cell, Row
-from ._mask import Extent, Mask, Queries
+from ._extent import Extent
+from ._mask import Mask, Queries
 from ._written import Written
 
 

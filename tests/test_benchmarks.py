@@ -1,0 +1,59 @@
+"""Benchmarks that need a machine of their own still start, measure and judge; no figure is looked at."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / name, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_the_table_for_cuda_says_in_one_line_that_it_needs_a_gpu():
+    done = run("attention_cuda.py")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "needs a CUDA device" in done.stderr
+
+
+def test_the_table_for_cuda_runs_small_on_the_cpu(tmp_path: Path):
+    path = tmp_path / "figures.json"
+    done = run(
+        "attention_cuda.py", "--device", "cpu", "--tokens", 256, "--heads", 2, "--dim", 16, "--rounds", 1,
+        "--masks", "documents of 700", "Longformer", "--json", path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no figure below says anything about a GPU" in done.stdout
+    figures = json.loads(path.read_text())
+    assert figures["missed"] == []
+    for mask in ("documents of 700", "Longformer"):
+        rows = figures[f"{mask}, 256"]
+        assert list(rows) == ["ours", "flex", "flash", "dense"]
+        for who in ("ours", "flash", "dense"):
+            assert {"forward", "forward, mask made anew", "both", "both, mask made anew"} <= rows[who].keys()
+        assert rows["flex"]["difference"] < 0.03
+        assert "backward" in rows["flex"]["why no backward pass"]
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_a_dense_mask_that_would_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import attention_cuda as benchmark
+
+    device = benchmark.Device("cpu")
+    monkeypatch.setattr(device, "free", lambda: 1000)
+    qkv = [torch.randn(1, 2, 64, 8, dtype=torch.bfloat16) for _ in range(3)]
+    rows = benchmark.measure("causal", qkv, 1, device)
+    assert rows["dense"] == {"why not": "its mask would take 0.0 GiB"}
+    assert benchmark._row("dense", rows["dense"], 1.0).startswith("dense | its mask would take")
+    assert "forward" in rows["ours"]
