@@ -11,7 +11,7 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import GridError
-from maskwork.kernels._tiled import _build, _native
+from maskwork.kernels._tiled import _native
 from maskwork.kernels._tiled._op import tiled_attention
 from maskwork.lower import to_tiles
 
@@ -98,10 +98,14 @@ def test_without_them_tiles_are_made_of_operators(why: str, tmp_path: Path):
         environment["MASKWORK_CACHE"] = str(tmp_path / "file")
     code = (
         f"{ASK}; import maskwork as mw; q = torch.randn(1, 1, 50, 8); m = mw.causal() & mw.sliding_window(9); "
-        "a, b = (mw.attention(q, q, q, m, impl=impl) for impl in ('tiled', 'reference')); print((a - b).abs().max() < 1e-5)"
+        "a, b = (mw.attention(q, q, q, m, impl=impl) for impl in ('tiled', 'reference')); "
+        "print((a - b).abs().max() < 1e-5)"
     )
     assert python(code, **environment).split() == ["False", "tensor(True)"]
 
 
-def test_the_source_ships_with_the_package():
-    assert _build._SOURCE.is_file()
+def test_where_there_is_a_compiler_there_are_compiled_tiles():
+    if sys.platform != "linux" or shutil.which("gcc") is None or os.environ.get("MASKWORK_NATIVE") == "0":
+        pytest.skip("needs gcc on Linux")
+    assert _native.available(torch.float32)
+    assert _native.available(torch.float64)

@@ -26,6 +26,7 @@ SHAPES = {
     "sharp": (300, 300, 0, 4, 4, 64, 8.0),
     "chunk": (70, 300, 230, 4, 2, 33, 1.0),
     "decode": (1, 300, 299, 4, 4, 64, 1.0),
+    "decode, one key head": (1, 300, 299, 4, 1, 128, 3.0),
 }
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

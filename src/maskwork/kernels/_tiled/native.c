@@ -43,7 +43,7 @@ typedef int32_t whole;
 #define PANELS (BLOCK / NR)
 #define MOST_ROWS 192 /* rows, over all heads, that go through a block of keys together */
 #define SEGMENT_ROWS 192
-#define FEW_ROWS 3 /* as few rows read each key once, where it lies */
+#define FEW_ROWS 8 /* as few rows read keys where they lie */
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
@@ -101,11 +101,7 @@ INLINE vec exp2_of(vec x) {
 /* C (MR x NR) (+)= A (MR x k) B (k x NR); A(i, j) lies at a[i * by_row + j * by_col]. */
 INLINE void product(
     long k, const real *a, long by_row, long by_col, const real *b, long ldb, real *c, long ldc, int add) {
-    vec acc[MR][2];
-    UNROLL for (int i = 0; i < MR; i++) {
-        acc[i][0] = add ? load(c + i * ldc) : (vec){0};
-        acc[i][1] = add ? load(c + i * ldc + VL) : (vec){0};
-    }
+    vec acc[MR][2] = {0}; /* from 0, even to be added: sums of sums err less */
     for (long j = 0; j < k; j++) {
         vec b0 = load(b), b1 = load(b + VL);
         UNROLL for (int i = 0; i < MR; i++) {
@@ -117,8 +113,10 @@ INLINE void product(
         b += ldb;
     }
     UNROLL for (int i = 0; i < MR; i++) {
-        store(c + i * ldc, acc[i][0]);
-        store(c + i * ldc + VL, acc[i][1]);
+        real *to = c + i * ldc;
+        if (add) acc[i][0] += load(to), acc[i][1] += load(to + VL);
+        store(to, acc[i][0]);
+        store(to + VL, acc[i][1]);
     }
 }
 
@@ -309,11 +307,11 @@ static void pack_rows(const Rows *r, const real *x, const int64_t by[3], long di
     }
 }
 
-static void copy_rows(const Rows *r, const real *x, const int64_t by[3], long dim, real factor, real *to) {
+static void copy_rows(const Rows *r, const real *x, const int64_t by[3], long dim, real *to) {
     long wide = up(dim, NR);
     for (long i = 0; i < r->n; i++) {
         const real *from = x + r->batch * by[0] + (r->head0 + i / r->rows) * by[1] + row_at(r, i % r->rows) * by[2];
-        for (long d = 0; d < dim; d++) to[i * wide + d] = from[d] * factor;
+        for (long d = 0; d < dim; d++) to[i * wide + d] = from[d];
         for (long d = dim; d < wide; d++) to[i * wide + d] = 0;
     }
 }
@@ -563,16 +561,43 @@ static void forward_rows(const Call *c, const Rows *r, Scratch *s) {
     }
 }
 
+static real dot(const real *a, const real *b, long n) {
+    vec acc = {0};
+    long even = n / VL * VL;
+    for (long d = 0; d < even; d += VL) acc += load(a + d) * load(b + d);
+    real sum = sum_of(acc);
+    for (long d = even; d < n; d++) sum += a[d] * b[d];
+    return sum;
+}
+
+/* One row times each of n keys, where they lie. Its sums are of VL parts, and err less than those of a product. */
+static void dots(const real *a, const real *x, long by, const int32_t *keys, long n, long dim, real factor, real *to) {
+    long even = dim / VL * VL;
+    for (long j = 0; j < n; j += 4) {
+        const real *key[4];
+        vec acc[4] = {{0}, {0}, {0}, {0}};
+        UNROLL for (int i = 0; i < 4; i++) key[i] = x + keys[least(j + i, n - 1)] * by;
+        for (long d = 0; d < even; d += VL) {
+            vec y = load(a + d);
+            UNROLL for (int i = 0; i < 4; i++) acc[i] += y * load(key[i] + d);
+        }
+        UNROLL for (int i = 0; i < 4; i++) {
+            real sum = sum_of(acc[i]);
+            for (long d = even; d < dim; d++) sum += a[d] * key[i][d];
+            to[j + i] = sum * factor;
+        }
+    }
+}
+
 /* One row, its keys read once and where they lie: decoding. */
 static void forward_row(const Call *c, const Rows *r, Scratch *s) {
     const Tile *t = r->tile;
-    long range = 0, before = 0, wide = up(c->v_dim, VL), dim = c->dim / VL * VL;
+    long range = 0, before = 0, wide = up(c->v_dim, VL);
     const real *k = c->k + r->batch * c->k_by[0] + r->kv_head * c->k_by[1];
     const real *v = c->v + r->batch * c->v_by[0] + r->kv_head * c->v_by[1];
     Masked m = {0, 0};
-    real *q = s->q, *o = s->o, *x = s->scores, top = -INFINITY, sum = 0;
-    const real *from = c->q + r->batch * c->q_by[0] + r->head0 * c->q_by[1] + row_at(r, 0) * c->q_by[2];
-    for (long d = 0; d < c->dim; d++) q[d] = from[d] * (real)(c->scale * M_LOG2E);
+    real *o = s->o, *x = s->scores, top = -INFINITY, sum = 0;
+    const real *q = c->q + r->batch * c->q_by[0] + r->head0 * c->q_by[1] + row_at(r, 0) * c->q_by[2];
     memset(o, 0, sizeof(real) * wide);
     s->cursor[0] = 0;
     for (long first = 0; first < t->width; first += BLOCK) {
@@ -580,20 +605,7 @@ static void forward_row(const Call *c, const Rows *r, Scratch *s) {
         int masked = read_mask(r, first, n, &m, s);
         if (!read_state(r, n, masked, s)) continue;
         list_keys(r, first, n, &range, &before, s->keys);
-        for (long j = 0; j < n; j += 4) {
-            const real *key[4];
-            vec acc[4] = {{0}, {0}, {0}, {0}};
-            UNROLL for (int i = 0; i < 4; i++) key[i] = k + s->keys[least(j + i, n - 1)] * c->k_by[2];
-            for (long d = 0; d < dim; d += VL) {
-                vec y = load(q + d);
-                UNROLL for (int i = 0; i < 4; i++) acc[i] += y * load(key[i] + d);
-            }
-            UNROLL for (int i = 0; i < 4; i++) {
-                real dot = sum_of(acc[i]);
-                for (long d = dim; d < c->dim; d++) dot += q[d] * key[i][d];
-                x[j + i] = dot;
-            }
-        }
+        dots(q, k, c->k_by[2], s->keys, n, c->dim, c->scale * M_LOG2E, x);
         for (long j = n; j < up(n, NR); j++) x[j] = -INFINITY;
         for (long j = 0; masked && j < n; j++)
             if (!(s->words[j / NR] >> j % NR & 1)) x[j] = -INFINITY;
@@ -641,35 +653,45 @@ static void forward_row(const Call *c, const Rows *r, Scratch *s) {
 static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Scratch *s) {
     const Tile *t = r->tile;
     long dim = c->dim, v_dim = c->v_dim, wide = up(dim, NR), v_wide = up(v_dim, NR);
-    long groups = up(r->n, MR) / MR, range = 0, before = 0;
+    long groups = up(r->n, MR) / MR, range = 0, before = 0, few = r->n <= FEW_ROWS;
+    real scale = c->scale;
     const real *k = c->k + r->batch * c->k_by[0] + r->kv_head * c->k_by[1];
     const real *v = c->v + r->batch * c->v_by[0] + r->kv_head * c->v_by[1];
     Masked m = {0, 0};
+    memset(s->scores, 0, sizeof(real) * groups * MR * BLOCK); /* finite where few rows leave them */
+    memset(s->d_scores, 0, sizeof(real) * groups * MR * BLOCK);
     pack_rows(r, c->q, c->q_by, dim, c->scale * M_LOG2E, s->q);
-    copy_rows(r, c->q, c->q_by, dim, c->scale, s->q_rows);
+    copy_rows(r, c->q, c->q_by, dim, s->q_rows);
     pack_rows(r, c->d_out, c->d_out_by, v_dim, 1, s->d_out);
-    copy_rows(r, c->d_out, c->d_out_by, v_dim, 1, s->d_out_rows);
+    copy_rows(r, c->d_out, c->d_out_by, v_dim, s->d_out_rows);
     memset(s->o, 0, sizeof(real) * groups * MR * wide);
     memset(s->cursor, 0, 4 * r->rows);
     for (long i = 0; i < groups * MR; i++) {
-        s->top[i] = INFINITY, s->delta[i] = 0; /* 2^-inf: rows that see nothing, or are not there, have no weights */
+        s->top[i] = INFINITY, s->total[i] = s->delta[i] = 0; /* 2^-inf: rows that see nothing, or are not there, have no weights */
         if (i >= r->n) continue;
         long head = r->head0 + i / r->rows, row = row_at(r, i % r->rows);
         long at = (r->batch * c->heads + head) * c->q_len + row;
         if (c->lse[at] == -INFINITY) continue;
-        s->top[i] = c->lse[at] * (real)M_LOG2E;
+        double lse = c->lse[at] * M_LOG2E; /* in two parts: rounded once more, it would show in all weights of the row */
+        s->top[i] = lse;
+        s->total[i] = lse - s->top[i];
         const real *out = c->out + r->batch * c->out_by[0] + head * c->out_by[1] + row * c->out_by[2];
-        real delta = c->d_lse ? -c->d_lse[at] : 0;
-        for (long d = 0; d < v_dim; d++) delta += out[d] * s->d_out_rows[i * v_wide + d];
-        s->delta[i] = delta;
+        s->delta[i] = dot(out, s->d_out_rows + i * v_wide, v_dim) - (c->d_lse ? c->d_lse[at] : 0);
     }
     for (long first = 0; first < t->width; first += BLOCK) {
         long n = least(BLOCK, t->width - first), panels = up(n, NR) / NR, ldk;
         int masked = read_mask(r, first, n, &m, s);
         if (!read_state(r, n, masked, s)) continue;
         list_keys(r, first, n, &range, &before, s->keys);
-        pack_keys(k, c->k_by[2], s->keys, n, dim, s->k);
-        pack_keys(v, c->v_by[2], s->keys, n, v_dim, s->v);
+        if (few) {
+            for (long i = 0; i < r->n; i++) {
+                dots(s->q_rows + i * wide, k, c->k_by[2], s->keys, n, dim, c->scale * M_LOG2E, s->scores + i * BLOCK);
+                dots(s->d_out_rows + i * v_wide, v, c->v_by[2], s->keys, n, v_dim, 1, s->d_scores + i * BLOCK);
+            }
+        } else {
+            pack_keys(k, c->k_by[2], s->keys, n, dim, s->k);
+            pack_keys(v, c->v_by[2], s->keys, n, v_dim, s->v);
+        }
         const real *keys = key_rows(k, c->k_by[2], s->keys, n, dim, s->k_rows, &ldk);
         long low = groups, high = 0; /* groups that see any of the block */
         for (long g = 0; g < groups; g++) {
@@ -688,15 +710,17 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
                     }
                     continue;
                 }
-                product_packed(dim, s->q + g * MR * dim, s->k + j * NR * dim, pj, BLOCK);
-                product_packed(v_dim, s->d_out + g * MR * v_dim, s->v + j * NR * v_dim, dj, BLOCK);
+                if (!few) {
+                    product_packed(dim, s->q + g * MR * dim, s->k + j * NR * dim, pj, BLOCK);
+                    product_packed(v_dim, s->d_out + g * MR * v_dim, s->v + j * NR * v_dim, dj, BLOCK);
+                }
                 if (state[j] == SOME) hide(r, g, j, s->words, pj, -INFINITY);
                 for (long i = 0; i < MR; i++) {
-                    real top = s->top[g * MR + i], delta = s->delta[g * MR + i];
+                    real top = s->top[g * MR + i], rest = s->total[g * MR + i], delta = s->delta[g * MR + i];
                     for (long e = i * BLOCK; e < i * BLOCK + NR; e += VL) {
-                        vec weight = exp2_of(load(pj + e) - top);
+                        vec weight = exp2_of(load(pj + e) - top - rest);
                         store(pj + e, weight);
-                        store(dj + e, weight * (load(dj + e) - delta));
+                        store(dj + e, weight * scale * (load(dj + e) - delta));
                     }
                 }
             }
@@ -732,7 +756,7 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
     for (long i = 0; i < r->n; i++) {
         long head = r->head0 + i / r->rows;
         real *to = c->d_q + ((r->batch * c->heads + head) * c->q_len + row_at(r, i % r->rows)) * dim;
-        for (long d = 0; d < dim; d++) to[d] = s->o[i * wide + d] * (real)c->scale;
+        for (long d = 0; d < dim; d++) to[d] = s->o[i * wide + d];
     }
 }
 
