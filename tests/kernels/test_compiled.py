@@ -59,3 +59,22 @@ def test_the_operator_of_tiles_is_one_graph_for_all_masks():
         grads = torch.autograd.grad(out.sum(), qkv), torch.autograd.grad(wanted.sum(), qkv)
         torch.testing.assert_close(*grads)
     assert counter.frame_count == 1
+
+
+def test_a_mask_lowered_before_breaks_no_graph():
+    """What docs/concepts.md says: the mask comes in bound and lowered, and whole tensors are its only data."""
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+
+    @torch.compile(backend=counter, fullgraph=True)
+    def block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: mw.BoundMask) -> torch.Tensor:
+        return mw.attention(q * 2, k, v, mask, impl="tiled").square()
+
+    for mask in (*MASKS, CAUSAL & mw.sliding_window(11), CAUSAL & mw.document([50, 40])):
+        bound = mask.bind(90)
+        to_tiles(bound)
+        qkv = tensors()
+        out = block(*qkv, bound)
+        wanted = mw.attention(qkv[0] * 2, *qkv[1:], bound, impl="tiled").square()
+        torch.testing.assert_close(out, wanted)
+        torch.testing.assert_close(torch.autograd.grad(out.sum(), qkv), torch.autograd.grad(wanted.sum(), qkv))
+    assert counter.frame_count <= 2, "once, and once more as soon as schedules differ in length"

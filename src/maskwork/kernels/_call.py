@@ -78,7 +78,11 @@ def check(
         )
     if not 0.0 <= dropout_p < 1.0:
         raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
-    bound = _bind(mask, q, k, q_start)
+    if isinstance(mask, BoundMask) and mask.has_shape and q_start is None:
+        bound = mask  # nothing is worked out: no reason to leave a compiled graph
+        _check_bound(bound, q, k)
+    else:
+        bound = _bind(mask, q, k, q_start)
     if isinstance(bias, PositionBias):
         _check_position_bias(bias, mask, q, k, q_start)
     elif bias is not None:
@@ -105,13 +109,18 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
         )
     if q_start is not None:
         raise ArgumentError("q_start belongs to a Mask; a BoundMask knows its own, bind it there instead")
+    _check_bound(mask, q, k)
+    return mask
+
+
+def _check_bound(mask: BoundMask, q: torch.Tensor, k: torch.Tensor) -> None:
+    (batch, heads, q_len, _), kv_len = q.shape, k.shape[2]
     b, h, rows, keys = mask.shape
     if (rows, keys) != (q_len, kv_len) or b not in (1, batch) or h not in (1, heads):
         raise GridError(
             f"a bound mask must match (batch, heads, q_len, kv_len) = {(batch, heads, q_len, kv_len)}, "
             f"got {mask.shape}; bind it for these lengths"
         )
-    return mask
 
 
 def _check_position_bias(

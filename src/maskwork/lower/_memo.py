@@ -26,14 +26,21 @@ def require_bound(b: object) -> None:
         raise ArgumentError(f"a lowering takes a bound mask, got {type(b).__name__}; {mend}")
 
 
-@outside_graph
 def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` returns, made on first use of `key`.
+    """What `make` returns, made on first use of `key`; what is there already breaks no compiled graph.
 
     Outside inference mode, whatever mode the caller is in: a tensor made inside could never be saved for a backward
     pass, and the mask that holds it may be trained with after it was evaluated with.
     """
     require_bound(b)
+    if b.has_memo(key):
+        return b.memo(key, make)
+    return _first_time(b, key, make)
+
+
+@outside_graph
+def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
+    _ = b.shape  # now: compiled code that finds the lowering reads the shape as well
 
     def outside() -> T:
         with torch.inference_mode(False):

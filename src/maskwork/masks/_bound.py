@@ -42,6 +42,7 @@ class BoundMask:
         self.grid = grid
         self._given = spans
         self._memo: dict[Hashable, Any] = {}
+        self._shape: tuple[int, int, int, int] | None = None
 
     @cached_property
     def spans(self) -> Spans:
@@ -54,7 +55,10 @@ class BoundMask:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """`(B, H, Q, K)`; B and H are 1 where nothing differs along them."""
-        return (*self.spans.shape, self.grid.kv_len)
+        # kept as numbers: compiled code reads and guards them, and would guard the arrays of the spans
+        if self._shape is None:
+            self._shape = (*self.spans.shape, self.grid.kv_len)
+        return self._shape
 
     @property
     def allowed(self) -> int:
@@ -355,6 +359,15 @@ class BoundMask:
         if key not in self._memo:
             self._memo[key] = make()
         return self._memo[key]
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether its shape was asked for before: reading it again works nothing out."""
+        return self._shape is not None
+
+    def has_memo(self, key: Hashable) -> bool:
+        """Whether something is filed under `key`."""
+        return key in self._memo
 
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
         grid = self.grid

@@ -1,4 +1,4 @@
-"""`native.c`, compiled once for this machine's processor and kept; without a C compiler there is none.
+"""`native/tiles.c`, compiled once for this machine's processor and kept; without a C compiler there is none.
 
 The compiler is the one that `CC` names, else gcc, cc or clang. `MASKWORK_NATIVE=0` switches it off.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...folders import default_cache_dir
 
-_SOURCE = Path(__file__).with_name("native.c")
+_SOURCE = Path(__file__).with_name("native") / "tiles.c"
 # Contractions (a * b + c in one step) are what GCC takes by default; nothing here assumes that numbers are finite.
 _FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-fopenmp")
 
@@ -42,7 +42,8 @@ def _compiled(compiler: str, double: bool) -> Path:
     flags = [*_FLAGS, "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"]
     flags.append(f"-DDOUBLE={int(double)}")
     # a home that several machines share holds one for each kind of processor
-    about = [_SOURCE.read_text(), compiler, *flags, platform.machine(), _processor()]
+    sources = [path.read_text() for path in sorted(_SOURCE.parent.iterdir()) if path.suffix in (".c", ".h")]
+    about = [*sources, compiler, *flags, platform.machine(), _processor()]
     path = _folder() / f"tiles-{hashlib.sha256(repr(about).encode()).hexdigest()[:24]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=path.parent) as here:

@@ -1,4 +1,4 @@
-"""Calls into `native.c`: the whole schedule in one, forward and backward."""
+"""Calls into `native/tiles.c`: the whole schedule in one, forward and backward."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STRIDES = ["q_by", "k_by", "v_by", "out_by", "d_out_by"]
 
 
 class _Call(ctypes.Structure):
-    """`Call` of native.c."""
+    """`Call` of native/schedule.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _POINTERS),

@@ -1,0 +1,119 @@
+/* The same rows, backward: gradients of their queries, and what they add to those of keys and values. */
+
+#pragma once
+
+#include "forward.h"
+
+/* The backward of the same rows. Adds to d_k and d_v (kv_len, dim) of their lane, and writes their d_q. */
+static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Scratch *s) {
+    const Tile *t = r->tile;
+    long dim = c->dim, v_dim = c->v_dim, wide = up(dim, NR), v_wide = up(v_dim, NR);
+    long groups = up(r->n, MR) / MR, range = 0, before = 0, few = r->n <= FEW_ROWS;
+    real scale = c->scale;
+    const real *k = c->k + r->batch * c->k_by[0] + r->kv_head * c->k_by[1];
+    const real *v = c->v + r->batch * c->v_by[0] + r->kv_head * c->v_by[1];
+    Masked m = {0, 0};
+    if (few) { /* which fill no whole group: what they leave must be finite */
+        memset(s->scores, 0, sizeof(real) * groups * MR * BLOCK);
+        memset(s->d_scores, 0, sizeof(real) * groups * MR * BLOCK);
+    }
+    pack_rows(r, c->q, c->q_by, dim, c->scale * M_LOG2E, s->q);
+    copy_rows(r, c->q, c->q_by, dim, s->q_rows);
+    pack_rows(r, c->d_out, c->d_out_by, v_dim, 1, s->d_out);
+    copy_rows(r, c->d_out, c->d_out_by, v_dim, s->d_out_rows);
+    memset(s->o, 0, sizeof(real) * groups * MR * wide);
+    memset(s->cursor, 0, 4 * r->rows);
+    for (long i = 0; i < groups * MR; i++) {
+        s->top[i] = INFINITY; /* 2^-inf: rows that see nothing, or are not there, have no weights */
+        s->total[i] = s->delta[i] = 0;
+        if (i >= r->n) continue;
+        long head = r->head0 + i / r->rows, row = row_at(r, i % r->rows);
+        long at = (r->batch * c->heads + head) * c->q_len + row;
+        if (c->lse[at] == -INFINITY) continue;
+        double lse = c->lse[at] * M_LOG2E; /* in two parts: its rounding would show in all weights of the row */
+        s->top[i] = lse;
+        s->total[i] = lse - s->top[i];
+        const real *out = c->out + r->batch * c->out_by[0] + head * c->out_by[1] + row * c->out_by[2];
+        s->delta[i] = dot(out, s->d_out_rows + i * v_wide, v_dim) - (c->d_lse ? c->d_lse[at] : 0);
+    }
+    for (long first = 0; first < t->width; first += BLOCK) {
+        long n = least(BLOCK, t->width - first), panels = up(n, NR) / NR, ldk;
+        int masked = read_mask(r, first, n, &m, s);
+        if (!read_state(r, n, masked, s)) continue;
+        list_keys(r, first, n, &range, &before, s->keys);
+        if (few) {
+            for (long i = 0; i < r->n; i++) {
+                dots(s->q_rows + i * wide, k, c->k_by[2], s->keys, n, dim, c->scale * M_LOG2E, s->scores + i * BLOCK);
+                dots(s->d_out_rows + i * v_wide, v, c->v_by[2], s->keys, n, v_dim, 1, s->d_scores + i * BLOCK);
+            }
+        } else {
+            pack_keys(k, c->k_by[2], s->keys, n, dim, s->k);
+            pack_keys(v, c->v_by[2], s->keys, n, v_dim, s->v);
+        }
+        const real *keys = key_rows(k, c->k_by[2], s->keys, n, dim, s->k_rows, &ldk);
+        long low = groups, high = 0; /* groups that see any of the block */
+        for (long g = 0; g < groups; g++) {
+            const uint8_t *state = s->state + g * PANELS;
+            real *p = s->scores + g * MR * BLOCK, *ds = s->d_scores + g * MR * BLOCK;
+            long any = 0;
+            for (long j = 0; j < panels; j++) any |= state[j] != NONE;
+            if (any && g < low) low = g;
+            if (any) high = g + 1;
+            for (long j = 0; j < PANELS; j++) {
+                real *pj = p + j * NR, *dj = ds + j * NR;
+                if (j >= panels || state[j] == NONE) {
+                    for (long i = 0; i < MR; i++) {
+                        store(pj + i * BLOCK, (vec){0}), store(pj + i * BLOCK + VL, (vec){0});
+                        store(dj + i * BLOCK, (vec){0}), store(dj + i * BLOCK + VL, (vec){0});
+                    }
+                    continue;
+                }
+                if (!few) {
+                    product_packed(dim, s->q + g * MR * dim, s->k + j * NR * dim, pj, BLOCK);
+                    product_packed(v_dim, s->d_out + g * MR * v_dim, s->v + j * NR * v_dim, dj, BLOCK);
+                }
+                if (state[j] == SOME) hide(r, g, j, s->words, pj, -INFINITY);
+                for (long i = 0; i < MR; i++) {
+                    real top = s->top[g * MR + i], rest = s->total[g * MR + i], delta = s->delta[g * MR + i];
+                    for (long e = i * BLOCK; e < i * BLOCK + NR; e += VL) {
+                        vec weight = exp2_of(load(pj + e) - top - rest);
+                        store(pj + e, weight);
+                        store(dj + e, weight * scale * (load(dj + e) - delta));
+                    }
+                }
+            }
+            for (long i = 0, j; any && i < panels; i = j) {
+                for (j = i; j < panels && state[j] != NONE;) j++;
+                for (long d = 0; j > i && d < wide; d += NR)
+                    product_rows((j - i) * NR, ds + i * NR, BLOCK, keys + i * NR * ldk + d, ldk,
+                                 s->o + g * MR * wide + d, wide);
+                while (j < panels && state[j] == NONE) j++;
+            }
+        }
+        long rows = least(high * MR, r->n) - low * MR;
+        if (rows <= 0) continue;
+        /* straight into the gradients where the block's keys lie as its columns do */
+        int there = s->keys[n - 1] - s->keys[0] == n - 1 && n % MR == 0;
+        int k_there = there && dim % NR == 0, v_there = there && v_dim % NR == 0;
+        real *to_k = k_there ? d_k + s->keys[0] * dim : s->d_k, *to_v = v_there ? d_v + s->keys[0] * v_dim : s->d_v;
+        if (!k_there) memset(to_k, 0, sizeof(real) * BLOCK * wide);
+        if (!v_there) memset(to_v, 0, sizeof(real) * BLOCK * v_wide);
+        for (long j = 0; j < n; j += MR) {
+            const real *p = s->scores + low * MR * BLOCK + j, *ds = s->d_scores + low * MR * BLOCK + j;
+            for (long d = 0; d < v_wide; d += NR)
+                product_columns(rows, p, BLOCK, s->d_out_rows + low * MR * v_wide + d, v_wide, to_v + j * v_wide + d,
+                                v_wide);
+            for (long d = 0; d < wide; d += NR)
+                product_columns(rows, ds, BLOCK, s->q_rows + low * MR * wide + d, wide, to_k + j * wide + d, wide);
+        }
+        for (long j = 0; !k_there && j < n; j++)
+            for (long d = 0; d < dim; d++) d_k[s->keys[j] * dim + d] += to_k[j * wide + d];
+        for (long j = 0; !v_there && j < n; j++)
+            for (long d = 0; d < v_dim; d++) d_v[s->keys[j] * v_dim + d] += to_v[j * v_wide + d];
+    }
+    for (long i = 0; i < r->n; i++) {
+        long head = r->head0 + i / r->rows;
+        real *to = c->d_q + ((r->batch * c->heads + head) * c->q_len + row_at(r, i % r->rows)) * dim;
+        for (long d = 0; d < dim; d++) to[d] = s->o[i * wide + d];
+    }
+}

@@ -1,0 +1,69 @@
+/* The tiles of a schedule, forward and backward, in float32 or, with -DDOUBLE=1, in float64: products, mask and softmax
+   while a block of keys is in the cache.
+
+   A tile's rows, of all query heads that share a key head, are taken MR at a time against panels of NR keys; a panel
+   that none of these rows may see is left out, and only one that some of them may not see is masked. So the work
+   follows the mask by MR x NR cells, however tall the tile. The softmax runs with a maximum, block by block (Milakov
+   and Gimelshein 2018); the backward makes the weights again from the log-sum-exp (FlashAttention, Dao et al. 2022). */
+
+#include "backward.h"
+
+/* The rows of a unit, in parts of equal size, forward (d_k NULL) or backward. */
+static void run_unit(const Call *c, const Unit *u, real *d_k, real *d_v, Scratch *s) {
+    const Tile *t = u->tile;
+    long heads = t->head < 0 ? c->heads / c->kv_heads : 1;
+    long head0 = t->head < 0 ? u->kv_head * heads : t->head;
+    Rows r = {t, u->repeat, u->batch, u->kv_head, head0, 0, 1, 1};
+    if (!d_k && t->height * heads <= FEW_ROWS) {
+        for (r.head0 = head0; r.head0 < head0 + heads; r.head0++)
+            for (r.row0 = 0; r.row0 < t->height; r.row0++) forward_row(c, &r, s);
+        return;
+    }
+    long parts = least((t->height * heads + MOST_ROWS - 1) / MOST_ROWS, t->height);
+    for (long i = 0; i < parts; i++) {
+        r.row0 = t->height * i / parts;
+        r.rows = t->height * (i + 1) / parts - r.row0;
+        r.n = r.rows * heads;
+        if (d_k) backward_rows(c, &r, d_k, d_v, s);
+        else forward_rows(c, &r, s);
+    }
+}
+
+/* Writes out_to (B, Hq, Q, Dv) and lse_to (B, Hq, Q), both contiguous, for the rows that the schedule has.
+   Returns whether the schedule fits the tensors; nothing is written where it does not. */
+int maskwork_forward(const Call *c) {
+    Plan plan = read_plan(c);
+#pragma omp parallel num_threads(c->threads) if (plan.n > 1)
+    {
+        Scratch s = make_scratch(c, 0);
+#pragma omp for schedule(dynamic, 1)
+        for (long i = 0; i < plan.n; i++) run_unit(c, plan.units + i, NULL, NULL, &s);
+        free(s.all);
+    }
+    free_plan(plan);
+    return plan.n >= 0;
+}
+
+/* Writes d_q like q, and adds to d_k and d_v (parts, B, Hkv, K, D), all contiguous. Each part of a lane's units has
+   gradients of keys for itself: no two threads write to one place, and sums do not depend on who came first. */
+int maskwork_backward(const Call *c) {
+    Plan plan = read_plan(c);
+    long lanes = c->batch * c->kv_heads, parts = c->parts;
+    int64_t *first = calloc(lanes + 1, sizeof(int64_t)); /* where each lane's units begin */
+    for (long i = 0; i < plan.n; i++) first[plan.units[i].batch * c->kv_heads + plan.units[i].kv_head + 1]++;
+    for (long i = 0; i < lanes; i++) first[i + 1] += first[i];
+#pragma omp parallel num_threads(c->threads) if (lanes * parts > 1)
+    {
+        Scratch s = make_scratch(c, 1);
+#pragma omp for schedule(dynamic, 1)
+        for (long job = 0; job < lanes * parts; job++) {
+            long lane = job / parts, at = job % parts * lanes + lane;
+            for (long i = first[lane] + job % parts; i < first[lane + 1]; i += parts)
+                run_unit(c, plan.units + i, c->d_k + at * c->kv_len * c->dim, c->d_v + at * c->kv_len * c->v_dim, &s);
+        }
+        free(s.all);
+    }
+    free(first);
+    free_plan(plan);
+    return plan.n >= 0;
+}

@@ -1,0 +1,134 @@
+/* Vectors of numbers, 2^x, and the inner tile of every matrix product. They are those of GCC and Clang, so that this is
+   one source for every processor, and the precision is chosen when it is compiled. */
+
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
+#if DOUBLE
+typedef double real;
+typedef int64_t whole; /* as wide as a real */
+#else
+#define DOUBLE 0
+typedef float real;
+typedef int32_t whole;
+#endif
+
+/* Bytes in a vector, rows in a product's inner tile: its accumulators, MR x 2 vectors, fill the registers. */
+#if defined(__AVX512F__)
+#define BYTES 64
+#define MR 12
+#elif defined(__AVX__)
+#define BYTES 32
+#define MR 6
+#elif defined(__aarch64__)
+#define BYTES 16
+#define MR 8
+#else
+#define BYTES 16
+#define MR 6
+#endif
+#define VL ((int)(BYTES / sizeof(real)))
+#define NR (2 * VL)
+#define BLOCK 96 /* keys in a block: a multiple of MR and of NR */
+#define PANELS (BLOCK / NR)
+#define MOST_ROWS 192 /* rows, over all heads, that go through a block of keys together */
+#define SEGMENT_ROWS 192
+#define FEW_ROWS 8 /* as few rows read keys where they lie */
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+typedef whole ints __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+
+INLINE vec load(const real *p) { return *(const vec *)p; }
+INLINE void store(real *p, vec x) { *(vec *)p = x; }
+INLINE vec fill(real x) { return x - (vec){0}; }
+INLINE vec pick(ints yes, vec a, vec b) { return (vec)((yes & (ints)a) | (~yes & (ints)b)); }
+INLINE vec larger(vec a, vec b) { /* b where either is NaN */
+#if defined(__AVX512F__) && DOUBLE
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__) && DOUBLE
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(__AVX__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return pick(a > b, a, b);
+#endif
+}
+
+INLINE real sum_of(vec x) {
+    real s = 0;
+    for (int i = 0; i < VL; i++) s += x[i];
+    return s;
+}
+
+INLINE real max_of(vec x) {
+    real m = x[0];
+    for (int i = 1; i < VL; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+/* 2^x for x <= 0, to about one unit in the last place; 0 where that is too small for a normal number. NaN stays NaN.
+   x = n + f with a whole n; 2^f by its Taylor series, as far as the precision needs. */
+INLINE vec exp2_of(vec x) {
+    static const double series[] = {
+        1.0, 0.6931471805599453, 0.2402265069591007, 0.055504108664821576, 0.009618129107628477,
+        0.0013333558146428441, 0.00015403530393381606, 1.5252733804059838e-05, 1.3215486790144305e-06,
+        1.0178086009239696e-07, 7.054911620801121e-09, 4.44553827187081e-10,
+        2.5678435993488196e-11, 1.3691488853904124e-12};
+    const real lowest = DOUBLE ? -1023 : -127, big = DOUBLE ? 6755399441055744.0 : 12582912.0; /* 1.5 * 2^52, 2^23 */
+    vec y = larger(fill(lowest), x), shifted = y + big; /* whose last bits are n */
+    vec f = y - (shifted - big);
+    const int degree = DOUBLE ? 13 : 7;
+    vec p = fill(series[degree]);
+    UNROLL for (int i = degree - 1; i >= 0; i--) p = p * f + (real)series[i];
+    return p * (vec)((ints)(shifted + -lowest) << (DOUBLE ? 52 : 23)); /* the bits of 2^n; those of 0 at the lowest */
+}
+
+/* C (MR x NR) (+)= A (MR x k) B (k x NR); A(i, j) lies at a[i * by_row + j * by_col]. */
+INLINE void product(
+    long k, const real *a, long by_row, long by_col, const real *b, long ldb, real *c, long ldc, int add) {
+    vec acc[MR][2] = {0}; /* from 0, even to be added: sums of sums err less */
+    for (long j = 0; j < k; j++) {
+        vec b0 = load(b), b1 = load(b + VL);
+        UNROLL for (int i = 0; i < MR; i++) {
+            real x = a[i * by_row];
+            acc[i][0] += x * b0;
+            acc[i][1] += x * b1;
+        }
+        a += by_col;
+        b += ldb;
+    }
+    UNROLL for (int i = 0; i < MR; i++) {
+        real *to = c + i * ldc;
+        if (add) acc[i][0] += load(to), acc[i][1] += load(to + VL);
+        store(to, acc[i][0]);
+        store(to + VL, acc[i][1]);
+    }
+}
+
+static void product_packed(long k, const real *a, const real *b, real *c, long ldc) {
+    product(k, a, 1, MR, b, NR, c, ldc, 0);
+}
+
+static void product_rows(long k, const real *a, long lda, const real *b, long ldb, real *c, long ldc) {
+    product(k, a, lda, 1, b, ldb, c, ldc, 1);
+}
+
+static void product_columns(long k, const real *a, long lda, const real *b, long ldb, real *c, long ldc) {
+    product(k, a, 1, lda, b, ldb, c, ldc, 1);
+}
+
+INLINE long least(long a, long b) { return a < b ? a : b; }
+INLINE long most(long a, long b) { return a > b ? a : b; }
+INLINE long up(long x, long unit) { return (x + unit - 1) / unit * unit; }
