@@ -50,6 +50,15 @@ def tolerance(outputs: torch.Tensor, model: Any) -> float:
     return (_ROOM_HALF if eps > _HALF else _ROOM) * eps * scale
 
 
+def relative_room(outputs: torch.Tensor, model: Any) -> float:
+    """As `tolerance`, but of all outputs: what is no larger *may* be rounding, and float64 decides."""
+    if not outputs.is_floating_point():
+        return 0.0
+    finite = outputs[outputs.isfinite()].abs()
+    scale = float(finite.max()) if finite.numel() else 0.0
+    return _ROOM * _precision(outputs, model) * scale
+
+
 def tolerance_words(outputs: torch.Tensor, model: Any) -> str:
     """What `tolerance` leaves open, for the line of evidence."""
     words = f"rounding may explain {tolerance(outputs, model):.2g}"

@@ -1,0 +1,90 @@
+"""The check `padding`: real positions come out as they do without padding, whatever the padding holds."""
+
+from __future__ import annotations
+
+import torch
+
+from ..masks import Mask
+from ._compare import change, tolerance, tolerance_words
+from ._deviation import deviation
+from ._dialects import pad_token, padded
+from ._locate import locate
+from ._outcome import Outcome
+from ._report import Cause, Finding
+from ._subject import Subject
+from ._substitutes import substitutes
+
+_LEFT, _RIGHT = 2, 3
+_ROWS = 4
+
+
+def check_padding(subject: Subject, expect: Mask) -> Outcome:
+    """Left, right and both: what padding holds must not change a bit, and its place no more than rounding."""
+    token = pad_token(subject)
+    total = subject.length
+    worst, room, call = 0.0, "", ""
+    for side, left, right in (("right", 0, _RIGHT), ("left", _LEFT, 0), ("both sides", _LEFT, _RIGHT)):
+        real = subject.inputs[: total - left - right]
+        start, end = left, total - right
+        told = padded(subject, expect, [start] * _ROWS, [end] * _ROWS, total)
+        call = told.name
+        pads = torch.ones(total, dtype=torch.bool)
+        pads[start:end] = False
+        rows = torch.full((_ROWS, total), token, device=real.device)
+        rows[:, start:end] = real
+        quiet = subject.run(rows, **told.options)[:, start:end]
+        other = substitutes(subject, 2)
+        effect = torch.zeros(len(real), dtype=torch.float64)
+        for new in other:
+            loud = rows.clone()
+            loud[:, pads] = new[pads]
+            effect = torch.maximum(effect, change(subject.run(loud, **told.options)[0, start:end], quiet[0]).cpu())
+        if float(effect.max()) > _rounding(subject, quiet[0]):
+            sequence = Subject(subject.model, subject.call, rows[0])
+            place = locate(sequence, pads, ~pads, lambda s, x, t=told: s.run(x, **_first(t.options, len(x))))
+            cause = Cause.PADDING_VISIBLE if place is None or place.attends or not place.module else None
+            return _leak(side, effect, start, cause or Cause.MIXES_OUTSIDE_ATTENTION, place, "what the padding holds")
+        alone = subject.run(real.expand(_ROWS, -1).clone(), **_plain(subject, expect))
+        differ = change(alone[0], quiet[0]).cpu()
+        worst, room = max(worst, float(differ.max())), tolerance_words(alone[0], subject.model)
+        if float(differ.max()) > tolerance(alone[0], subject.model):
+            place = deviation(
+                subject,
+                (lambda a=real: subject.run(a.expand(_ROWS, -1).clone(), **_plain(subject, expect)), slice(None), 0),
+                (lambda r=rows, t=told: subject.run(r, **t.options), slice(start, end), 0),
+            )
+            outside = place is not None and place.module and not place.attends and not left
+            cause = Cause.MIXES_OUTSIDE_ATTENTION if outside else Cause.POSITIONS_NOT_RESTARTED
+            cause = cause if left or outside else Cause.PADDING_VISIBLE
+            return _leak(side, differ, start, cause, place, "where the padding lies")
+    return Outcome(
+        evidence=f"right, left and both ({call}): padding's tokens change no bit, padded and alone differ by at most "
+        f"{worst:.2g}, {room}"
+    )
+
+
+def _rounding(subject: Subject, quiet: torch.Tensor) -> float:
+    """What routing by data may move in the last place; a padded key that is seen moves far more."""
+    finite = quiet[quiet.isfinite()].abs().double()
+    return (
+        16 * torch.finfo(quiet.dtype).eps * float(finite.max()) if quiet.is_floating_point() and finite.numel() else 0.0
+    )
+
+
+def _plain(subject: Subject, expect: Mask) -> dict[str, object]:
+    if subject.accepts("mask", "position_ids"):
+        return {"mask": expect}
+    return subject.without_cache()
+
+
+def _first(options: dict[str, object], rows: int) -> dict[str, object]:
+    return {name: v[:rows] if isinstance(v, torch.Tensor) else v for name, v in options.items()}
+
+
+def _leak(side: str, effect: torch.Tensor, start: int, cause: Cause, place: object, what: str) -> Outcome:
+    module = getattr(place, "module", None)
+    wrong = int((effect > 0).sum())
+    at = int(effect.argmax()) + start
+    words = f"padded on the {side}: {what} changes real positions"
+    modules = () if module is None else (module,)
+    return Outcome([Finding("padding", at, None, float(effect.max()), wrong, cause, module, modules, words)], words)

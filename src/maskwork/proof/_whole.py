@@ -1,0 +1,121 @@
+"""The whole model as a black box: forbidden inputs changed together, outputs compared bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ._compare import change, relative_room
+from ._subject import CannotRun, Subject
+from ._substitutes import substitutes
+
+#: inputs (B, L, …) -> outputs (B, Q, …)
+Run = Callable[[torch.Tensor], torch.Tensor]
+
+#: Bytes of outputs that one batch of perturbed sequences may hold.
+_MOST_BYTES = 1 << 28
+_MOST_ROWS = 16
+
+#: Multiply-adds of all perturbed sequences together, above which each forbidden set is tried with one substitution.
+_WORK = 2e11
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Groups of inputs that are changed together, each with the outputs that may depend on none of them."""
+
+    keys: torch.Tensor  # bool (S, K)
+    queries: torch.Tensor  # bool (S, Q)
+
+    @staticmethod
+    def of(allowed: torch.Tensor) -> Sets:
+        """Every forbidden pair of bool `(Q, K)` is in at least one set: that of all that its query may not see."""
+        forbidden = ~allowed
+        keys = torch.unique(forbidden[forbidden.any(1)], dim=0)
+        inside = (forbidden[None] | ~keys[:, None]).all(-1)
+        return Sets(keys, inside)
+
+
+@dataclass(frozen=True)
+class Influences:
+    """What changed when inputs were changed."""
+
+    #: float64 `(S, Q)`: the largest change of a protected output; 0 where none may depend on the set and none did.
+    effect: torch.Tensor
+    #: How many substitutions each set was tried with.
+    tried: int
+    #: Differences that float64 showed to be rounding.
+    rounding: int = 0
+    #: Whether differences at rounding level could not be looked at in float64.
+    unsettled: bool = False
+
+
+class Whole:
+    """One way of calling a model, with its baseline."""
+
+    def __init__(self, subject: Subject, run: Run | None = None) -> None:
+        self.subject = subject
+        self.run = subject.run if run is None else run
+        one = self.run(subject.rows(1))
+        self.out = one[0]
+        per_row = max(1, one[0].numel() * max(8, one.element_size()))
+        self.batch = max(2, min(_MOST_ROWS, _MOST_BYTES // per_row))
+        self.before = self.run(subject.rows(self.batch))
+        again = self.run(subject.rows(self.batch))
+        #: The largest change between equal calls, which nothing smaller can be told from.
+        self.noise = float(max(change(a, b).max() for a, b in zip(self.before, again, strict=True)))
+        if self.noise:
+            columns = self.before[0].double()
+            scale = float((columns - columns.mean(0)).abs().nan_to_num(posinf=0.0).max())
+            if not self.noise * 16 < scale:
+                raise CannotRun("two equal calls gave different outputs; switch off what is random in the model")
+
+    def _differ(self, after: torch.Tensor) -> torch.Tensor:
+        """float64 `(rows, Q)`, row by row, so that only one sequence's outputs are ever widened."""
+        differ = torch.stack([change(a, b).cpu() for a, b in zip(after, self.before, strict=False)])
+        return torch.where(differ > 16 * self.noise, differ, 0.0)
+
+    def _changed(self, keys: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Effects float64 `(N, Q)` of replacing, in N sequences, the inputs marked in bool `(N, K)`."""
+        out: list[torch.Tensor] = []
+        for first in range(0, len(keys), self.batch):
+            marked = keys[first : first + self.batch]
+            rows = self.subject.rows(self.batch)
+            for r, mark in enumerate(marked):
+                rows[r, mark] = other[mark]
+            out.append(self._differ(self.run(rows))[: len(marked)])
+        return torch.cat(out) if out else torch.zeros(0, len(self.out), dtype=torch.float64)
+
+    def forbidden(self, sets: Sets, *, settle: Whole | None = None) -> Influences:
+        """What changed at outputs that may not depend on what was changed."""
+        count = self.substitutions(len(sets.keys))
+        effect = torch.zeros(sets.queries.shape, dtype=torch.float64)
+        for other in substitutes(self.subject, count):
+            effect = torch.maximum(effect, torch.where(sets.queries, self._changed(sets.keys, other), 0.0))
+        room = relative_room(self.out, self.subject.model)
+        small = (effect > 0) & (effect <= room)
+        if not small.any():
+            return Influences(effect, count)
+        if settle is None:
+            return Influences(effect, count, unsettled=True)
+        again = torch.zeros_like(effect)
+        for other in substitutes(settle.subject, count):
+            again = torch.maximum(again, torch.where(sets.queries, settle._changed(sets.keys, other), 0.0))
+        rounding = small & (again <= effect * 1e-4)
+        return Influences(torch.where(rounding, 0.0, effect), count, int(rounding.sum()))
+
+    def substitutions(self, rows: int) -> int:
+        """How many substitutions are affordable for so many perturbed sequences; at least one, and three at best."""
+        module = self.subject.module
+        size = sum(p.numel() for p in module.parameters()) if module is not None else 0
+        return int(max(1, min(3, _WORK // max(1.0, float(size) * self.subject.length * rows))))
+
+    def pairs(self) -> torch.Tensor:
+        """float64 `(Q, K)`: the largest change of output q when input k alone is replaced."""
+        single = torch.eye(self.subject.length, dtype=torch.bool)
+        effect = torch.zeros(len(self.out), self.subject.length, dtype=torch.float64)
+        for other in substitutes(self.subject, self.substitutions(len(single)) + 1):
+            effect = torch.maximum(effect, self._changed(single, other).T)
+        return effect
