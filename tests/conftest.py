@@ -4,6 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -18,3 +19,16 @@ torch.set_num_threads(1)
 # No deadline: nothing in a test depends on wall time. Derandomised: a run that passed passes again.
 settings.register_profile("maskwork", deadline=None, derandomize=True)
 settings.load_profile("maskwork")
+
+_SAID: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest):
+    """Print a line at the end of the run, whatever is captured: scores that a reader of the log should see."""
+    return request.config.stash.setdefault(_SAID, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in terminalreporter.config.stash.get(_SAID, []):
+        terminalreporter.write_line(line)

@@ -20,17 +20,22 @@ class Axes(NamedTuple):
         return tensor.movedim((self.batch, self.position), (0, 1))
 
 
-def find_axes(tensor: torch.Tensor, batch: int, length: int) -> Axes | None:
+def find_axes(tensor: torch.Tensor, batch: int, length: int, *, sure: bool = True) -> Axes | None:
     """The axes of `tensor`, or None when it has no axis of `length` positions beside one of `batch` rows.
 
     Rows 0 and 1 are those of two calls that differ in their last token alone. Where several axes are as long as the
     sequence, positions lie along the one on which that leaves most slices as they were: a later token cannot have
-    changed the earlier positions of an honest causal model, while every feature may have changed.
+    changed the earlier positions of an honest causal model, while every feature may have changed. A last axis is
+    taken for the positions only if that shows them, unless `sure` is False.
     """
     shape = tuple(tensor.shape)
     if len(shape) >= 3 and shape[0] == batch:  # (B, L) may as well be features that are as many as the positions
         places = [Axes(0, d) for d in range(1, len(shape)) if shape[d] == length]
-        if places == [Axes(0, len(shape) - 1)] and not 0 < _unchanged(tensor, places[0], batch, length) < length:
+        if (
+            sure
+            and places == [Axes(0, len(shape) - 1)]
+            and not 0 < _unchanged(tensor, places[0], batch, length) < length
+        ):
             places = []  # so may a last axis on which no position stands out
     elif len(shape) >= 3 and shape[:2] == (length, batch):
         places = [Axes(1, 0)]

@@ -7,13 +7,15 @@ from typing import Any
 import torch
 
 from ..masks import Mask, causal
+from ._cached_step import cached_step
 from ._compare import change, nan_words, tolerance, tolerance_words
 from ._deviation import deviation
 from ._dialects import Cached, pad_token, padded
+from ._expect import step_table
+from ._locate import Place
 from ._outcome import Outcome
 from ._report import Cause, Finding
 from ._subject import CannotRun, Subject
-from ._whole import Whole
 
 _CHUNK, _PADS = 5, 3
 
@@ -39,7 +41,7 @@ def check_cache(subject: Subject, expect: Mask) -> Outcome:
         differ = change(whole, cached.run(ids, sizes)[0]).cpu()
         worst = max(worst, float(differ.max()))
         if worst > tolerance(whole, subject.model):
-            return _wrong(subject, cached, whole, differ, name, sizes)
+            return _wrong(subject, cached, expect, whole, differ, name, sizes)
     said = f"one pass against {', '.join(ways)}"
     try:
         outcome, far = _unequal(subject, cached, expect)
@@ -58,7 +60,13 @@ def _chunks(length: int) -> list[int]:
 
 
 def _wrong(
-    subject: Subject, cached: Cached, whole: torch.Tensor, differ: torch.Tensor, name: str, sizes: list[int]
+    subject: Subject,
+    cached: Cached,
+    expect: Mask,
+    whole: torch.Tensor,
+    differ: torch.Tensor,
+    name: str,
+    sizes: list[int],
 ) -> Outcome:
     words = f"one pass against {name}"
     ids = subject.rows(1)
@@ -70,23 +78,22 @@ def _wrong(
     wrong = int((differ > tolerance(whole, subject.model)).sum())
     module = None if place is None else place.module
     modules = () if module is None else (module,)
-    cause = _cause(subject, cached, sizes)
+    cause = _cause(subject, cached, expect, place, sizes)
     finding = Finding("cache", int(differ.argmax()), None, float(differ.max()), wrong, cause, module, modules, words)
     return Outcome([finding], words)
 
 
-def _cause(subject: Subject, cached: Cached, sizes: list[int]) -> Cause:
-    """Whether the cached run has lost keys that one pass sees: a triangle aligned at the wrong corner does that."""
-    try:
-        full = Whole(subject).pairs() > 0
-        pieces = Whole(subject, lambda inputs: cached.run(inputs, sizes)).pairs() > 0
-    except (CannotRun, RuntimeError):
+def _cause(subject: Subject, cached: Cached, expect: Mask, place: Place | None, sizes: list[int]) -> Cause:
+    """Whether the cached run has lost keys that it should see: a triangle from the wrong corner forbids the past."""
+    if place is None or not place.attends or not place.module:
         return Cause.CACHE_MASK
-    lost, gained = int((full & ~pieces).sum()), int((pieces & ~full).sum())
-    first = sizes[0]
-    later = torch.zeros_like(full)
-    later[first:] = full[first:]
-    later &= ~torch.eye(len(full), dtype=torch.bool)
+    seen = cached_step(subject, place.module, lambda inputs: cached.run(inputs, sizes))
+    if seen is None:
+        return Cause.CACHE_MASK
+    allowed = step_table(expect, subject.length)
+    later = allowed & ~torch.eye(len(allowed), dtype=torch.bool)
+    later[: sizes[0]] = False
+    lost, gained = int((later & ~seen).sum()), int((seen & ~allowed).sum())
     return Cause.ALIGNMENT if lost > 0.25 * int(later.sum()) and not gained else Cause.CACHE_MASK
 
 

@@ -11,7 +11,7 @@ from ._dialects import pad_token, padded
 from ._locate import locate
 from ._outcome import Outcome
 from ._report import Cause, Finding
-from ._subject import Subject
+from ._subject import CannotRun, Subject
 from ._substitutes import substitutes
 
 _LEFT, _RIGHT = 2, 3
@@ -22,12 +22,20 @@ def check_padding(subject: Subject, expect: Mask) -> Outcome:
     """Left, right and both: what padding holds must not change a bit, and its place no more than rounding."""
     token = pad_token(subject)
     total = subject.length
-    worst, room, call = 0.0, "", ""
+    worst, room, call, left_out = 0.0, "", "", ""
+    tried: list[str] = []
     for side, left, right in (("right", 0, _RIGHT), ("left", _LEFT, 0), ("both sides", _LEFT, _RIGHT)):
         real = subject.inputs[: total - left - right]
         start, end = left, total - right
-        told = padded(subject, expect, [start] * _ROWS, [end] * _ROWS, total)
+        try:
+            told = padded(subject, expect, [start] * _ROWS, [end] * _ROWS, total)
+        except CannotRun as why:
+            if not call:
+                raise
+            left_out = f"; {side} not tried: {why}"
+            continue
         call = told.name
+        tried.append(side)
         pads = torch.ones(total, dtype=torch.bool)
         pads[start:end] = False
         rows = torch.full((_ROWS, total), token, device=real.device)
@@ -58,8 +66,8 @@ def check_padding(subject: Subject, expect: Mask) -> Outcome:
             cause = cause if left or outside else Cause.PADDING_VISIBLE
             return _leak(side, differ, start, cause, place, "where the padding lies")
     return Outcome(
-        evidence=f"right, left and both ({call}): padding's tokens change no bit, padded and alone differ by at most "
-        f"{worst:.2g}, {room}"
+        evidence=f"{', '.join(tried)} ({call}): padding's tokens change no bit, padded and alone differ by at most "
+        f"{worst:.2g}, {room}{left_out}"
     )
 
 

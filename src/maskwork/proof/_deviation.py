@@ -6,52 +6,59 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from ._compare import change, tolerance
 from ._hooks import watching
 from ._locate import Place
 from ._subject import Subject, main_output
 
-#: (name, how often it was called before) -> what it returned for one sequence, along its positions
-Outputs = dict[tuple[str, int], torch.Tensor]
+#: What a sequence was on entering or leaving a module, by (name, on entering, which tensor), and whom to blame.
+Tensors = dict[tuple[str, bool, int], tuple[torch.Tensor, str]]
+
+#: What to call, the positions to compare, and the row of the batch.
+Side = tuple[Callable[[], Any], slice, int]
 
 
-def deviation(
-    subject: Subject, first: tuple[Callable[[], Any], slice, int], second: tuple[Callable[[], Any], slice, int]
-) -> Place | None:
-    """Where two calls part; each is (what to call, its positions to compare, its row), the same positions in both.
+def deviation(subject: Subject, first: Side, second: Side) -> Place | None:
+    """Where two calls part that should agree at these positions but for rounding.
 
-    A call in pieces is put together along the positions, module by module.
+    A call in pieces is put together along the positions, module by module. What differs already on entering a module
+    is blamed on the one whose code called it.
     """
     if subject.module is None:
         return None
-    one, attends = _outputs(subject.module, *first)
-    two, _ = _outputs(subject.module, *second)
-    for name, count in one:
-        a, b = one[name, count], two.get((name, count))
+    one, attends = _tensors(subject.module, *first)
+    two, _ = _tensors(subject.module, *second)
+    for key, (a, blame) in one.items():
+        b = two[key][0] if key in two else None
         if b is None or a.shape != b.shape or not len(a):
             continue
         if float(change(a, b).max()) > tolerance(a, subject.model):
-            inside = any(other == name or other.startswith(f"{name}.") for other in attends)
-            return Place(name, name in attends if name == "" else inside)
+            inside = any(other == blame or other.startswith(f"{blame}.") for other in attends)
+            return Place(blame, blame in attends if blame == "" else inside)
     return None
 
 
-def _outputs(module: torch.nn.Module, call: Callable[[], Any], part: slice, row: int) -> tuple[Outputs, set[str]]:
-    pieces: dict[str, list[torch.Tensor]] = {}
+def _tensors(module: torch.nn.Module, call: Callable[[], Any], part: slice, row: int) -> tuple[Tensors, set[str]]:
+    pieces: dict[tuple[str, bool, int], tuple[list[torch.Tensor], str]] = {}
+
+    def keep(name: str, entering: bool, values: list[Any], blame: str) -> None:
+        for i, value in enumerate(values):
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 3 and len(value) > row:
+                pieces.setdefault((name, entering, i), ([], blame))[0].append(value[row].detach().clone())
+
+    def entered(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any], out: Any, running: str) -> None:
+        if name:
+            keep(name, True, pytree.tree_leaves((args, named)), running)
 
     def left(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any], out: Any, running: str) -> None:
-        value = main_output(out)
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim >= 3 and len(value) > row:
-            pieces.setdefault(name, []).append(value[row].detach().clone())
+        keep(name, False, [main_output(out)], name)
 
-    with watching(module, -1, left=left) as watch, torch.no_grad():
+    with watching(module, None, entered, left) as watch, torch.no_grad():
         call()
-    found: Outputs = {}
-    for name, tensors in pieces.items():
-        same = all(t.shape[1:] == tensors[0].shape[1:] for t in tensors)
-        if len(tensors) > 1 and not same:
-            continue
-        whole = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
-        found[name, 0] = whole[part]
+    found: Tensors = {}
+    for key, (tensors, blame) in pieces.items():
+        if all(t.shape[1:] == tensors[0].shape[1:] for t in tensors):
+            found[key] = torch.cat(tensors)[part], blame
     return found, watch.attends

@@ -37,12 +37,21 @@ def padded(subject: Subject, expect: Mask, starts: Sequence[int], ends: Sequence
         return Call("mask and position_ids", {"mask": mask, "position_ids": positions})
     if not subject.accepts("attention_mask"):
         raise CannotRun("the model takes no attention_mask, so padding cannot be told to it")
+    if any(starts) and not _moves(expect, max(starts), total):
+        raise CannotRun("the mask is counted from the row's start, and attention_mask cannot tell where that moved")
     place = torch.arange(total)[None]
     real = (place >= torch.tensor(starts)[:, None]) & (place < torch.tensor(ends)[:, None])
     options: dict[str, Any] = {"attention_mask": real.long().to(subject.inputs.device), **subject.without_cache()}
     if subject.accepts("position_ids"):
         return Call("attention_mask and position_ids", {**options, "position_ids": positions})
     return Call("attention_mask", options)
+
+
+def _moves(expect: Mask, start: int, total: int) -> bool:
+    """Whether the mask is the same for a sequence that begins later in its row, as windows are and sinks are not."""
+    there = padding(starts=[start])
+    moved = (expect.shift(q=start, k=start) & there).bind(total).dense()[..., start:, :]
+    return bool((moved == (expect & there).bind(total).dense()[..., start:, :]).all())
 
 
 def packed(subject: Subject, expect: Mask, lengths: Sequence[int], rows: int, causal: bool) -> list[Call]:

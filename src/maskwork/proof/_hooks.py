@@ -27,9 +27,9 @@ class Watch:
 
 @contextmanager
 def watching(
-    model: torch.nn.Module, length: int, entered: Visitor | None = None, left: Visitor | None = None
+    model: torch.nn.Module, length: int | None, entered: Visitor | None = None, left: Visitor | None = None
 ) -> Iterator[Watch]:
-    """Call `entered` and `left` for every module of a forward pass; the hooks are gone afterwards."""
+    """Call `entered` and `left` for every module of a forward pass of `length` positions; None: of several pieces."""
     watch = Watch()
     handles: list[Any] = []
 
@@ -64,7 +64,7 @@ def watching(
 class _Attends(TorchFunctionMode):
     """Marks the module in whose code attention runs: by name, or as a softmax over one score per key."""
 
-    def __init__(self, watch: Watch, length: int) -> None:
+    def __init__(self, watch: Watch, length: int | None) -> None:
         super().__init__()
         self.watch, self.length = watch, length
 
@@ -72,7 +72,11 @@ class _Attends(TorchFunctionMode):
         if self.watch.stack and not self.watch.busy:
             name = getattr(func, "__name__", "")
             scores = args[0] if name in ("softmax", "_softmax") and args and isinstance(args[0], torch.Tensor) else None
-            square = scores is not None and scores.ndim >= 3 and tuple(scores.shape[-2:]) == (self.length, self.length)
-            if name in _ATTENDS or square:
+            if name in _ATTENDS or (scores is not None and self._one_per_key(scores)):
                 self.watch.attends.add(self.watch.stack[-1])
         return func(*args, **(kwargs or {}))
+
+    def _one_per_key(self, scores: torch.Tensor) -> bool:
+        if self.length is None:  # pieces of a cached run: a score for each head, query and key
+            return scores.ndim == 4
+        return scores.ndim >= 3 and tuple(scores.shape[-2:]) == (self.length, self.length)

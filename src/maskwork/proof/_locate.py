@@ -94,7 +94,7 @@ def _events(subject: Subject, inputs: torch.Tensor, watched: torch.Tensor, call:
                 continue
             if tensor.ndim > 3 and tuple(tensor.shape[-2:]) == (length, length):
                 continue  # scores or a mask: a forbidden column is still there, to be masked later
-            axes = find_axes(tensor, rows, length)
+            axes = find_axes(tensor, rows, length, sure=False)
             if axes is not None:
                 kept.append(axes.front(tensor.detach(), rows, length)[0][watched].clone())
         return kept
