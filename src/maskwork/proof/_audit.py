@@ -28,7 +28,7 @@ from ._survey import Survey, survey
 MAX_LENGTH = 512
 
 CHECKS = ("mask", "padding", "packing", "cache", "batch", "determinism")
-USUAL = CHECKS[:5]
+USUAL_CHECKS = CHECKS[:5]
 
 
 def audit(
@@ -36,7 +36,7 @@ def audit(
     input_ids: torch.Tensor | Sequence[int],
     expect: Mask | Sequence[Mask] | Mapping[str, Mask] | None = None,
     *,
-    checks: Sequence[str] = USUAL,
+    checks: Sequence[str] = USUAL_CHECKS,
     layers: int | Literal["auto"] = "auto",
     call: Callable[..., Any] | None = None,
 ) -> Report:

@@ -11,7 +11,7 @@ from ._report import Cause, Finding
 from ._subject import Subject
 from ._substitutes import substitutes
 
-_ROWS = 4
+_ROWS = 3
 
 
 def check_batch(subject: Subject) -> Outcome:

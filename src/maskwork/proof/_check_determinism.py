@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import torch
 
@@ -17,6 +16,7 @@ from ._subject import CannotRun, Subject
 from ._survey import Survey
 from ._whole import Sets, Whole
 
+_ROWS = 4
 _IMPLEMENTATIONS = ("eager", "sdpa")
 
 
@@ -43,14 +43,13 @@ def _leak(subject: Subject, reach: torch.Tensor, name: str) -> Finding | None:
     sets = Sets.of(reach)
     if not len(sets.keys):
         return None
-    # The check `mask` tries every set; here as many as one batch holds, spread over all.
-    few = torch.linspace(0, len(sets.keys) - 1, min(16, len(sets.keys))).long().unique()
-    sets = Sets(sets.keys[few], sets.queries[few])
     try:
-        whole = Whole(subject)
+        whole = Whole(subject, most_rows=_ROWS)
+        # The check `mask` tries every set; here a few, spread over all.
+        sets = sets.spread(4 * _ROWS if whole.substitutions(len(sets.keys)) > 1 else _ROWS)
         influences = whole.forbidden(sets)
         if influences.unsettled and (wide := subject.float64()) is not None:
-            influences = whole.forbidden(sets, settle=Whole(replace(wide)))
+            influences = whole.forbidden(sets, settle=Whole(wide, most_rows=_ROWS))
     except CannotRun:
         return None
     if not (influences.effect > 0).any():

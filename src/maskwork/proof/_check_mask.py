@@ -36,7 +36,7 @@ def check_mask(
     reach, count = expected.reach(found, layers, subject.config)
     whole = Whole(subject)
     warning = nan_words(whole.out)
-    outcome, words = _judge_whole(check, subject, whole, reach, count)
+    outcome, words = _judge_whole(check, subject, whole, reach, count, found.complete)
     evidence = "; ".join(filter(None, [parts, words, _noise_words(whole)]))
     if outcome is not None:
         return Outcome([outcome], f"{evidence}; {warning}" if warning else evidence)
@@ -92,10 +92,13 @@ def _judge_whole(
     whole: Whole,
     reach: torch.Tensor,
     count: int | None,
+    complete: bool,
 ) -> tuple[Finding | None, str]:
-    sets = Sets.of(reach)
-    if not len(sets.keys):
+    every = Sets.of(reach)
+    if not len(every.keys):
         return None, "the mask's reach forbids nothing in the whole model"
+    # Where each module was judged alone, only what lies between them is left: a few sets are enough for a large model.
+    sets = whole.affordable(every) if complete else every
     influences = whole.forbidden(sets)
     settled = ""
     if influences.unsettled:
@@ -111,7 +114,8 @@ def _judge_whole(
             settled = ", at rounding level and not settled: no copy of the model in float64"
     forbidden = int((~reach).sum())
     words = (
-        f"whole model: {forbidden} forbidden pairs in {len(sets.keys)} sets of inputs changed together, "
+        f"whole model: {forbidden} forbidden pairs in {len(every.keys)} sets of inputs changed together, "
+        f"{f'{len(sets.keys)} of them tried, ' if len(sets.keys) < len(every.keys) else ''}"
         f"{influences.tried} substitution{'s' if influences.tried > 1 else ''} each"
     )
     if not (influences.effect > 0).any():

@@ -55,14 +55,14 @@ def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at
             [subject.run(p, **packed(subject, expect, lengths, len(p), sees_past)[at].options) for p in parts]
         )
 
-    whole = Whole(subject, run)
+    whole = Whole(subject, run, len(lengths))
     documents = to_dense(document(lengths).bind(length))[0, 0]
     sets = Sets.of(documents)
     influences = whole.forbidden(sets)
     if influences.unsettled:
         wide = subject.float64()
         if wide is not None:
-            influences = whole.forbidden(sets, settle=Whole(wide, lambda inputs: run(inputs, wide)))
+            influences = whole.forbidden(sets, settle=Whole(wide, lambda inputs: run(inputs, wide), len(lengths)))
     if (influences.effect > 0).any():
         return Outcome(
             [_joined(subject, whole, documents, expect, sets, influences.effect, run, call)], "documents meet"

@@ -15,7 +15,7 @@ from ._subject import CannotRun, Subject
 from ._substitutes import substitutes
 
 _LEFT, _RIGHT = 2, 3
-_ROWS = 4
+_ROWS = 1
 
 
 def check_padding(subject: Subject, expect: Mask) -> Outcome:

@@ -25,6 +25,8 @@ def change(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     >>> change(torch.tensor([1.0, -torch.inf, torch.nan, 0.0]), torch.tensor([3.0, -torch.inf, torch.nan, torch.nan]))
     tensor([2., 0., 0., inf], dtype=torch.float64)
     """
+    if torch.equal(a, b):  # by far the most common answer, and it needs no wider copies
+        return torch.zeros(len(a), dtype=torch.float64, device=a.device)
     wide = torch.complex128 if a.is_complex() else torch.float64
     same = (a == b) | (a.isnan() & b.isnan())
     far = (a.to(wide) - b.to(wide)).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)

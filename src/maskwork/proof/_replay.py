@@ -12,7 +12,7 @@ from ._compare import change
 from ._subject import main_output
 
 # What the rows of a survey's batch hold: see `survey_rows`. Every other row is the sequence itself.
-LAST_CHANGED, FIRST_OTHER, SECOND_OTHER = 1, 2, 3
+LAST_CHANGED, FIRST_OTHER, SECOND_OTHER, PLAIN = 1, 2, 3, 4
 
 
 class Replay:
@@ -92,10 +92,14 @@ class Replay:
         assert self._out_axes is not None
         return self._out_axes.front(out, self.batch, self.length)
 
+    def seen(self) -> torch.Tensor:
+        """`(B, L, …)`: what the module returned in the forward pass."""
+        assert self._out_axes is not None
+        return self._out_axes.front(self._seen, self.batch, self.length)
+
     def faithful(self, again: torch.Tensor) -> bool:
         """Whether a replay gave what the forward pass gave, but for rounding; a module that keeps state does not."""
-        assert self._out_axes is not None
-        first = self._out_axes.front(self._seen, self.batch, self.length)[0]
+        first = self.seen()[0]
         if not first.is_floating_point():
             return bool(torch.equal(first, again[0]))
         scale = float(first.abs().nan_to_num(posinf=0.0, neginf=0.0).max()) if first.numel() else 0.0
@@ -118,5 +122,5 @@ def survey_rows(sequence: torch.Tensor, others: torch.Tensor, batch: int) -> tor
 
 def survey_batch(length: int) -> int:
     """Rows that a survey needs: two for each bit of a position, four kinds, and no other axis's length."""
-    batch = max(16, 2 * (length - 1).bit_length())
+    batch = max(16, PLAIN + 2 * (length - 1).bit_length())
     return batch + (batch == length)

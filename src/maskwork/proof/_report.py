@@ -83,7 +83,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The answer of `mw.audit`. `ok` is True when no check found a leak or anything odd, and at least one could run."""
+    """The answer of `mw.audit`. `ok` is True when nothing leaks or is odd and the mask was really checked."""
 
     findings: tuple[Finding, ...]
     #: check -> "clean", "leak", "warning" or "cannot run: why"
@@ -95,9 +95,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """No leak, no warning, and something was really checked."""
+        """No leak, no warning, something was really checked, and the mask was if that was asked for."""
         states = self.checks.values()
-        return "clean" in states and all(state == "clean" or state.startswith("cannot run") for state in states)
+        fine = all(state == "clean" or state.startswith("cannot run") for state in states)
+        return fine and "clean" in states and self.checks.get("mask", "clean") == "clean"
 
     @property
     def leaks(self) -> bool:

@@ -36,7 +36,8 @@ def substitutes(subject: Subject, count: int) -> torch.Tensor:
     rng = random.Random(0)
     known = sorted(set(inputs.tolist()))
     size = subject.vocab_size
-    wide = [t for t in range(size) if t not in special_tokens(subject.config)] if size and size <= 1 << 20 else []
+    special = special_tokens(subject.config)
+    wide = [t for t in range(size) if t not in special] if size and size <= 1 << 20 else []
     rows: list[list[int]] = []
     for r in range(count):
         # By turns from the sequence and from the vocabulary; one alone might by chance do nothing.

@@ -37,6 +37,11 @@ class Sets:
         inside = (forbidden[None] | ~keys[:, None]).all(-1)
         return Sets(keys, inside)
 
+    def spread(self, count: int) -> Sets:
+        """At most so many of them, evenly; the first and the last are kept."""
+        few = torch.linspace(0, len(self.keys) - 1, min(count, len(self.keys))).long().unique()
+        return Sets(self.keys[few], self.queries[few])
+
 
 @dataclass(frozen=True)
 class Influences:
@@ -55,37 +60,41 @@ class Influences:
 class Whole:
     """One way of calling a model, with its baseline."""
 
-    def __init__(self, subject: Subject, run: Run | None = None) -> None:
+    def __init__(self, subject: Subject, run: Run | None = None, most_rows: int = _MOST_ROWS) -> None:
         self.subject = subject
         self.run = subject.run if run is None else run
         one = self.run(subject.rows(1))
         self.out = one[0]
         per_row = max(1, one[0].numel() * max(8, one.element_size()))
-        self.batch = max(2, min(_MOST_ROWS, _MOST_BYTES // per_row))
+        self.batch = max(2, min(most_rows, _MOST_BYTES // per_row))
         self.before = self.run(subject.rows(self.batch))
-        again = self.run(subject.rows(self.batch))
+        again = self.run(subject.rows(1))
         #: The largest change between equal calls, which nothing smaller can be told from.
-        self.noise = float(max(change(a, b).max() for a, b in zip(self.before, again, strict=True)))
+        self.noise = float(change(one[0], again[0]).max())
         if self.noise:
             columns = self.before[0].double()
             scale = float((columns - columns.mean(0)).abs().nan_to_num(posinf=0.0).max())
             if not self.noise * 16 < scale:
                 raise CannotRun("two equal calls gave different outputs; switch off what is random in the model")
 
-    def _differ(self, after: torch.Tensor) -> torch.Tensor:
-        """float64 `(rows, Q)`, row by row, so that only one sequence's outputs are ever widened."""
-        differ = torch.stack([change(a, b).cpu() for a, b in zip(after, self.before, strict=False)])
-        return torch.where(differ > 16 * self.noise, differ, 0.0)
+    def _changed(self, keys: torch.Tensor, other: torch.Tensor, queries: torch.Tensor | None = None) -> torch.Tensor:
+        """Effects float64 `(N, Q)` of replacing, in N sequences, the inputs marked in bool `(N, K)`.
 
-    def _changed(self, keys: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """Effects float64 `(N, Q)` of replacing, in N sequences, the inputs marked in bool `(N, K)`."""
+        Only at the `queries` marked in bool `(N, Q)`; 0 at the others.
+        """
         out: list[torch.Tensor] = []
         for first in range(0, len(keys), self.batch):
             marked = keys[first : first + self.batch]
             rows = self.subject.rows(self.batch)
             for r, mark in enumerate(marked):
                 rows[r, mark] = other[mark]
-            out.append(self._differ(self.run(rows))[: len(marked)])
+            after = self.run(rows)
+            # Row by row, so that only one sequence's outputs are ever widened.
+            for r in range(len(marked)):
+                differ = torch.zeros(len(self.out), dtype=torch.float64)
+                wanted = slice(None) if queries is None else queries[first + r]
+                differ[wanted] = change(after[r][wanted], self.before[r][wanted]).cpu()
+                out.append(torch.where(differ > 16 * self.noise, differ, 0.0)[None])
         return torch.cat(out) if out else torch.zeros(0, len(self.out), dtype=torch.float64)
 
     def forbidden(self, sets: Sets, *, settle: Whole | None = None) -> Influences:
@@ -93,7 +102,7 @@ class Whole:
         count = self.substitutions(len(sets.keys))
         effect = torch.zeros(sets.queries.shape, dtype=torch.float64)
         for other in substitutes(self.subject, count):
-            effect = torch.maximum(effect, torch.where(sets.queries, self._changed(sets.keys, other), 0.0))
+            effect = torch.maximum(effect, self._changed(sets.keys, other, sets.queries))
         room = relative_room(self.out, self.subject.model)
         small = (effect > 0) & (effect <= room)
         if not small.any():
@@ -102,9 +111,16 @@ class Whole:
             return Influences(effect, count, unsettled=True)
         again = torch.zeros_like(effect)
         for other in substitutes(settle.subject, count):
-            again = torch.maximum(again, torch.where(sets.queries, settle._changed(sets.keys, other), 0.0))
+            again = torch.maximum(again, settle._changed(sets.keys, other, sets.queries))
         rounding = small & (again <= effect * 1e-4)
         return Influences(torch.where(rounding, 0.0, effect), count, int(rounding.sum()))
+
+    def affordable(self, sets: Sets) -> Sets:
+        """As many sets as are affordable, spread over all; at least 16."""
+        module = self.subject.module
+        size = sum(p.numel() for p in module.parameters()) if module is not None else 0
+        count = int(max(16, _WORK // max(1.0, float(size) * self.subject.length)))
+        return sets if count >= len(sets.keys) else sets.spread(count)
 
     def substitutions(self, rows: int) -> int:
         """How many substitutions are affordable for so many perturbed sequences; at least one, and three at best."""
