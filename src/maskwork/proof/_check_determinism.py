@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from ._compare import change
 from ._expect import Expected
 from ._locate import locate
 from ._outcome import Outcome, shortest
@@ -28,30 +27,28 @@ def check_determinism(subject: Subject, expected: Expected, reach: torch.Tensor 
     for name, variant in _variants(subject):
         with variant:
             tried.append(name)
-            rows = subject.rows(2)
-            if float(change(*(subject.run(rows)[0] for _ in range(2))).max()) > 0:
+            try:
+                whole = Whole(subject, most_rows=_ROWS)
+            except CannotRun:
+                whole = None
+            if whole is None or whole.noise:
                 warning = warning or f"two equal calls differ ({name})"
-                continue
-            if reach is not None and (finding := _leak(subject, reach, name)) is not None:
+            elif reach is not None and (finding := _leak(subject, whole, reach, name)) is not None:
                 findings.append(finding)
     leak = f"; forbidden inputs leak in {len(findings)}" if findings else "; forbidden inputs change no bit"
     evidence = f"{', '.join(tried)}: two equal calls agree{leak if reach is not None else ''}"
     return Outcome(findings[:1], evidence, warning)
 
 
-def _leak(subject: Subject, reach: torch.Tensor, name: str) -> Finding | None:
+def _leak(subject: Subject, whole: Whole, reach: torch.Tensor, name: str) -> Finding | None:
     sets = Sets.of(reach)
     if not len(sets.keys):
         return None
-    try:
-        whole = Whole(subject, most_rows=_ROWS)
-        # The check `mask` tries every set; here a few, spread over all.
-        sets = sets.spread(4 * _ROWS if whole.substitutions(len(sets.keys)) > 1 else _ROWS)
-        influences = whole.forbidden(sets)
-        if influences.unsettled and (wide := subject.float64()) is not None:
-            influences = whole.forbidden(sets, settle=Whole(wide, most_rows=_ROWS))
-    except CannotRun:
-        return None
+    # The check `mask` tries every set; here a few, spread over all.
+    sets = sets.spread(4 * _ROWS if whole.substitutions(len(sets.keys)) > 1 else _ROWS)
+    influences = whole.forbidden(sets)
+    if influences.unsettled and (wide := subject.float64()) is not None:
+        influences = whole.forbidden(sets, settle=Whole(wide, most_rows=_ROWS))
     if not (influences.effect > 0).any():
         return None
     effect = influences.effect

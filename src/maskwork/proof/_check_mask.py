@@ -98,7 +98,7 @@ def _judge_whole(
     if not len(every.keys):
         return None, "the mask's reach forbids nothing in the whole model"
     # Where each module was judged alone, only what lies between them is left: a few sets are enough for a large model.
-    sets = whole.affordable(every) if complete else every
+    sets = every.spread(whole.affordable_sets()) if complete else every
     influences = whole.forbidden(sets)
     settled = ""
     if influences.unsettled:

@@ -97,18 +97,20 @@ def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at
 
 
 def _joined(subject, whole, documents, expect, sets, effect, run, call) -> Finding:  # type: ignore[no-untyped-def]
-    pairs = whole.pairs()
-    seen = pairs > 0
+    # In a large model only what the sets show: one pair for each output that changed.
+    large = whole.substitutions(len(documents)) == 1
+    seen = documents.clone() if large else whole.pairs() > 0
     leaks = seen & ~documents
     if not leaks.any():
         for s, q in (effect > 0).nonzero().tolist():
             keys = sets.keys[s].nonzero().flatten()
             leaks[q, keys[(keys - q).abs().argmin()]] = True
+        seen = seen | leaks
     worst = int(effect.amax(1).argmax())
     place = locate(subject, sets.keys[worst], sets.queries[worst], lambda s, inputs: run(inputs, s))
     allowed = step_table(expect, len(documents)) & documents
     query, key = shortest(leaks)
-    cause = cause_of(leaks, seen, allowed, documents=documents)
+    cause = Cause.DOCUMENTS_JOINED if large else cause_of(leaks, seen, allowed, documents=documents)
     if place is not None and place.module and not place.attends:
         cause = Cause.MIXES_OUTSIDE_ATTENTION
     module = None if place is None else place.module

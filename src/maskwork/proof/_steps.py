@@ -156,8 +156,8 @@ def gradients(replay: Replay, module: torch.nn.Module, dtype: torch.dtype | None
 def contrast(replay: Replay, wide: torch.nn.Module, suspect: torch.Tensor, rest: torch.Tensor) -> float | None:
     """The strongest direction from suspect inputs beside that from others of the same output, as a median.
 
-    The largest singular value of the Jacobian, not its size: one head of many that leaks is as strong as itself, while
-    a mask value that is too small weakens every direction alike.
+    By the largest singular value of the Jacobian. Of fewer directions, which one head of many leaves, it is 1: a mask
+    value that is too small weakens all directions alike and removes none.
     """
     rest = rest & ~torch.eye(len(rest), dtype=torch.bool)
     queries = (suspect.any(1) & rest.any(1)).nonzero().flatten().tolist()
@@ -173,8 +173,11 @@ def contrast(replay: Replay, wide: torch.nn.Module, suspect: torch.Tensor, rest:
                 grads = torch.autograd.grad((picked * directions.to(picked)).sum(), data, allow_unused=True)
                 filled = replay.fronts(replay.put(base, [_or_zero(t, g) for t, g in zip(data, grads, strict=True)]))
                 jacobian = torch.cat([f.detach().reshape(*f.shape[:2], -1).double() for f in filled], -1).cpu()
-                strength = torch.linalg.matrix_norm(jacobian.transpose(0, 1), 2)  # (L,)
-                ratios.append(float(strength[suspect[q]].mean() / strength[rest[q]].mean()))
+                values = torch.linalg.svdvals(jacobian.transpose(0, 1))  # (L, directions), largest first
+                ranks = (values > 1e-9 * values[:, :1]).double().sum(-1)
+                few = ranks[suspect[q]].mean() < 0.8 * ranks[rest[q]].mean()
+                strength = values[:, 0]
+                ratios.append(1.0 if few else float(strength[suspect[q]].mean() / strength[rest[q]].mean()))
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
         return None
     finite = sorted(r for r in ratios if r == r)

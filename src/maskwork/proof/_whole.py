@@ -20,6 +20,7 @@ _MOST_ROWS = 16
 
 #: Multiply-adds of all perturbed sequences together, above which each forbidden set is tried with one substitution.
 _WORK = 2e11
+_FEW_SETS = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Whole:
         one = self.run(subject.rows(1))
         self.out = one[0]
         per_row = max(1, one[0].numel() * max(8, one.element_size()))
-        self.batch = max(2, min(most_rows, _MOST_BYTES // per_row))
+        rows = most_rows if self.affordable_sets() > _FEW_SETS else min(most_rows, _FEW_SETS)
+        self.batch = max(2, min(rows, _MOST_BYTES // per_row))
         self.before = self.run(subject.rows(self.batch))
         again = self.run(subject.rows(1))
         #: The largest change between equal calls, which nothing smaller can be told from.
@@ -115,23 +117,23 @@ class Whole:
         rounding = small & (again <= effect * 1e-4)
         return Influences(torch.where(rounding, 0.0, effect), count, int(rounding.sum()))
 
-    def affordable(self, sets: Sets) -> Sets:
-        """As many sets as are affordable, spread over all; at least 16."""
+    def affordable_sets(self) -> int:
+        """How many sets may be tried in a model of this size; at least 8."""
+        return int(max(_FEW_SETS, _WORK // max(1.0, float(self._size()) * self.subject.length)))
+
+    def _size(self) -> int:
         module = self.subject.module
-        size = sum(p.numel() for p in module.parameters()) if module is not None else 0
-        count = int(max(16, _WORK // max(1.0, float(size) * self.subject.length)))
-        return sets if count >= len(sets.keys) else sets.spread(count)
+        return sum(p.numel() for p in module.parameters()) if module is not None else 0
 
     def substitutions(self, rows: int) -> int:
         """How many substitutions are affordable for so many perturbed sequences; at least one, and three at best."""
-        module = self.subject.module
-        size = sum(p.numel() for p in module.parameters()) if module is not None else 0
-        return int(max(1, min(3, _WORK // max(1.0, float(size) * self.subject.length * rows))))
+        return int(max(1, min(3, _WORK // max(1.0, float(self._size()) * self.subject.length * rows))))
 
     def pairs(self) -> torch.Tensor:
         """float64 `(Q, K)`: the largest change of output q when input k alone is replaced."""
         single = torch.eye(self.subject.length, dtype=torch.bool)
         effect = torch.zeros(len(self.out), self.subject.length, dtype=torch.float64)
-        for other in substitutes(self.subject, self.substitutions(len(single)) + 1):
+        count = self.substitutions(len(single))
+        for other in substitutes(self.subject, count + (count > 1)):
             effect = torch.maximum(effect, self._changed(single, other).T)
         return effect

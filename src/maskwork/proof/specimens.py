@@ -52,8 +52,9 @@ class Attention(nn.Module):
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
             past[:] = [k, v]
         allowed = told.allowed() if self.twist is None else self.twist(told)
-        least = torch.finfo(x.dtype).min
-        bias = torch.where(allowed, 0.0, least) if allowed.dtype == torch.bool else allowed
+        bias = allowed
+        if allowed.dtype == torch.bool:
+            bias = torch.zeros(allowed.shape, dtype=x.dtype).masked_fill(~allowed, torch.finfo(x.dtype).min)
         scores = q @ k.transpose(-1, -2) * (WIDTH // HEADS) ** -0.5 + bias.to(x.dtype)
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, WIDTH))
 
