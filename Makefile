@@ -30,6 +30,8 @@ test-cuda: .venv/dev.done
 bench: .venv/dev.done
 	-$(BIN)/python benchmarks/masks.py
 	-$(BIN)/python benchmarks/attention.py
+	-$(BIN)/python benchmarks/audit.py
+	-$(BIN)/python benchmarks/audit_known_leaks.py
 	$(if $(DATA),$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA))
 
 format: .venv/dev.done
