@@ -25,6 +25,8 @@ _MOST = {
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length"), 256),
     **dict.fromkeys(("mamba_d_state", "state_size", "ssm_state_size", "hidden_size_per_layer_input"), 16),
     **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
+    **dict.fromkeys(("mamba_d_head", "mamba_head_dim"), 16),
+    **dict.fromkeys(("mamba_d_ssm",), 128),
 }
 
 #: Where each layer has an entry, as many as there are layers are kept.
@@ -40,10 +42,15 @@ _PER_LAYER = (
 
 def tiny(config: Any) -> Any:
     """Shrink `config` in place, the parts that it holds too, and return it; the kinds of its layers stay mixed."""
+    heads = next(
+        (getattr(config, n) for n in ("num_attention_heads", "n_head", "num_heads") if hasattr(config, n)), None
+    )
+    grouped = getattr(config, "num_key_value_heads", heads) != heads
     for name, most in _MOST.items():
         value = getattr(config, name, None)
         if isinstance(value, int) and not isinstance(value, bool) and value > most:
-            _set(config, name, most)
+            # A latent attention repeats its keys: it has as many key heads as heads, and must keep that.
+            _set(config, name, most if grouped or name != "num_key_value_heads" else 4)
     layers = next((getattr(config, n) for n in ("num_hidden_layers", "n_layer", "num_layers") if hasattr(config, n)), 2)
     for name in _PER_LAYER:
         value = getattr(config, name, None)

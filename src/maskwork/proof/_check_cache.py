@@ -10,7 +10,7 @@ from ..masks import Mask, causal
 from ._cached_step import cached_step
 from ._compare import change, nan_words, tolerance, tolerance_words
 from ._deviation import deviation
-from ._dialects import Cached, pad_token, padded
+from ._dialects import Cached, alone, pad_token, padded
 from ._expect import step_table
 from ._locate import Place
 from ._outcome import Outcome
@@ -113,18 +113,19 @@ def _unequal(subject: Subject, cached: Cached, expect: Mask) -> tuple[Outcome | 
     worst = 0.0
     for row, start in enumerate(starts):
         ids = subject.inputs[: length - start][None]
-        alone = subject.run(ids)[0]
-        differ = change(alone, out[row, start:]).cpu()
+        single = subject.run(ids, **alone(subject, expect, length - start))[0]
+        differ = change(single, out[row, start:]).cpu()
         worst = max(worst, float(differ.max()))
-        room = tolerance(alone, subject.model)
+        room = tolerance(single, subject.model)
         if worst > room:
-            return _unequal_wrong(subject, cached, rows, sizes, steps, row, start, differ, room), worst
+            return _unequal_wrong(subject, cached, expect, rows, sizes, steps, row, start, differ, room), worst
     return None, worst
 
 
 def _unequal_wrong(
     subject: Subject,
     cached: Cached,
+    expect: Mask,
     rows: torch.Tensor,
     sizes: list[int],
     steps: list[dict[str, Any]],
@@ -137,7 +138,7 @@ def _unequal_wrong(
     ids = subject.inputs[: subject.length - start][None]
     place = deviation(
         subject,
-        (lambda: subject.run(ids, **subject.without_cache()), slice(None), 0),
+        (lambda: subject.run(ids, **alone(subject, expect, ids.shape[1])), slice(None), 0),
         (lambda: cached.run(rows, sizes, steps), slice(start, None), row),
     )
     other = rows.clone()

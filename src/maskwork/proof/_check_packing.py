@@ -10,7 +10,7 @@ from ..masks import Mask, causal, document
 from ._cause import cause_of
 from ._compare import change, nan_words, tolerance, tolerance_words
 from ._deviation import deviation
-from ._dialects import Call, packed
+from ._dialects import Call, alone, packed
 from ._expect import step_table
 from ._locate import locate
 from ._outcome import Outcome, shortest
@@ -68,11 +68,12 @@ def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at
             [_joined(subject, whole, documents, expect, sets, influences.effect, run, call)], "documents meet"
         )
     together = whole.before[0]
-    alone = torch.cat([subject.run(p, **_plain(subject, expect))[0] for p in subject.rows(1).split(lengths, dim=1)])
-    differ = change(alone, together).cpu()
-    room = tolerance(alone, subject.model)
+    parts = subject.rows(1).split(lengths, dim=1)
+    single = torch.cat([subject.run(p, **alone(subject, expect, p.shape[1]))[0] for p in parts])
+    differ = change(single, together).cpu()
+    room = tolerance(single, subject.model)
     words = f"other documents' tokens change no bit; alone and packed differ by at most {float(differ.max()):.2g}, "
-    words += tolerance_words(alone, subject.model)
+    words += tolerance_words(single, subject.model)
     wrong = int((differ > room).sum())
     if not wrong:
         return Outcome([], words, nan_words(together))
@@ -85,7 +86,7 @@ def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at
     part = slice(start, start + n)
     place = deviation(
         subject,
-        (lambda: subject.run(subject.rows(1)[:, part], **_plain(subject, expect)), slice(None), 0),
+        (lambda: subject.run(subject.rows(1)[:, part], **alone(subject, expect, n)), slice(None), 0),
         (lambda: run(subject.rows(1)), part, 0),
     )
     module = None if place is None else place.module
@@ -120,9 +121,3 @@ def _joined(subject, whole, documents, expect, sets, effect, run, call) -> Findi
     if "default" in call.name:
         words += "; with a cache in use the model does not look for documents: pass use_cache=False"
     return Finding("packing", query, key, float(effect.max()), int(leaks.sum()), cause, module, modules, words, drawn)
-
-
-def _plain(subject: Subject, expect: Mask) -> dict[str, object]:
-    if subject.accepts("mask", "position_ids"):
-        return {"mask": expect}
-    return subject.without_cache()

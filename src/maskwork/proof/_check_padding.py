@@ -7,7 +7,7 @@ import torch
 from ..masks import Mask
 from ._compare import change, tolerance, tolerance_words
 from ._deviation import deviation
-from ._dialects import pad_token, padded
+from ._dialects import alone, pad_token, padded
 from ._locate import locate
 from ._outcome import Outcome
 from ._report import Cause, Finding
@@ -52,13 +52,14 @@ def check_padding(subject: Subject, expect: Mask) -> Outcome:
             place = locate(sequence, pads, ~pads, lambda s, x, t=told: s.run(x, **_first(t.options, len(x))))
             cause = Cause.PADDING_VISIBLE if place is None or place.attends or not place.module else None
             return _leak(side, effect, start, cause or Cause.MIXES_OUTSIDE_ATTENTION, place, "what the padding holds")
-        alone = subject.run(real.expand(_ROWS, -1).clone(), **_plain(subject, expect))
-        differ = change(alone[0], quiet[0]).cpu()
-        worst, room = max(worst, float(differ.max())), tolerance_words(alone[0], subject.model)
-        if float(differ.max()) > tolerance(alone[0], subject.model):
+        unpadded = alone(subject, expect, len(real), _ROWS)
+        single = subject.run(real.expand(_ROWS, -1).clone(), **unpadded)
+        differ = change(single[0], quiet[0]).cpu()
+        worst, room = max(worst, float(differ.max())), tolerance_words(single[0], subject.model)
+        if float(differ.max()) > tolerance(single[0], subject.model):
             place = deviation(
                 subject,
-                (lambda a=real: subject.run(a.expand(_ROWS, -1).clone(), **_plain(subject, expect)), slice(None), 0),
+                (lambda a=real, u=unpadded: subject.run(a.expand(_ROWS, -1).clone(), **u), slice(None), 0),
                 (lambda r=rows, t=told: subject.run(r, **t.options), slice(start, end), 0),
             )
             outside = place is not None and place.module and not place.attends and not left
@@ -77,12 +78,6 @@ def _rounding(subject: Subject, quiet: torch.Tensor) -> float:
     return (
         16 * torch.finfo(quiet.dtype).eps * float(finite.max()) if quiet.is_floating_point() and finite.numel() else 0.0
     )
-
-
-def _plain(subject: Subject, expect: Mask) -> dict[str, object]:
-    if subject.accepts("mask", "position_ids"):
-        return {"mask": expect}
-    return subject.without_cache()
 
 
 def _first(options: dict[str, object], rows: int) -> dict[str, object]:

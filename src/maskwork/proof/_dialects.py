@@ -47,6 +47,19 @@ def padded(subject: Subject, expect: Mask, starts: Sequence[int], ends: Sequence
     return Call("attention_mask", options)
 
 
+def alone(subject: Subject, expect: Mask, length: int, rows: int = 1) -> dict[str, Any]:
+    """Options of a call with one sequence and nothing beside it, its positions told as `padded` and `packed` tell them.
+
+    Some models begin to count elsewhere by default (RoBERTa after its padding's number), which is no fault.
+    """
+    if subject.accepts("mask", "position_ids"):
+        return {"mask": expect}
+    options: dict[str, Any] = dict(subject.without_cache())
+    if subject.accepts("position_ids"):
+        options["position_ids"] = restarted([0] * rows, length, subject.inputs.device)
+    return options
+
+
 def _moves(expect: Mask, start: int, total: int) -> bool:
     """Whether the mask is the same for a sequence that begins later in its row, as windows are and sinks are not."""
     there = padding(starts=[start])
