@@ -54,6 +54,9 @@ def _parts_words(found: Survey, expected: Expected) -> str:
     by = (
         "gradients" if all(m.step.gradient is not None for m in found.mixers) else "gradients where they could be taken"
     )
+    few = [m.step.outputs for m in found.mixers if m.step.outputs < len(m.step.effect)]
+    if few and by == "gradients":
+        by = f"gradients (at {min(few)} outputs of the large ones)"
     words = f"{len(names)} modules that mix positions judged one step, bit by bit and by {by}" if names else ""
     rounding = sum(int((m.step.rounding & expected.suspect).sum()) for m in found.mixers)
     if rounding:

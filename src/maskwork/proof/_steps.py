@@ -24,6 +24,8 @@ class Step:
     gradient: torch.Tensor | None
     #: bool `(L, L)`: differences that float64 showed to be rounding.
     rounding: torch.Tensor
+    #: At how many outputs gradients were taken: in a large module not at all of them.
+    outputs: int = 0
     #: How strongly a suspect pair weighs beside one that is not; None where none is seen.
     contrast: float | None = None
 
@@ -74,7 +76,7 @@ def step_of(replay: Replay, suspect: torch.Tensor) -> Step:
                 effect = torch.where(rounding, 0.0, effect)
             except (RuntimeError, TypeError, ValueError):
                 pass  # a module that refuses float64 stays unsettled, and its difference a finding
-    step = Step(effect, _settled_gradients(replay, wide, suspect), rounding)
+    step = Step(effect, _settled_gradients(replay, wide, suspect), rounding, len(_outputs(replay)))
     if wide is None or not (step.seen & suspect).any():
         return step
     return replace(step, contrast=contrast(replay, wide, step.seen & suspect, step.seen & ~suspect))
@@ -132,8 +134,7 @@ def gradients(replay: Replay, module: torch.nn.Module, dtype: torch.dtype | None
     generator = torch.Generator().manual_seed(1)
     try:
         with torch.enable_grad():
-            for first in range(0, length, batch):
-                queries = torch.arange(first, min(first + batch, length))
+            for queries in _outputs(replay).split(batch):
                 base = replay.leaves(dtype)
                 data = [tensor.requires_grad_() for tensor in replay.data(base)]
                 # A leaf that requires a gradient may not be changed in place, and some modules do that.
@@ -182,6 +183,14 @@ def contrast(replay: Replay, wide: torch.nn.Module, suspect: torch.Tensor, rest:
         return None
     finite = sorted(r for r in ratios if r == r)
     return finite[len(finite) // 2] if finite else None
+
+
+def _outputs(replay: Replay) -> torch.Tensor:
+    """The outputs whose gradients are taken: all, or of a large module as many as one batch holds, spread evenly."""
+    size = sum(p.numel() for p in replay.module.parameters())
+    if size * replay.length * replay.length <= _WORK / 4:
+        return torch.arange(replay.length)
+    return torch.linspace(0, replay.length - 1, min(replay.batch, replay.length)).long().unique()
 
 
 def _or_zero(tensor: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tensor:

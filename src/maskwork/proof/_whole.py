@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 28
 _MOST_ROWS = 16
 
 #: Multiply-adds of all perturbed sequences together, above which each forbidden set is tried with one substitution.
-_WORK = 2e11
+_WORK = 6e10
 _FEW_SETS = 8
 
 
