@@ -31,6 +31,8 @@ bench: .venv/dev.done
 	-$(BIN)/python benchmarks/masks.py
 	-$(BIN)/python benchmarks/attention.py
 	-$(BIN)/python benchmarks/masks_flex.py
+	-$(BIN)/python benchmarks/audit.py
+	-$(BIN)/python benchmarks/audit_known_leaks.py
 	$(if $(DATA),$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA))
 
 bench-cuda: .venv/dev.done

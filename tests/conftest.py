@@ -27,3 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device"))
+
+
+_SAID: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest):
+    """Print a line at the end of the run, whatever is captured: scores that a reader of the log should see."""
+    return request.config.stash.setdefault(_SAID, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in terminalreporter.config.stash.get(_SAID, []):
+        terminalreporter.write_line(line)

@@ -32,8 +32,8 @@ PUBLIC = {
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": "Attention LinearScaling NTKScaling PrecomputedMask Rotary SwiGLU YaRNScaling rotate",
     "maskwork.objectives": "IGNORED Batch CausalLM LossOutput Objective masked_cross_entropy",
-    "maskwork.proof": "FAULTS Cause Finding Report audit plant",
-    "maskwork.testing": "assert_honours",
+    "maskwork.proof": "CHECKS FAULTS USUAL_CHECKS Cause Finding Report audit plant special_tokens",
+    "maskwork.testing": "assert_cache_exact assert_honours assert_packing_isolated assert_padding_invariant",
     "maskwork.training": (
         "DEFAULT_RECIPE Evaluation Experiment Recipe RunFolder STANDARD_LIBRARY StepReport TrainConfig TrainResult "
         "bits_per_byte evaluate learning_rate rows_of_step train"

@@ -197,7 +197,7 @@ def test_audit_passes_on_an_honest_run_and_exits_1_on_a_leak(work: Path):
     done = maskwork("audit", "run", "--length", "24", cwd=work)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mask: clean" in done.stdout
-    report = json.loads(maskwork("audit", "run", "--length", "24", "--json", cwd=work).stdout)
+    report = json.loads(maskwork("audit", "run", "--length", "24", "--json", "-", cwd=work).stdout)
     assert report["ok"] is True
 
     # A run whose config says causal while its weights were made to leak cannot be built from outside; what can happen

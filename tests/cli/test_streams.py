@@ -65,10 +65,10 @@ def tiny_run(folder: Path, context: int) -> Path:
 def test_an_audit_is_as_long_as_the_context_allows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from maskwork.cli import audit
 
-    audit.command(tiny_run(tmp_path / "short", 12), length=None, seed=0, as_json=False)
+    audit.command(str(tiny_run(tmp_path / "short", 12)))
     assert "clean" in capsys.readouterr().out
     with pytest.raises(ArgumentError, match="sequence of 4 tokens, this model's context is 3"):
-        audit.command(tiny_run(tmp_path / "tiny", 3), length=None, seed=0, as_json=False)
+        audit.command(str(tiny_run(tmp_path / "tiny", 3)))
 
 
 def test_a_prompt_from_a_closed_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -36,7 +36,7 @@ def test_an_honest_decoder_passes_every_check():
     report = mw.audit(make(), IDS)
     assert report.ok, str(report)
     assert set(report.checks.values()) == {"clean"}
-    assert "of 1128 forbidden ones" in report.evidence["mask"]
+    assert "1128 forbidden pairs" in report.evidence["mask"]
 
 
 @pytest.mark.parametrize("cause", list(FAULTS))
@@ -68,8 +68,9 @@ def test_where_heads_differ_any_of_them_may_see(sizes: list[int]):
     narrower = mw.causal() & mw.sliding_window([min(size, 5) for size in sizes])
     report = mw.audit(model, IDS, narrower, checks=("mask", "packing"))
     assert report.checks["mask"] == "leak"
-    # two layers of 5 reach 8 back and two of 6 reach 10: two keys a row too many, where there are as many
-    assert report.findings[0].pairs == (48 - 9) + (48 - 10)
+    # each layer is judged one step: one key a row too many, where there are as many
+    assert (report.findings[0].module, report.findings[0].pairs) == ("blocks.0.attention", 48 - 5)
+    assert report.findings[0].cause == Cause.WINDOW_OFF_BY_ONE
 
 
 class Recurrent(nn.Module):
@@ -89,14 +90,13 @@ class Recurrent(nn.Module):
 def test_any_module_can_be_audited():
     report = mw.audit(Recurrent(both_ways=False), IDS)
     assert report.ok
-    assert report.checks["packing"].startswith("cannot run: the model takes no mask")
+    assert report.checks["packing"].startswith("cannot run: the model takes no position_ids")
     assert report.checks["cache"].startswith("cannot run")
     leaky = mw.audit(Recurrent(both_ways=True), IDS, checks=["mask"])
-    assert leaky.findings[0].cause in (Cause.NO_MASK, None)
+    assert (leaky.findings[0].cause, leaky.findings[0].module) == (Cause.MIXES_OUTSIDE_ATTENTION, "rnn")
     mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.causal())
-    mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.sliding_window(2))  # through any number of layers
-    with pytest.raises(AssertionError, match="leak"):
-        mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.sliding_window(2), layers=1)
+    with pytest.raises(AssertionError, match="leak"):  # a recurrent layer sees all of the past in one step
+        mw.testing.assert_honours(Recurrent(both_ways=False), IDS, mw.sliding_window(2))
     with pytest.raises(AssertionError, match="NOT ok"):
         mw.testing.assert_honours(Recurrent(both_ways=True), IDS, mw.causal())
 
@@ -110,7 +110,8 @@ def test_the_training_mode_comes_back_module_by_module():
 
 
 def test_randomness_and_a_model_that_mixes_nothing_are_not_called_clean():
-    random = mw.audit(lambda ids: torch.randn(*ids.shape, 2), IDS, checks=["mask"])
+    generator = torch.Generator().manual_seed(0)  # its own: torch's is seeded before every call
+    random = mw.audit(lambda ids: torch.randn(*ids.shape, 2, generator=generator), IDS, checks=["mask"])
     assert not random.ok
     assert "two equal calls" in random.checks["mask"]
     alone = mw.audit(lambda ids: ids.float().unsqueeze(-1), IDS, checks=["mask"])
@@ -191,12 +192,9 @@ def test_the_evidence_says_what_was_tried():
         return ids.cumsum(1)
 
     report = mw.audit(running_sum, IDS, checks=["mask"])
-    assert "each of 48 tokens replaced by 2 others, a test of those alone" in report.evidence["mask"]
-    report = mw.audit(running_sum, IDS % 2, checks=["mask"])
-    assert "replaced by 1 other, " in report.evidence["mask"]
-    # a model that states its vocabulary is tried with tokens from all of it
+    assert "1128 forbidden pairs in 47 sets of inputs changed together, 3 substitutions" in report.evidence["mask"]
     report = mw.audit(make(), IDS, checks=["mask"])
-    assert "each of 48 tokens replaced by 4 others" in report.evidence["mask"]
+    assert "2 modules that mix positions judged one step, bit by bit and by gradients" in report.evidence["mask"]
 
 
 def test_a_leak_that_fires_for_tokens_outside_the_sequence_is_found_by_the_vocabulary():

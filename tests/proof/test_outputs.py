@@ -52,7 +52,8 @@ def test_a_model_that_returns_nan_is_told_so():
 
     report = mw.audit(some, IDS, checks=["mask"])
     assert not report.ok
-    assert report.checks["mask"] == "warning: the model returns NaN at 1 of 32 positions, first at 5"
+    assert report.checks["mask"] == "warning"
+    assert report.warnings["mask"] == "the model returns NaN at 1 of 32 positions, first at 5"
     report = mw.audit(lambda ids: some(ids) + ids.sum(1)[:, None, None], IDS, checks=["mask"])
     assert report.checks["mask"] == "leak"
     assert report.evidence["mask"].endswith("the model returns NaN at 1 of 32 positions, first at 5")
@@ -60,7 +61,7 @@ def test_a_model_that_returns_nan_is_told_so():
     torch.nn.init.constant_(broken.norm.weight, torch.nan)
     report = mw.audit(broken, IDS)
     assert not report.ok
-    assert all("returns NaN at 32 of 32" in state for state in report.checks.values())
+    assert all("returns NaN at 32 of 32" in report.warnings[check] for check in ("mask", "packing", "cache"))
 
 
 KINDS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -117,4 +118,4 @@ def test_a_fault_is_caught_at_any_scale_of_the_outputs(scale: float, width: int,
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_fault_is_caught_in_half_precision(dtype: torch.dtype, cause: Cause):
     report = mw.audit(plant(cause, make(64, dtype)), IDS, checks=["packing", "cache"])
-    assert [finding.cause for finding in report.findings] == [cause], str(report)
+    assert {finding.cause for finding in report.findings} == {cause}, str(report)

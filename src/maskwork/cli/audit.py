@@ -1,47 +1,126 @@
-"""`maskwork audit`: does a trained run honour its mask?"""
+"""`maskwork audit`: does a model honour its mask?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ..proof import Report
+
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder of a trained model.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="Run folder, Hugging Face model folder or hub id, or package.module:callable.", metavar="MODEL"
+        ),
+    ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option("--expect", help="Mask of one layer, as text; what the model says of itself, or causal."),
+    ] = None,
+    checks: Annotated[
+        str | None,
+        typer.Option("--checks", help="Some of mask,padding,packing,cache,batch,determinism; else the first five."),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option("--layers", min=1, help="Layers through which influence may spread; counted if left out."),
+    ] = None,
     length: Annotated[
         int | None,
         typer.Option("--length", "-n", min=4, max=512, help="Tokens of the sequence audited; 64, or the context."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the tokens.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the tokens, and of random weights.")] = 0,
+    random_init: Annotated[
+        bool, typer.Option("--random-init", help="Hugging Face: random weights, none are loaded.")
+    ] = False,
+    shrink: Annotated[
+        bool, typer.Option("--tiny", help="Hugging Face: the configuration shrunk, with random weights.")
+    ] = False,
+    json_path: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - prints it instead.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the report as JUnit XML.")
+    ] = None,
+    all_transformers: Annotated[
+        bool, typer.Option("--all-transformers", help="Every ...ForCausalLM of the installed transformers, made tiny.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("--out", help="With --all-transformers: folder of the results; begun ones are resumed.")
+    ] = Path("audit-transformers"),
+    only: Annotated[
+        str, typer.Option("--only", help="With --all-transformers: architectures whose name holds this.")
+    ] = "",
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="With --all-transformers: seconds for each model.")
+    ] = 120.0,
+    memory: Annotated[float, typer.Option("--memory", help="With --all-transformers: GiB for each model.")] = 8.0,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="With --all-transformers: write a Markdown page too.")
+    ] = None,
 ) -> None:
-    """Prove that a trained model honours its mask; exit code 1 when it does not.
+    """Prove that a model honours its mask. Exit code 0: clean, 1: findings, 2: cannot run.
 
-    Every token is replaced in turn: future tokens, and other documents in a packed row, may not change an output by
-    one bit; decoding with the cache must give what one pass gives.
+    Every module that mixes positions is judged one step, the whole model against the mask's reach; padding, packing,
+    the cache and the batch may change nothing. On a CPU, in seconds.
 
     Example: [bold]maskwork audit runs/demo[/bold]
     """
-    import torch
-
     from ..errors import ArgumentError
-    from ..proof import audit
-    from ..training import RunFolder
 
-    model = RunFolder.open(run).load_model()
-    context = model.config.context
-    if context < 4:
+    if all_transformers:
+        from ._sweep import sweep
+
+        raise typer.Exit(sweep(out, only=only, timeout=timeout, memory=memory, page=page))
+    if target is None:
+        raise ArgumentError(
+            "audit needs a MODEL or --all-transformers, got neither; name a run, a hub id or module:callable"
+        )
+    report = _report(target, expect, checks, layers, length, seed, random_init, shrink)
+    if json_path == "-":
+        typer.echo(report.to_json())
+    else:
+        typer.echo(str(report))
+        if json_path is not None:
+            Path(json_path).write_text(report.to_json() + "\n", encoding="utf-8")
+    if junit is not None:
+        junit.write_text(report.to_junit(f"maskwork audit {target}"), encoding="utf-8")
+    if not report.ok:
+        found = any(state in ("leak", "warning") for state in report.checks.values())
+        raise typer.Exit(1 if found else 2)
+
+
+def _report(
+    target: str,
+    expect: str | None,
+    checks: str | None,
+    layers: int | None,
+    length: int | None,
+    seed: int,
+    random_init: bool,
+    shrink: bool,
+) -> Report:
+    from ..errors import ArgumentError
+    from ..masks import parse
+    from ..proof import USUAL_CHECKS, audit
+    from ._targets import load_target, tokens_for
+
+    mask = None if expect is None else parse(expect)  # before anything is loaded: a slip is said at once
+    found = load_target(target, random_init=random_init, shrink=shrink, seed=seed)
+    context = found.context
+    if context is not None and context < 4:
         raise ArgumentError(
             f"an audit needs a sequence of 4 tokens, this model's context is {context}; train one with a longer context"
         )
-    length = min(64, context) if length is None else length
-    if length > context:
+    length = min(64, context or 64) if length is None else length
+    if context is not None and length > context:
         raise ArgumentError(f"--length must be at most the model's context of {context}, got {length}; lower it")
-    generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(0, model.config.vocab_size, (length,), generator=generator)
-    report = audit(model, tokens, model.mask)
-    typer.echo(report.to_json() if as_json else str(report))
-    if not report.ok:
-        raise typer.Exit(1)
+    chosen = USUAL_CHECKS if checks is None else tuple(part.strip() for part in checks.split(","))
+    ids = tokens_for(found, length, seed)
+    depth = "auto" if layers is None else layers
+    return audit(found.model, ids, found.expect if mask is None else mask, checks=chosen, layers=depth)

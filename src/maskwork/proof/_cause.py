@@ -6,24 +6,79 @@ import torch
 
 from ._report import Cause
 
+# A forbidden pair weighs this much of an allowed one, or less, when a mask is there but its value is too small: between
+# exp(-1) for a mask of -1 (or a bool mask added as 0 and 1) and 1 for no mask at all.
+_CONTRAST = 0.6
 
-def cause_of(leaks: torch.Tensor, layers: int | None, documents: torch.Tensor) -> Cause | None:
-    """The likeliest cause of `leaks`, bool `(L, L)`; None when it is no known pattern.
+
+def cause_of(
+    leaks: torch.Tensor,
+    seen: torch.Tensor,
+    allowed: torch.Tensor,
+    *,
+    layers: int = 1,
+    contrast: float | None = None,
+    documents: torch.Tensor | None = None,
+) -> Cause | None:
+    """The likeliest cause of `leaks`, bool `(Q, K)` with at least one pair; None when it is no known pattern.
 
     Args:
-        leaks: at least one (query, key) pair.
-        layers: through how many layers influence may spread; None when unknown.
-        documents: bool `(L, L)`, whether two positions are of the same document.
+        leaks: forbidden pairs that influence.
+        seen: all pairs that influence.
+        allowed: what may influence.
+        layers: through how many layers; a fault in each moves a border by as many positions.
+        contrast: how strongly a forbidden pair weighs beside an allowed one, where that is known.
+        documents: bool `(Q, K)`, whether two positions are of one document; found in `allowed` when left out.
     """
-    future = torch.ones_like(leaks).triu(1)
     q, k = leaks.nonzero(as_tuple=True)
-    # One step too far in each layer reaches as many tokens ahead as there are layers, and one at the very least. It
-    # is asked first: the last step of a document leads into the next, though nothing joined the two.
-    if not (leaks & ~future).any() and int((k - q).max()) <= (layers or 1):
+    later = k > q
+    forbidden = ~allowed
+    off_diagonal = ~torch.eye(*leaks.shape, dtype=torch.bool)
+    may = allowed & off_diagonal
+    if later.all() and _beside(leaks, allowed, +1, layers):
         return Cause.OFF_BY_ONE
-    if (leaks & ~documents).any():
+    documents = _documents(allowed) if documents is None else documents
+    if (leaks & ~documents).any() and not (leaks & documents).any():
         return Cause.DOCUMENTS_JOINED
-    if (leaks & ~future).any():
-        return None
-    # Attention may saturate, so that some pairs show no bit of change; nine in ten is a missing mask all the same.
-    return Cause.NO_MASK if leaks.sum() >= 0.9 * (future & documents).sum() else None
+    if not later.any() and _beside(leaks, allowed, -1, layers):
+        return Cause.WINDOW_OFF_BY_ONE
+    if contrast is not None and contrast < _CONTRAST:
+        return Cause.MASK_VALUE_TOO_SMALL
+    if may.any() and int((seen & may).sum()) <= 0.1 * int(may.sum()):
+        return Cause.POLARITY
+    # A row that leaks, leaks everywhere on its side. Attention may saturate, so that some pairs show no bit of change.
+    side = torch.zeros_like(leaks)
+    columns, rows = torch.arange(leaks.shape[1])[None], torch.arange(leaks.shape[0])[:, None]
+    if later.any():
+        side |= columns > rows
+    if not later.all():
+        side |= columns < rows
+    expected = forbidden & side & leaks.any(1)[:, None]
+    if (leaks & ~documents).any() and documents.logical_not().any():
+        return Cause.NO_MASK if leaks.sum() >= 0.9 * expected.sum() else Cause.DOCUMENTS_JOINED
+    return Cause.NO_MASK if leaks.sum() >= 0.9 * expected.sum() else None
+
+
+def _beside(leaks: torch.Tensor, allowed: torch.Tensor, way: int, layers: int) -> bool:
+    """Whether every leak lies within `layers` cells of an allowed one, on the side `way` of it."""
+    near = torch.zeros_like(allowed)
+    moved = allowed | torch.eye(*allowed.shape, dtype=torch.bool)
+    for _ in range(layers):
+        step = torch.zeros_like(moved)
+        if way > 0:
+            step[:, 1:] = moved[:, :-1]
+        else:
+            step[:, :-1] = moved[:, 1:]
+        near |= step
+        moved = step
+    return not (leaks & ~near).any()
+
+
+def _documents(allowed: torch.Tensor) -> torch.Tensor:
+    """bool `(Q, K)`: positions that the mask ties together, directly or through others."""
+    if allowed.shape[0] != allowed.shape[1]:
+        return torch.ones_like(allowed)
+    tied = (allowed | allowed.T | torch.eye(len(allowed), dtype=torch.bool)).float()
+    while not torch.equal(further := (tied @ tied > 0).float(), tied):
+        tied = further
+    return tied > 0

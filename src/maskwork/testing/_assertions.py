@@ -1,8 +1,8 @@
-"""`assert_honours`: the audit as one line of a test."""
+"""The audit as one line of a test; the failure message is the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,11 +10,13 @@ import torch
 from ..masks import Mask
 from ..proof import audit
 
+Expected = Mask | Sequence[Mask] | Mapping[str, Mask] | None
+
 
 def assert_honours(
     model: Any,
     input_ids: torch.Tensor | Sequence[int],
-    mask: Mask,
+    mask: Expected = None,
     *,
     checks: Sequence[str] = ("mask",),
     layers: int | Literal["auto"] = "auto",
@@ -22,8 +24,7 @@ def assert_honours(
 ) -> None:
     """Fail, with the audit's report as the message, when `model` leaks past `mask`; arguments as for `mw.audit`.
 
-    Say through how many `layers` influence may spread where the model's config does not: through any number of them a
-    window reaches everything before it, and only the future stays forbidden.
+    A function whose layers cannot be counted needs `layers=` for a mask that spreads with every layer, as windows do.
 
     >>> import torch, maskwork as mw
     >>> def running_sum(ids):          # position q depends on tokens 0..q
@@ -31,5 +32,43 @@ def assert_honours(
     >>> mw.testing.assert_honours(running_sum, torch.arange(8), mw.causal())
     """
     report = audit(model, input_ids, mask, checks=checks, layers=layers, call=call)
+    if not report.ok:
+        raise AssertionError(str(report))
+
+
+def assert_cache_exact(model: Any, input_ids: torch.Tensor | Sequence[int], mask: Expected = None) -> None:
+    """Fail when decoding with the cache, stepwise, in chunks or from unequal prompts, differs from one pass.
+
+    A model without a cache fails too: what cannot run is not exact.
+
+    >>> import torch, maskwork as mw
+    >>> config = mw.models.ModelConfig(vocab_size=9, layers=1, width=8, heads=2, kv_heads=1, hidden=8, context=16)
+    >>> mw.testing.assert_cache_exact(mw.models.Transformer(config), torch.arange(9))
+    """
+    _one(model, input_ids, mask, "cache")
+
+
+def assert_padding_invariant(model: Any, input_ids: torch.Tensor | Sequence[int], mask: Expected = None) -> None:
+    """Fail when padding, on either side and whatever it holds, changes the outputs at real positions.
+
+    >>> import torch, maskwork as mw
+    >>> config = mw.models.ModelConfig(vocab_size=9, layers=1, width=8, heads=2, kv_heads=1, hidden=8, context=16)
+    >>> mw.testing.assert_padding_invariant(mw.models.Transformer(config), torch.arange(9))
+    """
+    _one(model, input_ids, mask, "padding")
+
+
+def assert_packing_isolated(model: Any, input_ids: torch.Tensor | Sequence[int], mask: Expected = None) -> None:
+    """Fail when documents packed into one row see each other, or differ from themselves alone.
+
+    >>> import torch, maskwork as mw
+    >>> config = mw.models.ModelConfig(vocab_size=9, layers=1, width=8, heads=2, kv_heads=1, hidden=8, context=16)
+    >>> mw.testing.assert_packing_isolated(mw.models.Transformer(config), torch.arange(9))
+    """
+    _one(model, input_ids, mask, "packing")
+
+
+def _one(model: Any, input_ids: torch.Tensor | Sequence[int], mask: Expected, check: str) -> None:
+    report = audit(model, input_ids, mask, checks=[check])
     if not report.ok:
         raise AssertionError(str(report))

@@ -118,6 +118,11 @@ static void dots(const real *a, const real *x, long by, const int32_t *keys, lon
     }
 }
 
+/* Asks for n numbers before they are needed: one row reads faster than the memory would guess. */
+INLINE void fetch(const real *p, long n) {
+    for (long i = 0; i < n; i += 64 / sizeof(real)) __builtin_prefetch(p + i);
+}
+
 /* One row, its keys read once and where they lie: decoding. */
 static void forward_row(const Call *c, const Rows *r, Scratch *s) {
     const Tile *t = r->tile;
@@ -134,7 +139,12 @@ static void forward_row(const Call *c, const Rows *r, Scratch *s) {
         int masked = read_mask(r, first, n, &m, s);
         if (!read_state(r, n, masked, s)) continue;
         list_keys(r, first, n, &range, &before, s->keys);
-        dots(q, k, c->k_by[2], s->keys, n, c->dim, c->scale * M_LOG2E, x);
+        for (long j = 0; j < n; j += 16) { /* values arrive while scores are made, and the next keys with them */
+            for (long i = j; i < least(j + 16, n); i++) fetch(v + s->keys[i] * c->v_by[2], c->v_dim);
+            for (long i = j; i < least(j + 16, n) && s->keys[i] + BLOCK < c->kv_len; i++)
+                fetch(k + (s->keys[i] + BLOCK) * c->k_by[2], c->dim);
+            dots(q, k, c->k_by[2], s->keys + j, least(16, n - j), c->dim, c->scale * M_LOG2E, x + j);
+        }
         for (long j = n; j < up(n, NR); j++) x[j] = -INFINITY;
         for (long j = 0; masked && j < n; j++)
             if (!(s->words[j / NR] >> j % NR & 1)) x[j] = -INFINITY;

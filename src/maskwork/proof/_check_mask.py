@@ -1,0 +1,227 @@
+"""The check `mask`: each module one step against its mask, the whole model against the mask's reach."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from ._cause import cause_of
+from ._compare import nan_words
+from ._expect import Expected, through
+from ._locate import Place, locate
+from ._missing import missing_words
+from ._outcome import Outcome, shortest
+from ._picture import picture
+from ._report import Cause, Finding
+from ._subject import CannotRun, Subject
+from ._survey import Mixer, Survey, survey
+from ._whole import Sets, Whole
+
+
+def check_mask(
+    subject: Subject, expected: Expected, layers: int | Literal["auto"], found: Survey, check: str = "mask"
+) -> Outcome:
+    """Judge modules and model; `found` is the survey of its modules."""
+    order = expected.assign([mixer.name for mixer in found.mixers])
+    leaking = [
+        (mixer, leaks, expected.steps[i])
+        for mixer, i in zip(found.mixers, order, strict=True)
+        if (leaks := mixer.step.seen & ~expected.steps[i]).any()
+    ]
+    parts = _parts_words(found, expected)
+    if leaking:
+        finding = _module_finding(check, leaking)
+        return Outcome([finding], parts)
+    reach, count = expected.reach(found, layers, subject.config)
+    whole = Whole(subject)
+    warning = nan_words(whole.out)
+    outcome, words = _judge_whole(check, subject, whole, reach, count, found.complete)
+    evidence = "; ".join(filter(None, [parts, words, _noise_words(whole)]))
+    if outcome is not None:
+        return Outcome([outcome], f"{evidence}; {warning}" if warning else evidence)
+    if not warning and not found.mixers and not _any_flow(whole):
+        warning = "the model mixes no positions, so there was nothing to leak"
+    if not warning:
+        warning = _missing(subject, found, expected, order)
+    return Outcome([], evidence, warning)
+
+
+def _parts_words(found: Survey, expected: Expected) -> str:
+    if not found.mixers and not found.unjudged:
+        return ""
+    names = dict.fromkeys(mixer.name for mixer in found.mixers)
+    by = (
+        "gradients" if all(m.step.gradient is not None for m in found.mixers) else "gradients where they could be taken"
+    )
+    few = [m.step.outputs for m in found.mixers if m.step.outputs < len(m.step.effect)]
+    if few and by == "gradients":
+        by = f"gradients (at {min(few)} outputs of the large ones)"
+    words = f"{len(names)} modules that mix positions judged one step, bit by bit and by {by}" if names else ""
+    rounding = sum(int((m.step.rounding & expected.suspect).sum()) for m in found.mixers)
+    if rounding:
+        words += f", {rounding} differences settled in float64 as rounding"
+    if found.unjudged:
+        words += f"{', ' if words else ''}{len(found.unjudged)} could not be run alone ({found.unjudged[0]})"
+    return words
+
+
+def _module_finding(check: str, leaking: list[tuple[Mixer, torch.Tensor, torch.Tensor]]) -> Finding:
+    mixer, leaks, allowed = leaking[0]
+    step = mixer.step
+    if mixer.attends:
+        cause = cause_of(leaks, step.seen, allowed, contrast=step.contrast)
+    else:
+        cause = Cause.MIXES_OUTSIDE_ATTENTION
+    bits = int((leaks & (step.effect > 0)).sum())
+    faint = int(leaks.sum()) - bits
+    words = f"judged alone: {bits} forbidden pairs change bits"
+    if faint:
+        words += f", {faint} more have a gradient in float64"
+    if step.gradient is not None and bits and not (leaks & (step.gradient > 0)).any():
+        words += ", though every gradient there is 0: the choice is discrete"
+    effect = float(step.effect[leaks].max())
+    if not effect and step.gradient is not None:
+        effect = float(step.gradient[leaks].max())
+    query, key = shortest(leaks)
+    modules = tuple(dict.fromkeys(m.name for m, _, _ in leaking))
+    drawn = picture(allowed, step.seen, query, key)
+    return Finding(check, query, key, effect, int(leaks.sum()), cause, mixer.name, modules, words, drawn)
+
+
+def _judge_whole(
+    check: str,
+    subject: Subject,
+    whole: Whole,
+    reach: torch.Tensor,
+    count: int | None,
+    complete: bool,
+) -> tuple[Finding | None, str]:
+    every = Sets.of(reach)
+    if not len(every.keys):
+        return None, "the mask's reach forbids nothing in the whole model"
+    # Where each module was judged alone, only what lies between them is left: a few sets are enough for a large model.
+    sets = every.spread(whole.affordable_sets()) if complete else every
+    influences = whole.forbidden(sets)
+    settled = ""
+    if influences.unsettled:
+        wide = subject.float64()
+        if wide is not None:
+            try:
+                influences = whole.forbidden(sets, settle=Whole(wide))
+                if influences.rounding:
+                    settled = f", {influences.rounding} differences shrink with the precision: rounding"
+            except (RuntimeError, TypeError, ValueError, CannotRun):
+                settled = ", at rounding level and not settled: the model does not run in float64"
+        else:
+            settled = ", at rounding level and not settled: no copy of the model in float64"
+    forbidden = int((~reach).sum())
+    words = (
+        f"whole model: {forbidden} forbidden pairs in {len(every.keys)} sets of inputs changed together, "
+        f"{f'{len(sets.keys)} of them tried, ' if len(sets.keys) < len(every.keys) else ''}"
+        f"{influences.tried} substitution{'s' if influences.tried > 1 else ''} each"
+    )
+    if not (influences.effect > 0).any():
+        return None, f"{words}: no output changes by a bit{settled}"
+    return _whole_finding(check, subject, whole, reach, sets, influences.effect, count), words + settled
+
+
+def _whole_finding(
+    check: str,
+    subject: Subject,
+    whole: Whole,
+    reach: torch.Tensor,
+    sets: Sets,
+    effect: torch.Tensor,
+    count: int | None,
+) -> Finding:
+    pairs = whole.pairs()
+    seen = pairs > 0
+    leaks = seen & ~reach
+    words = ""
+    if not leaks.any():  # only several inputs together show it: each is blamed on the nearest of its set
+        words = "no input alone shows it"
+        for s, q in (effect > 0).nonzero().tolist():
+            keys = sets.keys[s].nonzero().flatten()
+            leaks[q, keys[(keys - q).abs().argmin()]] = True
+        seen = seen | leaks
+    worst = int(effect.amax(1).argmax())
+    place = locate(subject, sets.keys[worst], sets.queries[worst])
+    cause = _whole_cause(leaks, seen, reach, count, place)
+    query, key = shortest(leaks)
+    module = None if place is None else place.module
+    return Finding(
+        check,
+        query,
+        key,
+        float(effect.max()),
+        int(leaks.sum()),
+        cause,
+        module,
+        () if module is None else (module,),
+        words,
+        picture(reach, seen, query, key),
+    )
+
+
+def _whole_cause(
+    leaks: torch.Tensor,
+    seen: torch.Tensor,
+    reach: torch.Tensor,
+    count: int | None,
+    place: Place | None,
+) -> Cause | None:
+    cause = cause_of(leaks, seen, reach, layers=count or 1)
+    if place is None or place.attends:
+        return cause
+    # The model's own code: a shift of its outputs is known by its pattern, and without attention so is the rest.
+    if place.module == "" and cause == Cause.OFF_BY_ONE:
+        return cause
+    return Cause.MIXES_OUTSIDE_ATTENTION
+
+
+def _any_flow(whole: Whole) -> bool:
+    pairs = whole.pairs()
+    return bool((pairs > 0)[~torch.eye(*pairs.shape, dtype=torch.bool)].any())
+
+
+def _noise_words(whole: Whole) -> str:
+    if not whole.noise:
+        return ""
+    return f"equal calls differ by up to {whole.noise:.2g}, so changes below {16 * whole.noise:.2g} were let pass"
+
+
+def _missing(subject: Subject, found: Survey, expected: Expected, order: list[int]) -> str:
+    """Words for flow that no layer has; asked again of random weights in float64, since a zero may be a weight's."""
+    if not found.complete or subject.inputs.is_floating_point():
+        return ""
+
+    def words(mixers: list[Mixer]) -> str:
+        eye = torch.eye(subject.length, dtype=torch.bool)
+        flow, may = eye, eye
+        for mixer, i in zip(mixers, order, strict=True):
+            flow, may = through(mixer.step.seen | eye, flow), through(expected.steps[i], may)
+        return missing_words(may & ~flow, may)
+
+    if not words(found.mixers):
+        return ""
+    wide = subject.float64()
+    if wide is None or wide.module is None:
+        return ""
+    _randomise(wide.module)
+    try:
+        again = survey(wide, expected.suspect)
+    except (RuntimeError, TypeError, ValueError):
+        return ""
+    if not again.complete or [m.name for m in again.mixers] != [m.name for m in found.mixers]:
+        return ""
+    return words(again.mixers)
+
+
+def _randomise(module: Any) -> None:
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            scale = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.5
+            parameter.copy_(noise * scale + (1.0 if parameter.ndim < 2 else 0.0))

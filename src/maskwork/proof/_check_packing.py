@@ -1,0 +1,123 @@
+"""The check `packing`: documents in one row come out as each does alone."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import GridError
+from ..lower import to_dense
+from ..masks import Mask, causal, document
+from ._cause import cause_of
+from ._compare import change, nan_words, tolerance, tolerance_words
+from ._deviation import deviation
+from ._dialects import Call, alone, packed
+from ._expect import step_table
+from ._locate import locate
+from ._outcome import Outcome, shortest
+from ._picture import picture
+from ._report import Cause, Finding
+from ._subject import CannotRun, Subject
+from ._whole import Sets, Whole
+
+
+def check_packing(subject: Subject, expect: Mask) -> Outcome:
+    """Three documents: no other document's tokens change a bit, and each is as it is alone, in each way of calling."""
+    if subject.inputs.is_floating_point():
+        raise CannotRun("this check needs token ids")
+    length = subject.length
+    lengths = [length // 4, length // 2 - length // 8]
+    lengths.append(length - sum(lengths))
+    try:
+        for n in lengths:  # each document is also run alone
+            expect.bind(n)
+    except GridError as error:
+        raise CannotRun(f"the expected mask fits only the whole sequence: {error}") from None
+    sees_past = bool(expect.bind(length).subset_of(causal()))
+    calls = packed(subject, expect, lengths, 1, sees_past)
+    findings: list[Finding] = []
+    evidence: list[str] = []
+    warning = ""
+    for i, call in enumerate(calls):
+        outcome = _one_call(subject, expect, lengths, call, i, sees_past)
+        findings += outcome.findings
+        evidence.append(f"{call.name}: {outcome.evidence}")
+        warning = warning or outcome.warning
+    return Outcome(findings, "; ".join(evidence), warning)
+
+
+def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at: int, sees_past: bool) -> Outcome:
+    length = sum(lengths)
+
+    def run(inputs: torch.Tensor, subject: Subject = subject) -> torch.Tensor:
+        # cu_seqlens speak of one flat row: such a model is run row by row.
+        parts = inputs.split(1) if "cu_seqlens" in call.options else [inputs]
+        return torch.cat(
+            [subject.run(p, **packed(subject, expect, lengths, len(p), sees_past)[at].options) for p in parts]
+        )
+
+    whole = Whole(subject, run, len(lengths))
+    documents = to_dense(document(lengths).bind(length))[0, 0]
+    sets = Sets.of(documents)
+    influences = whole.forbidden(sets)
+    if influences.unsettled:
+        wide = subject.float64()
+        if wide is not None:
+            influences = whole.forbidden(sets, settle=Whole(wide, lambda inputs: run(inputs, wide), len(lengths)))
+    if (influences.effect > 0).any():
+        return Outcome(
+            [_joined(subject, whole, documents, expect, sets, influences.effect, run, call)], "documents meet"
+        )
+    together = whole.before[0]
+    parts = subject.rows(1).split(lengths, dim=1)
+    single = torch.cat([subject.run(p, **alone(subject, expect, p.shape[1]))[0] for p in parts])
+    differ = change(single, together).cpu()
+    room = tolerance(single, subject.model)
+    words = f"other documents' tokens change no bit; alone and packed differ by at most {float(differ.max()):.2g}, "
+    words += tolerance_words(single, subject.model)
+    wrong = int((differ > room).sum())
+    if not wrong:
+        return Outcome([], words, nan_words(together))
+    document_at = int(differ.argmax())
+    start = 0
+    for n in lengths:
+        if document_at < start + n:
+            break
+        start += n
+    part = slice(start, start + n)
+    place = deviation(
+        subject,
+        (lambda: subject.run(subject.rows(1)[:, part], **alone(subject, expect, n)), slice(None), 0),
+        (lambda: run(subject.rows(1)), part, 0),
+    )
+    module = None if place is None else place.module
+    words = f"{call.name}: a document differs from itself alone"
+    modules = () if module is None else (module,)
+    cause = Cause.POSITIONS_NOT_RESTARTED
+    finding = Finding("packing", document_at, None, float(differ.max()), wrong, cause, module, modules, words)
+    return Outcome([finding], "documents differ from themselves alone")
+
+
+def _joined(subject, whole, documents, expect, sets, effect, run, call) -> Finding:  # type: ignore[no-untyped-def]
+    # In a large model only what the sets show: one pair for each output that changed.
+    large = whole.substitutions(len(documents)) == 1
+    seen = documents.clone() if large else whole.pairs() > 0
+    leaks = seen & ~documents
+    if not leaks.any():
+        for s, q in (effect > 0).nonzero().tolist():
+            keys = sets.keys[s].nonzero().flatten()
+            leaks[q, keys[(keys - q).abs().argmin()]] = True
+        seen = seen | leaks
+    worst = int(effect.amax(1).argmax())
+    place = locate(subject, sets.keys[worst], sets.queries[worst], lambda s, inputs: run(inputs, s))
+    allowed = step_table(expect, len(documents)) & documents
+    query, key = shortest(leaks)
+    cause = Cause.DOCUMENTS_JOINED if large else cause_of(leaks, seen, allowed, documents=documents)
+    if place is not None and place.module and not place.attends:
+        cause = Cause.MIXES_OUTSIDE_ATTENTION
+    module = None if place is None else place.module
+    drawn = picture(allowed, seen, query, key)
+    modules = () if module is None else (module,)
+    words = f"through {call.name}"
+    if "default" in call.name:
+        words += "; with a cache in use the model does not look for documents: pass use_cache=False"
+    return Finding("packing", query, key, float(effect.max()), int(leaks.sum()), cause, module, modules, words, drawn)
