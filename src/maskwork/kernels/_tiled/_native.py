@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import math
+import struct
+from collections.abc import Sequence
 
 import torch
 
 from ...errors import GridError
 from ._build import library
 
-_POINTERS = ["schedule", "q", "k", "v", "out", "lse", "d_out", "d_lse", "out_to", "lse_to", "d_q", "d_k", "d_v"]
-_SIZES = ["batch", "heads", "kv_heads", "q_len", "kv_len", "dim", "v_dim"]
-_STRIDES = ["q_by", "k_by", "v_by", "out_by", "d_out_by"]
-
-
-class _Call(ctypes.Structure):
-    """`Call` of native/schedule.h."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in _POINTERS),
-        *((name, ctypes.c_int64) for name in _SIZES),
-        *((name, ctypes.c_int64 * 3) for name in _STRIDES),
-        ("threads", ctypes.c_int64),
-        ("parts", ctypes.c_int64),
-        ("scale", ctypes.c_double),
-    )
+#: `Call` of native/schedule.h: 13 addresses, 7 sizes, 5 times 3 strides, threads, parts, and the scale.
+_CALL = struct.Struct("13Q7q15q2qd")
+_MISFIT, _FINITE, _NOT_FINITE = range(3)
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -35,13 +22,14 @@ def available(dtype: torch.dtype) -> bool:
 
 def forward(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor, scale: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output `(B, Hq, Q, Dv)` and log-sum-exp `(B, Hq, Q)`; the last dimension of each tensor is contiguous."""
-    complete = bool(schedule[0])
-    out = (torch.empty if complete else torch.zeros)((*q.shape[:3], v.shape[3]), dtype=q.dtype)
-    lse = torch.full(q.shape[:3], -math.inf, dtype=q.dtype)
-    _run("maskwork_forward", _filled(q, k, v, schedule, scale, out_to=out, lse_to=lse), q.dtype)
-    return out, lse
+) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """Output `(B, Hq, Q, Dv)`, log-sum-exp `(B, Hq, Q)`, and whether the output is finite.
+
+    The last dimension of each tensor that goes in is contiguous.
+    """
+    out, lse = q.new_empty((*q.shape[:3], v.shape[3])), q.new_empty(q.shape[:3])
+    state = _run("maskwork_forward", q, k, v, schedule, scale, results=(out, lse))
+    return out, lse, state == _FINITE
 
 
 def backward(
@@ -54,35 +42,35 @@ def backward(
     parts = 1 if lanes % threads == 0 or lanes > 4 * threads else threads
     d_q = torch.zeros(q.shape, dtype=q.dtype)
     d_k, d_v = (torch.zeros((parts, *x.shape), dtype=x.dtype) for x in (k, v))
-    lse = lse.contiguous()
-    d_lse = None if d_lse is None else d_lse.contiguous()
-    given = {"out": out, "lse": lse, "d_out": d_out, "d_q": d_q, "d_k": d_k, "d_v": d_v}
-    if d_lse is not None:
-        given["d_lse"] = d_lse
-    call = _filled(q, k, v, schedule, scale, **given)
-    call.parts = parts
-    _run("maskwork_backward", call, q.dtype)
+    given = (out, lse.contiguous(), d_out, None if d_lse is None else d_lse.contiguous())
+    _run("maskwork_backward", q, k, v, schedule, scale, given, gradients=(d_q, d_k, d_v), parts=parts)
     return d_q, *(x[0] if parts == 1 else x.sum(0) for x in (d_k, d_v))
 
 
-def _filled(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor, scale: float, **tensors: torch.Tensor
-) -> _Call:
-    call = _Call(threads=torch.get_num_threads(), parts=1, scale=scale)
-    for name, value in zip(_SIZES, (*q.shape[:2], *k.shape[1:2], q.shape[2], *k.shape[2:], v.shape[3]), strict=True):
-        setattr(call, name, value)
-    for name, tensor in {"schedule": schedule, "q": q, "k": k, "v": v, **tensors}.items():
-        setattr(call, name, tensor.data_ptr())
-        if f"{name}_by" in _STRIDES:
-            getattr(call, f"{name}_by")[:] = tensor.stride()[:3]
-    return call
+_NONE = (None, None, None, None)
 
 
-def _run(name: str, call: _Call, dtype: torch.dtype) -> None:
-    found = library(dtype == torch.float64)
+def _run(
+    name: str, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor, scale: float,
+    given: Sequence[torch.Tensor | None] = _NONE, results: Sequence[torch.Tensor | None] = _NONE[:2],
+    gradients: Sequence[torch.Tensor | None] = _NONE[:3], parts: int = 1,
+) -> int:  # fmt: skip
+    """Fill in a `Call`, make it, and return what it says."""
+    tensors = (schedule, q, k, v, *given, *results, *gradients)
+    strided = (q, k, v, given[0], given[2])
+    batch, heads, q_len, dim = q.shape
+    call = _CALL.pack(
+        *(0 if x is None else x.data_ptr() for x in tensors),
+        batch, heads, k.shape[1], q_len, k.shape[2], dim, v.shape[3],
+        *(step for x in strided for step in ((0, 0, 0) if x is None else x.stride()[:3])),
+        torch.get_num_threads(), parts, scale,
+    )  # fmt: skip
+    found = library(q.dtype == torch.float64)
     assert found is not None, "available() was asked first"
-    if not getattr(found, name)(ctypes.byref(call)):
+    state = getattr(found, name)(call)
+    if state == _MISFIT:
         raise GridError(
-            f"a schedule belongs to one grid; found one that reaches beyond {call.q_len} queries, {call.kv_len} keys, "
-            f"{call.batch} batch rows or {call.heads} heads; lower the mask for the tensors of this call"
+            f"a schedule belongs to one grid; found one that reaches beyond {q_len} queries, {k.shape[2]} keys, "
+            f"{batch} batch rows or {heads} heads; lower the mask for the tensors of this call"
         )
+    return state

@@ -74,12 +74,13 @@ class TiledCall:
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
     """Output in the dtype given, log-sum-exp in the dtype computed in."""
     if call.native:
-        found = _native.forward(*call.tensors, call.schedule_given, call.scale)
+        *found, finite = _native.forward(*call.tensors, call.schedule_given, call.scale)
     else:
         found = _forward(call, call.schedule, steady=False, careful=False)
-    if found is None:
-        found = _forward(call, call.schedule, steady=True, careful=False)
-    if found is None or not _finite(found[0]):
+        if found is None:
+            found = _forward(call, call.schedule, steady=True, careful=False)
+        finite = found is not None and _finite(found[0])
+    if not finite:
         # What is not finite may have come from a cell that is forbidden; done again, it cannot.
         found = _forward(call, call.schedule.without_segments, steady=True, careful=True)
     assert found is not None, "steady tiles always come to an end"

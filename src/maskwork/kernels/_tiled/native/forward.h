@@ -4,6 +4,12 @@
 
 #include "block.h"
 
+static int all_finite(const real *x, long n) {
+    real none = 0; /* 0 times what is not finite is NaN */
+    for (long i = 0; i < n; i++) none += x[i] * 0;
+    return none == 0;
+}
+
 /* The softmax of MR rows goes on over `n` more columns: weights in place of scores, sums and maxima moved on. */
 static void soften(real *scores, long n, real *top, real *total, real *o, long wide) {
     for (long i = 0; i < MR; i++) {
@@ -42,10 +48,12 @@ static void soften(real *scores, long n, real *top, real *total, real *o, long w
     }
 }
 
-/* Rows [0, n) of one lane against all keys of their tile, ending in output and log-sum-exp. */
-static void forward_rows(const Call *c, const Rows *r, Scratch *s) {
+/* Rows [0, n) of one lane against all keys of their tile, ending in output and log-sum-exp. Returns whether the output
+   is finite. */
+static int forward_rows(const Call *c, const Rows *r, Scratch *s) {
     const Tile *t = r->tile;
     long wide = up(c->v_dim, NR), groups = up(r->n, MR) / MR, range = 0, before = 0;
+    int finite = 1;
     const real *k = c->k + r->batch * c->k_by[0] + r->kv_head * c->k_by[1];
     const real *v = c->v + r->batch * c->v_by[0] + r->kv_head * c->v_by[1];
     Masked m = {0, 0};
@@ -87,7 +95,9 @@ static void forward_rows(const Call *c, const Rows *r, Scratch *s) {
         real by = total == 0 ? 0 : 1 / total;
         for (long d = 0; d < c->v_dim; d++) out[d] = s->o[i * wide + d] * by;
         c->lse_to[row] = total == 0 ? -INFINITY : s->top[i] * (real)M_LN2 + (real)log(total);
+        finite &= all_finite(out, c->v_dim);
     }
+    return finite;
 }
 
 static real dot(const real *a, const real *b, long n) {
@@ -124,7 +134,7 @@ INLINE void fetch(const real *p, long n) {
 }
 
 /* One row, its keys read once and where they lie: decoding. */
-static void forward_row(const Call *c, const Rows *r, Scratch *s) {
+static int forward_row(const Call *c, const Rows *r, Scratch *s) {
     const Tile *t = r->tile;
     long range = 0, before = 0, wide = up(c->v_dim, VL);
     const real *k = c->k + r->batch * c->k_by[0] + r->kv_head * c->k_by[1];
@@ -186,4 +196,5 @@ static void forward_row(const Call *c, const Rows *r, Scratch *s) {
     real by = sum == 0 ? 0 : 1 / sum;
     for (long d = 0; d < c->v_dim; d++) c->out_to[row * c->v_dim + d] = o[d] * by;
     c->lse_to[row] = sum == 0 ? -INFINITY : top * (real)M_LN2 + (real)log(sum);
+    return all_finite(c->out_to + row * c->v_dim, c->v_dim);
 }

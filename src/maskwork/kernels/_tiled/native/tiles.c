@@ -8,16 +8,17 @@
 
 #include "backward.h"
 
-/* The rows of a unit, in parts of equal size, forward (d_k NULL) or backward. */
-static void run_unit(const Call *c, const Unit *u, real *d_k, real *d_v, Scratch *s) {
+/* The rows of a unit, in parts of equal size, forward (d_k NULL) or backward. Returns whether the output is finite. */
+static int run_unit(const Call *c, const Unit *u, real *d_k, real *d_v, Scratch *s) {
     const Tile *t = u->tile;
     long heads = t->head < 0 ? c->heads / c->kv_heads : 1;
     long head0 = t->head < 0 ? u->kv_head * heads : t->head;
+    int finite = 1;
     Rows r = {t, u->repeat, u->batch, u->kv_head, head0, 0, 1, 1};
     if (!d_k && t->height * heads <= FEW_ROWS) {
         for (r.head0 = head0; r.head0 < head0 + heads; r.head0++)
-            for (r.row0 = 0; r.row0 < t->height; r.row0++) forward_row(c, &r, s);
-        return;
+            for (r.row0 = 0; r.row0 < t->height; r.row0++) finite &= forward_row(c, &r, s);
+        return finite;
     }
     long parts = least((t->height * heads + MOST_ROWS - 1) / MOST_ROWS, t->height);
     for (long i = 0; i < parts; i++) {
@@ -25,26 +26,35 @@ static void run_unit(const Call *c, const Unit *u, real *d_k, real *d_v, Scratch
         r.rows = t->height * (i + 1) / parts - r.row0;
         r.n = r.rows * heads;
         if (d_k) backward_rows(c, &r, d_k, d_v, s);
-        else forward_rows(c, &r, s);
+        else finite &= forward_rows(c, &r, s);
     }
+    return finite;
 }
 
-/* Writes out_to (B, Hq, Q, Dv) and lse_to (B, Hq, Q), both contiguous, for the rows that the schedule has.
-   Returns whether the schedule fits the tensors; nothing is written where it does not. */
+enum { MISFIT, FINITE, NOT_FINITE };
+
+/* Writes out_to (B, Hq, Q, Dv) and lse_to (B, Hq, Q), both contiguous. Returns MISFIT, and writes nothing, where the
+   schedule is not one for these tensors; else whether the output is finite. */
 int maskwork_forward(const Call *c) {
     Plan plan = read_plan(c);
+    int finite = 1;
+    if (plan.n >= 0 && !c->schedule[0]) { /* some rows are in no tile */
+        long rows = c->batch * c->heads * c->q_len;
+        memset(c->out_to, 0, sizeof(real) * rows * c->v_dim);
+        for (long i = 0; i < rows; i++) c->lse_to[i] = -INFINITY;
+    }
 #pragma omp parallel num_threads(c->threads) if (plan.n > 1)
     {
         Scratch s = make_scratch(c, 0);
-#pragma omp for schedule(dynamic, 1)
-        for (long i = 0; i < plan.n; i++) run_unit(c, plan.units + i, NULL, NULL, &s);
+#pragma omp for schedule(dynamic, 1) reduction(&& : finite)
+        for (long i = 0; i < plan.n; i++) finite = run_unit(c, plan.units + i, NULL, NULL, &s) && finite;
         free(s.all);
     }
     free_plan(plan);
-    return plan.n >= 0;
+    return plan.n < 0 ? MISFIT : finite ? FINITE : NOT_FINITE;
 }
 
-/* Writes d_q like q, and adds to d_k and d_v (parts, B, Hkv, K, D), all contiguous. Each part of a lane's units has
+/* Returns MISFIT likewise. Writes d_q like q, and adds to d_k and d_v (parts, B, Hkv, K, D), all contiguous. Each part of a lane's units has
    gradients of keys for itself: no two threads write to one place, and sums do not depend on who came first. */
 int maskwork_backward(const Call *c) {
     Plan plan = read_plan(c);
@@ -65,5 +75,5 @@ int maskwork_backward(const Call *c) {
     }
     free(first);
     free_plan(plan);
-    return plan.n >= 0;
+    return plan.n < 0 ? MISFIT : FINITE;
 }
