@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# One process for each core, a test's tensors being small and on one thread each.
+WORKERS := --numprocesses=auto --dist=worksteal
+
 .PHONY: demo test check test-slow test-cuda bench bench-cuda format clean
 
 demo: .venv/demo.done
 	$(BIN)/maskwork demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # Format, lint and types, without the tests.
 check: .venv/dev.done
@@ -20,7 +23,7 @@ check: .venv/dev.done
 
 # Minutes: the whole demo, and what needs a C++ compiler.
 test-slow: .venv/dev.done
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(WORKERS) -m slow
 
 test-cuda: .venv/dev.done
 	$(BIN)/python -m pytest -m cuda
