@@ -23,6 +23,7 @@ from ._report import Report
 from ._restore import as_found
 from ._subject import CannotRun, Subject
 from ._survey import Survey, survey
+from ._whole import Whole
 
 #: Longest sequence audited at once: the work grows with its square.
 MAX_LENGTH = 512
@@ -113,10 +114,16 @@ class _OneSequence:
     def __init__(self, subject: Subject, expect: Any, layers: int | Literal["auto"]) -> None:
         self.subject, self.layers = subject, layers
         self.expected = Expected.of(causal() if expect is None else expect, subject.length)
+        #: The model as it is, once the check `mask` has found no leak in it.
+        self.clear: Whole | None = None
 
     @cached_property
     def found(self) -> Survey:
         return survey(self.subject, self.expected.suspect)
+
+    @cached_property
+    def whole(self) -> Whole:
+        return Whole(self.subject)
 
     @property
     def mask(self) -> Mask:
@@ -126,12 +133,14 @@ class _OneSequence:
 
     def check(self, name: str) -> Outcome:
         if name == "mask":
-            return check_mask(self.subject, self.expected, self.layers, self.found)
+            outcome = check_mask(self.subject, self.expected, self.layers, self.found, whole=lambda: self.whole)
+            self.clear = self.__dict__.get("whole") if not outcome.findings else None
+            return outcome
         if name == "batch":
             return check_batch(self.subject)
         if name == "determinism":
-            reach = whole_reach(self.subject, self.expected, self.layers, self.found)
-            return check_determinism(self.subject, self.expected, reach)
+            reach = whole_reach(self.subject, self.expected, self.layers, lambda: self.found)
+            return check_determinism(self.subject, reach, self.clear)
         return {"padding": check_padding, "packing": check_packing, "cache": check_cache}[name](self.subject, self.mask)
 
 

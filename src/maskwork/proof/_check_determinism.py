@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -16,24 +16,32 @@ from ._survey import Survey
 from ._whole import Sets, Whole
 
 _ROWS = 4
+_EVAL = "eval mode"
 _IMPLEMENTATIONS = ("eager", "sdpa")
 
 
-def check_determinism(subject: Subject, expected: Expected, reach: torch.Tensor | None) -> Outcome:
-    """Every mode and implementation: the same call twice is the same, and forbidden inputs change no bit."""
+def check_determinism(subject: Subject, reach: torch.Tensor | None, clear: Whole | None) -> Outcome:
+    """Every mode and implementation: the same call twice is the same, and forbidden inputs change no bit.
+
+    Args:
+        subject: the model.
+        reach: bool `(L, L)`, what may influence what.
+        clear: the model in eval mode, where that is known not to leak.
+    """
     tried: list[str] = []
     findings: list[Finding] = []
     warning = ""
     for name, variant in _variants(subject):
         with variant:
             tried.append(name)
+            known = clear if name == _EVAL else None
             try:
-                whole = Whole(subject, most_rows=_ROWS)
+                whole = known or Whole(subject, most_rows=_ROWS)
             except CannotRun:
                 whole = None
             if whole is None or whole.noise:
                 warning = warning or f"two equal calls differ ({name})"
-            elif reach is not None and (finding := _leak(subject, whole, reach, name)) is not None:
+            elif known is None and reach is not None and (finding := _leak(subject, whole, reach, name)) is not None:
                 findings.append(finding)
     leak = f"; forbidden inputs leak in {len(findings)}" if findings else "; forbidden inputs change no bit"
     evidence = f"{', '.join(tried)}: two equal calls agree{leak if reach is not None else ''}"
@@ -68,7 +76,7 @@ def _leak(subject: Subject, whole: Whole, reach: torch.Tensor, name: str) -> Fin
 
 def _variants(subject: Subject) -> Iterator[tuple[str, object]]:
     model = subject.module
-    yield "eval mode", _as_is()
+    yield _EVAL, _as_is()
     if model is None:
         return
     yield "training mode", _training(model)
@@ -113,9 +121,13 @@ def _attention(model: torch.nn.Module, name: str, before: str) -> object | None:
     return switched()
 
 
-def whole_reach(subject: Subject, expected: Expected, layers: object, found: Survey) -> torch.Tensor | None:
+def whole_reach(
+    subject: Subject, expected: Expected, layers: object, found: Callable[[], Survey]
+) -> torch.Tensor | None:
     """What may influence what through the model, or None where that cannot be said."""
+    if not expected.spreads:
+        return expected.steps[0]  # whatever the layers, so that they need not be counted
     try:
-        return expected.reach(found, layers, subject.config)[0]  # type: ignore[arg-type]
+        return expected.reach(found(), layers, subject.config)[0]  # type: ignore[arg-type]
     except CannotRun:
         return None

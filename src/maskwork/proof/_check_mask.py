@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -20,9 +21,15 @@ from ._whole import Sets, Whole
 
 
 def check_mask(
-    subject: Subject, expected: Expected, layers: int | Literal["auto"], found: Survey, check: str = "mask"
+    subject: Subject,
+    expected: Expected,
+    layers: int | Literal["auto"],
+    found: Survey,
+    check: str = "mask",
+    *,
+    whole: Callable[[], Whole],
 ) -> Outcome:
-    """Judge modules and model; `found` is the survey of its modules."""
+    """Judge modules and model; `found` is the survey of its modules, `whole` is called if these are clean."""
     order = expected.assign([mixer.name for mixer in found.mixers])
     leaking = [
         (mixer, leaks, expected.steps[i])
@@ -34,13 +41,13 @@ def check_mask(
         finding = _module_finding(check, leaking)
         return Outcome([finding], parts)
     reach, count = expected.reach(found, layers, subject.config)
-    whole = Whole(subject)
-    warning = nan_words(whole.out)
-    outcome, words = _judge_whole(check, subject, whole, reach, count, found.complete)
-    evidence = "; ".join(filter(None, [parts, words, _noise_words(whole)]))
+    black_box = whole()
+    warning = nan_words(black_box.out)
+    outcome, words = _judge_whole(check, subject, black_box, reach, count, found.complete)
+    evidence = "; ".join(filter(None, [parts, words, _noise_words(black_box)]))
     if outcome is not None:
         return Outcome([outcome], f"{evidence}; {warning}" if warning else evidence)
-    if not warning and not found.mixers and not _any_flow(whole):
+    if not warning and not found.mixers and not _any_flow(black_box):
         warning = "the model mixes no positions, so there was nothing to leak"
     if not warning:
         warning = _missing(subject, found, expected, order)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 
 from ..errors import GridError
@@ -34,18 +37,32 @@ def check_packing(subject: Subject, expect: Mask) -> Outcome:
         raise CannotRun(f"the expected mask fits only the whole sequence: {error}") from None
     sees_past = bool(expect.bind(length).subset_of(causal()))
     calls = packed(subject, expect, lengths, 1, sees_past)
+    parts = subject.rows(1).split(lengths, dim=1)
+
+    @cache
+    def single() -> torch.Tensor:
+        return torch.cat([subject.run(p, **alone(subject, expect, p.shape[1]))[0] for p in parts])
+
     findings: list[Finding] = []
     evidence: list[str] = []
     warning = ""
     for i, call in enumerate(calls):
-        outcome = _one_call(subject, expect, lengths, call, i, sees_past)
+        outcome = _one_call(subject, expect, lengths, call, i, sees_past, single)
         findings += outcome.findings
         evidence.append(f"{call.name}: {outcome.evidence}")
         warning = warning or outcome.warning
     return Outcome(findings, "; ".join(evidence), warning)
 
 
-def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at: int, sees_past: bool) -> Outcome:
+def _one_call(
+    subject: Subject,
+    expect: Mask,
+    lengths: list[int],
+    call: Call,
+    at: int,
+    sees_past: bool,
+    each_alone: Callable[[], torch.Tensor],
+) -> Outcome:
     length = sum(lengths)
 
     def run(inputs: torch.Tensor, subject: Subject = subject) -> torch.Tensor:
@@ -68,8 +85,7 @@ def _one_call(subject: Subject, expect: Mask, lengths: list[int], call: Call, at
             [_joined(subject, whole, documents, expect, sets, influences.effect, run, call)], "documents meet"
         )
     together = whole.before[0]
-    parts = subject.rows(1).split(lengths, dim=1)
-    single = torch.cat([subject.run(p, **alone(subject, expect, p.shape[1]))[0] for p in parts])
+    single = each_alone()
     differ = change(single, together).cpu()
     room = tolerance(single, subject.model)
     words = f"other documents' tokens change no bit; alone and packed differ by at most {float(differ.max()):.2g}, "

@@ -41,6 +41,11 @@ class Expected:
         """bool `(L, L)`: what some layer forbids."""
         return ~torch.stack(self.steps).all(0)
 
+    @property
+    def spreads(self) -> bool:
+        """Whether more layers reach further than one; then they must be counted."""
+        return len(self.steps) > 1 or not torch.equal(through(self.steps[0], self.steps[0]), self.steps[0])
+
     def assign(self, names: Sequence[str]) -> list[int]:
         """Which mask each of these modules must keep, in the order of their calls."""
         if len(self.steps) == 1:
@@ -69,7 +74,7 @@ class Expected:
         mask, step = self.masks[0], self.steps[0]
         count = layers if isinstance(layers, int) else _count(survey, config)
         if count is None:
-            if not torch.equal(through(step, step), step):
+            if self.spreads:
                 raise CannotRun(
                     "the mask spreads with every layer, and the layers of this model cannot be counted: give layers="
                 )

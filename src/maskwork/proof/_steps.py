@@ -57,7 +57,7 @@ def mixes(replay: Replay) -> bool | None:
     differ = _rows_change(after, before) > 0
     if not (differ & ~changed[: len(differ)])[: 2 * bits].any():
         return False
-    return True if replay.faithful(replay.output(replay.leaves())) else None
+    return True if replay.faithful() else None
 
 
 def step_of(replay: Replay, suspect: torch.Tensor) -> Step:
@@ -68,7 +68,7 @@ def step_of(replay: Replay, suspect: torch.Tensor) -> Step:
     rounding = torch.zeros_like(effect, dtype=torch.bool)
     wide = _float64(replay.module)
     if wide is not None:
-        small = suspect & (effect > 0) & (effect <= relative_room(replay.output(replay.leaves())[0], replay.module))
+        small = suspect & (effect > 0) & (effect <= relative_room(replay.plain[0], replay.module))
         if small.any():
             try:
                 again = _effects(replay, wide, torch.float64, both)
@@ -99,7 +99,7 @@ def _rows_change(after: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
 def _effects(replay: Replay, module: torch.nn.Module, dtype: torch.dtype | None, both: bool) -> torch.Tensor:
     length, batch = replay.length, replay.batch
     effect = torch.zeros(length, length, dtype=torch.float64)
-    before = replay.output(replay.leaves(dtype), module)
+    before = replay.plain if module is replay.module and dtype is None else replay.output(replay.leaves(dtype), module)
     for row in (FIRST_OTHER, SECOND_OTHER)[: 1 + both]:
         others = replay.others(row, dtype)
         for first in range(0, length, batch):
