@@ -13,6 +13,7 @@ from ._outcome import Outcome
 from ._report import Cause, Finding
 from ._subject import CannotRun, Subject
 from ._substitutes import substitutes
+from ._whole import affordable_substitutions
 
 _LEFT, _RIGHT = 2, 3
 _ROWS = 1
@@ -41,7 +42,7 @@ def check_padding(subject: Subject, expect: Mask) -> Outcome:
         rows = torch.full((_ROWS, total), token, device=real.device)
         rows[:, start:end] = real
         quiet = subject.run(rows, **told.options)[:, start:end]
-        other = substitutes(subject, 2)
+        other = substitutes(subject, min(2, affordable_substitutions(subject, 3)))
         effect = torch.zeros(len(real), dtype=torch.float64)
         for new in other:
             loud = rows.clone()

@@ -16,6 +16,8 @@ from ._substitutes import substitutes
 # These treat each position alone as long as positions are not on the last axis, whatever their weights.
 _LINEAR = (torch.nn.Linear, torch.nn.Dropout, torch.nn.Identity, torch.nn.Embedding, torch.nn.ReLU, torch.nn.GELU)
 _LINEAR += (torch.nn.SiLU, torch.nn.Tanh, torch.nn.Sigmoid)
+# A Linear whose weight is transposed, which GPT-2 is made of; told by name, so that transformers need not be loaded.
+_LINEAR_ELSEWHERE = ("transformers.pytorch_utils.Conv1D",)
 _NORMS = (torch.nn.LayerNorm, torch.nn.RMSNorm)
 
 
@@ -63,11 +65,14 @@ def survey(subject: Subject, suspect: torch.Tensor) -> Survey:
             return
         watch.busy = True
         try:
-            mixing = mixes(replay)
+            # Attention's step shows whether it mixes; every other module is tried first.
+            mixing = (replay.faithful() or None) if name in watch.attends else mixes(replay)
             if mixing is None:
                 found.unjudged.append(name)
             elif mixing:
-                found.mixers.append(Mixer(name, step_of(replay, suspect), False))
+                step = step_of(replay, suspect)
+                if (step.seen & ~torch.eye(length, dtype=torch.bool)).any():
+                    found.mixers.append(Mixer(name, step, False))
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError, AssertionError):
             found.unjudged.append(name)
         finally:
@@ -89,6 +94,8 @@ def _each_alone(module: torch.nn.Module, replay: Replay) -> bool:
     if replay.data_last or replay.out_last or module._forward_hooks.keys() - {next(reversed(module._forward_hooks))}:
         return False
     kind = type(module)
+    if f"{kind.__module__}.{kind.__qualname__}" in _LINEAR_ELSEWHERE:
+        return True
     return kind in _LINEAR or (kind in _NORMS and len(module.normalized_shape) == 1)  # type: ignore[arg-type]
 
 

@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 28
 _MOST_ROWS = 16
 
 #: Multiply-adds of all perturbed sequences together, above which each forbidden set is tried with one substitution.
-_WORK = 6e10
+_WORK = 4e10
 _FEW_SETS = 8
 
 
@@ -119,15 +119,11 @@ class Whole:
 
     def affordable_sets(self) -> int:
         """How many sets may be tried in a model of this size; at least 8."""
-        return int(max(_FEW_SETS, _WORK // max(1.0, float(self._size()) * self.subject.length)))
-
-    def _size(self) -> int:
-        module = self.subject.module
-        return sum(p.numel() for p in module.parameters()) if module is not None else 0
+        return int(max(_FEW_SETS, _WORK // work(self.subject)))
 
     def substitutions(self, rows: int) -> int:
         """How many substitutions are affordable for so many perturbed sequences; at least one, and three at best."""
-        return int(max(1, min(3, _WORK // max(1.0, float(self._size()) * self.subject.length * rows))))
+        return affordable_substitutions(self.subject, rows)
 
     def pairs(self) -> torch.Tensor:
         """float64 `(Q, K)`: the largest change of output q when input k alone is replaced."""
@@ -137,3 +133,15 @@ class Whole:
         for other in substitutes(self.subject, count + (count > 1)):
             effect = torch.maximum(effect, self._changed(single, other).T)
         return effect
+
+
+def work(subject: Subject) -> float:
+    """Multiply-adds of one sequence's forward pass, about."""
+    module = subject.module
+    size = sum(p.numel() for p in module.parameters()) if module is not None else 0
+    return max(1.0, float(size) * subject.length)
+
+
+def affordable_substitutions(subject: Subject, rows: int) -> int:
+    """How many substitutions are affordable for so many perturbed sequences; at least one, and three at best."""
+    return int(max(1, min(3, _WORK // (work(subject) * max(1, rows)))))
