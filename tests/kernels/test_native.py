@@ -50,6 +50,16 @@ def test_threads_share_the_work_whatever_the_heads(threads: int, heads: int, kv_
 
 
 @compiler
+@pytest.mark.parametrize("heads", [5, 23, 65, 100])
+def test_parts_of_a_tile_are_of_whole_rows_and_fit(heads: int):
+    # 192 rows go together: of 100 heads, one row of each
+    for q_len in (3, 115):
+        ours, expected = (results(mw.full(), q_len, heads, 1, impl, torch.float64) for impl in ("tiled", "reference"))
+        for x, y in zip(ours, expected, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-11, atol=1e-11)
+
+
+@compiler
 @pytest.mark.parametrize(
     "shapes", [((1, 2, 39, 8), (1, 2, 40, 8)), ((1, 2, 40, 8), (1, 2, 39, 8)), ((1, 1, 40, 8), (1, 1, 40, 8))]
 )
