@@ -108,6 +108,12 @@ def test_compiled_once_and_kept(tmp_path: Path):
     before = made.stat().st_mtime_ns
     assert python(ASK, MASKWORK_CACHE=str(tmp_path), PATH=os.environ["PATH"]).strip() == "True"
     assert made.stat().st_mtime_ns == before
+    # a crash left half of it: to load that would end the process
+    os.truncate(made, made.stat().st_size // 2)
+    assert python(ASK, MASKWORK_CACHE=str(tmp_path)).strip() == "True"
+    # in a folder that others can write to, it may be anybody's
+    tmp_path.chmod(0o777)
+    assert python(ASK, MASKWORK_CACHE=str(tmp_path), TMPDIR=str(tmp_path.parent)).strip() == "False"
 
 
 @pytest.mark.parametrize("why", ["switched off", "no compiler", "a broken compiler", "nowhere to write"])
