@@ -45,14 +45,22 @@ def _compiled(compiler: str, double: bool) -> Path:
     sources = [path.read_text() for path in sorted(_SOURCE.parent.iterdir()) if path.suffix in (".c", ".h")]
     about = [*sources, compiler, *flags, platform.machine(), _processor()]
     path = _folder() / f"tiles-{hashlib.sha256(repr(about).encode()).hexdigest()[:24]}.so"
-    if not path.exists():
+    if not _whole(path):
         with tempfile.TemporaryDirectory(dir=path.parent) as here:
             made, linked = Path(here, "tiles.o"), Path(here, "tiles.so")
             _run([compiler, *flags, "-c", str(_SOURCE), "-o", str(made)])
             # OpenMP is left open and found in the process: PyTorch's own, since two would fight for the processor
             _run([compiler, "-shared", str(made), "-o", str(linked), "-lm"])
+            content = linked.read_bytes()
+            linked.write_bytes(content + hashlib.sha256(content).digest())
             os.replace(linked, path)
     return path
+
+
+def _whole(path: Path) -> bool:
+    """Whether the library is there with its digest behind it: to load half of one would end the process."""
+    content = path.read_bytes() if path.exists() else b""
+    return hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
 def _run(command: list[str]) -> None:
@@ -68,6 +76,12 @@ def _processor() -> str:
 
 
 def _folder() -> Path:
-    folder = default_cache_dir() / "native"
+    top = default_cache_dir()
+    if top.parent == Path(tempfile.gettempdir()):  # where anybody may have made it, and what lies in it is run
+        top.mkdir(mode=0o700, exist_ok=True)
+        about = top.lstat()
+        if about.st_uid != os.getuid() or about.st_mode & 0o022:
+            raise PermissionError(f"others can write to {top}")
+    folder = top / "native"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -134,9 +134,13 @@ def _forward(
     return out, lse
 
 
-def _safe(lse: torch.Tensor) -> bool:
+#: Weights made of score - lse are exact within it; beyond, the rounding of either shows in all weights of a row.
+_EXACT_LSE = 1024.0
+
+
+def _safe(lse: torch.Tensor, most: float = _tile.SAFE_LSE) -> bool:
     """Whether no sum of weights came near an end of what numbers can hold; NaN is for a later look."""
-    return not bool((lse.abs() >= _tile.SAFE_LSE).any())
+    return not bool((lse.abs() >= most).any())
 
 
 def backward(
@@ -146,11 +150,12 @@ def backward(
     """Gradients of q, k, v and, where wanted, of the bias, in their own dtypes."""
     out, d_out = (_side_by_side(x.detach().to(call.dtype)) for x in (out, d_out))
     rows = _Rows(out, lse.detach(), d_out, None if d_lse is None else d_lse.detach())
-    if call.native:
+    exact = _safe(rows.seen, _EXACT_LSE)
+    if call.native and exact:
         grads = (*_native.backward(*call.tensors, call.schedule_given, call.scale, *rows), call.q_given.new_zeros(0))
     else:
-        # the fused backward has no place for a gradient of the log-sum-exp
-        schedule = call.schedule if d_lse is None else call.schedule.without_segments
+        # the fused backward has no place for a gradient of the log-sum-exp, and makes weights as the compiled one does
+        schedule = call.schedule if d_lse is None and exact else call.schedule.without_segments
         grads = _backward(call, schedule, rows, want_bias, careful=False)
     if not all(_finite(grad) for grad in grads):
         grads = _backward(call, call.schedule.without_segments, rows, want_bias, careful=True)
@@ -167,6 +172,11 @@ class _Rows(NamedTuple):
     d_out: torch.Tensor
     d_lse: torch.Tensor | None
 
+    @property
+    def seen(self) -> torch.Tensor:
+        """The log-sum-exps, 0 for rows that see nothing."""
+        return self.lse.masked_fill(self.lse == float("-inf"), 0.0)
+
 
 def _backward(
     call: TiledCall, schedule: Schedule, rows: _Rows, want_bias: bool, careful: bool
@@ -182,7 +192,7 @@ def _backward(
         here = slice(segment.q0, segment.q1)
         out, lse, d_out, d_q_rows = (x[:, :, here] for x in (out, lse, d_out, d_q_lanes))
         _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
-    steady = careful or not _safe(rows.lse.masked_fill(rows.lse == float("-inf"), 0.0))
+    steady = careful or not _safe(rows.seen)
     for number, tile in _numbered(schedule):
         lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = places.at(tile.batch, tile.head)
         for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):

@@ -20,7 +20,7 @@ static int run_unit(const Call *c, const Unit *u, real *d_k, real *d_v, Scratch 
             for (r.row0 = 0; r.row0 < t->height; r.row0++) finite &= forward_row(c, &r, s);
         return finite;
     }
-    long parts = least((t->height * heads + MOST_ROWS - 1) / MOST_ROWS, t->height);
+    long fit = most(MOST_ROWS / heads, 1), parts = (t->height + fit - 1) / fit; /* of whole rows, all heads of each */
     for (long i = 0; i < parts; i++) {
         r.row0 = t->height * i / parts;
         r.rows = t->height * (i + 1) / parts - r.row0;
