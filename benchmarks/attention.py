@@ -6,7 +6,7 @@ is_causal=True)` at the same size in the same run. "first" is a call that also b
 
     python benchmarks/attention.py --json attention.json
 
-On a GPU: benchmarks/attention_cuda.py.
+On a GPU: with --device cuda, which is benchmarks/attention_cuda.py and takes its options.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -202,12 +203,21 @@ def memory(length: int) -> dict[str, float]:
 
 
 def main() -> None:
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    chosen, rest = device.parse_known_args()
+    if chosen.device == "cuda":  # a table of its own, with options of its own
+        from attention_cuda import main as main_on_cuda
+
+        sys.argv[1:] = rest
+        main_on_cuda()
+        return
     parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns that each contestant takes")
     parser.add_argument("--masks", nargs="*", default=list(MASKS), choices=MASKS, help="of the tables")
     parser.add_argument("--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "memory"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(rest)
     if options.worker:
         print(json.dumps(memory(int(options.worker))))
         return

@@ -18,8 +18,9 @@ def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_the_table_for_cuda_says_in_one_line_that_it_needs_a_gpu():
-    done = run("attention_cuda.py")
+@pytest.mark.parametrize("command", [["attention_cuda.py"], ["attention.py", "--device", "cuda"]])
+def test_the_table_for_cuda_says_in_one_line_that_it_needs_a_gpu(command: list[str]):
+    done = run(*command)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

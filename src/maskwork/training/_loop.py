@@ -60,9 +60,11 @@ def train(
             stays).
         CheckpointError: the checkpoint is damaged or of a run with another model, data or configuration.
 
+    >>> import torch
     >>> from maskwork.data import pack
     >>> from maskwork.models import ModelConfig, Transformer
     >>> from maskwork.objectives import CausalLM
+    >>> _ = torch.manual_seed(0)
     >>> shape = ModelConfig(vocab_size=4, layers=1, width=8, heads=2, kv_heads=1, hidden=16, context=8)
     >>> rows = list(pack([[1, 2, 3, 1, 2, 3]], max_len=8))
     >>> config = TrainConfig(

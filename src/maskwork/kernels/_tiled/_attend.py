@@ -28,6 +28,9 @@ class Limits(NamedTuple):
 #: Of compiled tiles, and of those made of PyTorch's operators; measured on two AVX2 cores.
 COMPILED, OPERATORS = Limits(256, 1 << 18, 1.05), Limits(513, 1 << 18, 0.7)
 
+#: Sequences as short pay only in batches with as many cells: cutting takes a millisecond or two, whatever the size.
+SHORT_KEYS, SHORT_CELLS = 512, 1 << 22
+
 #: Cutting tiles costs as much as dense attention over so many pairs for each run of each row, divided by the layers
 #: and passes that a schedule usually serves. A plane (one batch row and head) of its own costs as much as 512 runs.
 AUTO_PAIRS_PER_RUN = 512
@@ -49,8 +52,9 @@ def not_worth_it(call: Call) -> str | None:
     plain = call.bias is None and not call.dropout_p
     compiled = plain and _native.available(torch.promote_types(call.q.dtype, torch.float32))
     limits = COMPILED if compiled else OPERATORS
-    if keys < limits.keys or cells < limits.cells:
-        return f"auto cuts tiles from {limits.keys} keys and {limits.cells} cells, these are {keys} and {cells}"
+    least = limits.cells if keys > SHORT_KEYS else SHORT_CELLS
+    if keys < limits.keys or cells < least:
+        return f"auto cuts tiles from {limits.keys} keys and {least} cells, these are {keys} and {cells}"
     # Asked before the tiles are cut: where every row is in shreds, cutting alone takes longer than dense attention.
     runs = call.mask.memo(("runs to cut",), lambda: _runs_to_cut(call.mask))
     if cells < AUTO_PAIRS_PER_RUN * runs:

@@ -39,7 +39,7 @@ def backward(
     """Gradients of q, k and v, contiguous."""
     lanes, threads = k.shape[0] * k.shape[1], torch.get_num_threads()
     # with few lanes, each thread takes a part of every lane's tiles and adds up gradients of keys of its own
-    parts = 1 if lanes % threads == 0 or lanes > 4 * threads else threads
+    parts = 1 if lanes % threads == 0 or lanes > 4 * threads else -(-2 * threads // lanes)
     d_q = torch.zeros(q.shape, dtype=q.dtype)
     d_k, d_v = (torch.zeros((parts, *x.shape), dtype=x.dtype) for x in (k, v))
     given = (out, lse.contiguous(), d_out, None if d_lse is None else d_lse.contiguous())
