@@ -11,7 +11,7 @@ import torch
 from ..errors import ArgumentError
 from ..masks import Mask, causal, full
 from ._cause import cause_of
-from ._expect import Expected, through
+from ._expect import through
 from ._locate import locate
 from ._outcome import Outcome, shortest
 from ._picture import picture
@@ -90,11 +90,6 @@ def check_cross(subject: Subject, masks: dict[str, Mask], enc: torch.Tensor, dec
     if not (whole.pairs() > 0).any():
         return Outcome(warning="no token of the encoder reaches the decoder's output")
     return Outcome(evidence=f"cross: {int((~reach).sum())} forbidden pairs, no output changes by a bit")
-
-
-def encoder_decoder_masks(masks: dict[str, Mask], length: int) -> tuple[Expected, Expected]:
-    """What is expected of either side."""
-    return Expected.of(masks["encoder"], length), Expected.of(masks["decoder"], length)
 
 
 def _other(subject: Subject) -> torch.Tensor:
