@@ -17,35 +17,17 @@ import maskwork as mw
 from maskwork.errors import ArgumentError, MaskworkError
 from maskwork.explorer._attended import attended
 from maskwork.explorer._model import ANSWERS
-from maskwork.models import ModelConfig, Transformer, save_weights
+from maskwork.models import Transformer
 from maskwork.proof import plant
-from maskwork.training import RunFolder
+from small_models import IDS, transformer, write_folders
 
-IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
 LENGTH = len(IDS)
-
-
-def transformer(mask: str = "causal") -> Transformer:
-    config = ModelConfig(vocab_size=20, layers=2, width=16, heads=4, kv_heads=2, hidden=16, context=16, mask=mask)
-    model = Transformer(config)
-    model.init_weights(torch.Generator().manual_seed(1))
-    return model.eval()
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs that say of themselves what they see, and models of Hugging Face."""
     root = tmp_path_factory.mktemp("models")
-    for name, mask in (("clean", "causal"), ("ahead", "causal | band(0, 1)"), ("everything", "full")):
-        model = transformer(mask)
-        run = RunFolder.create(root / name, {"model": model.config.to_dict(), "train": {}, "data": {}})
-        save_weights(model, run.model_path)
-    shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 8,
-             "vocab_size": 20, "max_position_embeddings": 16}  # fmt: skip
-    torch.manual_seed(0)
-    special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape, **special)).save_pretrained(root / "llama")
-    transformers.BertModel(transformers.BertConfig(**shape)).save_pretrained(root / "bert")
+    write_folders(root)
     return root
 
 
@@ -175,6 +157,10 @@ def test_a_text_needs_a_tokenizer_and_tokens_show_theirs(folders: Path):
         ({"path": "/" + "a" * 4090}, "found nothing at"),
         ({"path": "~nobody-of-this-name/x"}, "found nothing at"),
         ({"path": "/"}, "holds config.json; found none"),
+        ({"path": "example:"}, "examples are honest, no-mask, shifted-labels; found ''"),
+        ({"path": "example:honest", "prompt": "é" * 33}, "1 to 64 tokens"),
+        ({"path": "example:honest", "ids": [256]}, "0 to 255"),
+        ({"path": "example:honest", "prompt": "a", "mask": "per_row([causal, full])"}, "batch rows"),
         ({"ids": []}, "1 to 16 tokens"),
         ({"ids": list(range(17))}, "1 to 16 tokens"),
         ({"ids": [20]}, "0 to 19"),
@@ -215,6 +201,26 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, config: str, said
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(MaskworkError, match=said):
         asked(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mask", ["causal", "per_head([causal, sliding_window(2), causal])", "causal & ~sinks(2)", None]
+)
+@pytest.mark.parametrize(
+    ("name", "leaks", "causes"),
+    [("honest", False, []), ("no-mask", True, ["no_mask"]), ("shifted-labels", False, ["off_by_one"])],
+)
+def test_examples_do_what_they_are_named_for(name: str, leaks: bool, causes: list[str], mask: str | None):
+    body = {"path": f"example:{name}", "prompt": "The cat ate", "mask": mask}
+    found = ANSWERS["model"](body)
+    assert found["tokens"] == list("The␣cat␣ate")
+    assert found["mask"] == found["own"] == (mask or "causal")
+    for layer in found["everywhere"]:
+        for head in layer:
+            assert head["cells"] == (head["of"] if leaks else 0)
+    report = ANSWERS["audit"](body)
+    assert report["ok"] == (not causes)
+    assert [finding["cause"] for finding in report["findings"]][:1] == causes
 
 
 def test_no_pickle_is_read(folders: Path, tmp_path: Path):

@@ -17,14 +17,17 @@ import numpy as np
 import torch
 
 from ..errors import ArgumentError, MaskworkError
-from ..masks import BoundMask, parse
+from ..masks import BoundMask, Mask, causal, parse
 from ..proof import audit
+from . import _examples as examples
 from . import _limits as limits
 from ._attended import attended, attended_hugging_face
 from ._loading import Loaded, folder_of, load, stamp
 
 #: The JSON object of a request.
 Body = Mapping[str, Any]
+#: An example and the mask it is told to keep, or a folder and the stamp of its files: the same one is the same model.
+Source = tuple[str, Any]
 
 
 def weights(body: Body) -> dict[str, Any]:
@@ -33,8 +36,8 @@ def weights(body: Body) -> dict[str, Any]:
     `forbidden` counts exactly: `cells` whose weight is not 0, their sum `weight`, null where one is not finite, and
     `of` of how many forbidden cells. Nothing is rounded or hidden.
     """
-    folder, loaded, ids = _asked(body)
-    layers = _attended(str(folder), stamp(folder), ids)
+    source, loaded, ids = _asked(body)
+    layers = _attended(source, ids)
     layer = _number(body, "layer", len(layers))
     head = _number(body, "head", len(layers[layer]))
     bound = _declared(body, loaded, len(ids), len(layers[layer]))
@@ -71,9 +74,9 @@ def audited(body: Body) -> dict[str, Any]:
 ANSWERS: dict[str, Callable[[Body], dict[str, Any]]] = {"model": weights, "audit": audited}
 
 
-def _asked(body: Body) -> tuple[Path, Loaded, tuple[int, ...]]:
-    folder = folder_of(_text(body, "path", limits.MAX_PATH))
-    loaded = _loaded(str(folder), stamp(folder))
+def _asked(body: Body) -> tuple[Source, Loaded, tuple[int, ...]]:
+    source = _source(body)
+    loaded = _loaded(source)
     ids = _ids(body, loaded)
     most = min(limits.MAX_PROMPT, loaded.context or limits.MAX_PROMPT)
     if not 1 <= len(ids) <= most:
@@ -82,7 +85,15 @@ def _asked(body: Body) -> tuple[Path, Loaded, tuple[int, ...]]:
         raise ArgumentError(
             f"the model's tokens are 0 to {loaded.vocab_size - 1}, the prompt holds {max(ids)}; take another"
         )
-    return folder, loaded, ids
+    return source, loaded, ids
+
+
+def _source(body: Body) -> Source:
+    path = _text(body, "path", limits.MAX_PATH)
+    if path.startswith(examples.PREFIX):
+        return path, _mask(body, causal())
+    folder = folder_of(path)
+    return str(folder), stamp(folder)
 
 
 def _ids(body: Body, loaded: Loaded) -> tuple[int, ...]:
@@ -101,11 +112,15 @@ def _ids(body: Body, loaded: Loaded) -> tuple[int, ...]:
 
 def _declared(body: Body, loaded: Loaded, length: int, heads: int | None) -> BoundMask:
     """The mask that the request names, or the one that the model says it keeps, at the prompt's length."""
-    text = body.get("mask")
-    mask = loaded.mask if text is None else parse(_text(body, "mask", limits.MAX_EXPRESSION))
+    mask = _mask(body, loaded.mask)
     if mask.batch != 1:
         raise ArgumentError(f"one prompt is one batch row, the mask has {mask.batch}; declare the mask of one row")
     return mask.bind(length, heads=heads or mask.heads)
+
+
+def _mask(body: Body, otherwise: Mask) -> Mask:
+    """The mask that the request names."""
+    return otherwise if body.get("mask") is None else parse(_text(body, "mask", limits.MAX_EXPRESSION))
 
 
 def _forbidden(shown: np.ndarray, allowed: np.ndarray) -> dict[str, Any]:
@@ -117,14 +132,15 @@ def _forbidden(shown: np.ndarray, allowed: np.ndarray) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: str, _: object) -> Loaded:
-    return load(Path(folder))
+def _loaded(source: Source) -> Loaded:
+    path, mark = source
+    return examples.example(path, mark) if path.startswith(examples.PREFIX) else load(Path(path))
 
 
 @lru_cache(maxsize=2)
-def _attended(folder: str, mark: Any, ids: tuple[int, ...]) -> list[np.ndarray]:
+def _attended(source: Source, ids: tuple[int, ...]) -> list[np.ndarray]:
     """Weights (H, L, L) of each layer, kept while the user goes from head to head."""
-    loaded = _loaded(folder, mark)
+    loaded = _loaded(source)
     watch = attended_hugging_face if loaded.hugging_face else attended
     try:
         found = watch(loaded.model, torch.tensor(ids))

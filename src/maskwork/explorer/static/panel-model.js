@@ -13,6 +13,14 @@ import { createHeatMap } from "./weights.js";
  *   warnings: Record<string, string>, findings: Finding[]}} Report */
 
 const LISTED = 20; // heads that are named
+const PROMPT = "The cat ate the fish";
+
+/** Models of the server's own, for who has none at hand. @type {[string, string][]} */
+const EXAMPLES = [
+  ["honest", "keeps the mask"],
+  ["no-mask", "forgets the mask"],
+  ["shifted-labels", "shifts its labels"],
+];
 
 /** @param {string} text base64 of float64 */
 const floats = (text) => new Float64Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
@@ -50,6 +58,8 @@ export const panel = {
         made("div", "field", made("span", "", "the prompt is"), kind.root),
         made("div", "field", made("span", "", "it should keep"), declared.root)),
       made("div", "fields", load, check));
+    const examples = made("div", "places examples", made("span", "hint", "No model at hand? A small one that"),
+      ...EXAMPLES.map(([name, text]) => button(text, () => tryOne(name))));
     const notice = noticePlace();
     const verdict = made("div", "verdict");
     verdict.setAttribute("role", "status");
@@ -60,7 +70,7 @@ export const panel = {
       made("div", "fields", labelled("layer", layer), labelled("head", head)), verdict, map.root, facts, others);
     const audited = made("div", "audit");
     body.hidden = true;
-    root.append(made("h2", "", "What a model really attends to"), form, notice, body, audited);
+    root.append(made("h2", "", "What a model really attends to"), form, examples, notice, body, audited);
 
     /** @type {Answer|null} */
     let shown = null;
@@ -76,6 +86,12 @@ export const panel = {
     /** @param {Record<string, string>} patch */
     function remember(patch) {
       app.state.remember("model", patch);
+    }
+
+    /** @param {string} name of an example */
+    function tryOne(name) {
+      remember({ path: `example:${name}`, prompt: prompt.value.trim() || PROMPT, kind: "text", declared: "page" });
+      void show();
     }
 
     /** The form as a request. */
@@ -136,6 +152,7 @@ export const panel = {
       facts.replaceChildren("Should keep ", made("code", "", mask), "; says of itself ", made("code", "", own),
         ". Darker: more weight, by its root. Hatched: forbidden.", ...notes.map((note) => made("p", "bad", `⚠ ${note}`)));
       map.show({ tokens: shown.tokens, values: floats(shown.weights), allowed: shown.allowed, findings });
+      map.root.dataset.shown = `${shown.layer},${shown.head}`; // for tests: the picture is of this layer and head
       drawOthers(everywhere);
     }
 

@@ -40,14 +40,15 @@ export function button(text, act, name = "") {
 /** A field with its label before it. @param {string} text @param {HTMLElement} field */
 export const labelled = (text, field) => made("label", "field", made("span", "", text), field);
 
-/** A field for a whole number; what is written outside its bounds is brought inside.
+/** A field for a whole number; what is written outside its bounds, which may be set anew later, is brought inside.
  * @param {{low: number, high: number, value: number, act: (value: number) => void}} how */
 export function numberField({ low, high, value, act }) {
   const out = made("input");
   Object.assign(out, { type: "number", min: String(low), max: String(high), step: "1", value: String(value) });
   out.inputMode = "numeric";
   out.addEventListener("change", () => {
-    const next = Math.min(Math.max(Math.floor(Number(out.value) || low), low), high);
+    const [least, most] = [Number(out.min), Number(out.max)];
+    const next = Math.min(Math.max(Math.floor(Number(out.value) || least), least), most);
     out.value = String(next);
     act(next);
   });

@@ -49,6 +49,7 @@ export function createHeatMap(app) {
     if (!shown) return;
     const [edge, step, dpr] = [side(), size(), devicePixelRatio || 1];
     const wide = edge * step;
+    canvas.dataset.cells = String(edge); // for tests, to find a cell
     canvas.width = canvas.height = Math.round(wide * dpr);
     canvas.style.width = canvas.style.height = `${wide}px`;
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
