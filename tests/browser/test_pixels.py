@@ -25,11 +25,11 @@ GO = """(address) => {
 
 #: The picture as base64 of its bytes, in pieces, for a function takes only so many arguments. It is read off a copy:
 #: Chromium warns of a canvas that is read again and again.
-READ = """() => {
+READ = """(name) => {
     const cells = document.querySelector(".cells");
     const at = Object.fromEntries(Object.entries(cells.dataset).map(([name, value]) => [name, Number(value)]));
     const copy = new OffscreenCanvas(at.wide, at.high).getContext("2d");
-    copy.drawImage(cells, -at.x, -at.y);
+    copy.drawImage(document.querySelector(name), -at.x, -at.y);
     const { data } = copy.getImageData(0, 0, at.wide, at.high);
     let text = "";
     for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
@@ -80,11 +80,17 @@ def settled(page: Page) -> None:
     page.wait_for_selector("#matrix[data-settled=true]", state="attached")
 
 
-def picture(page: Page) -> tuple[np.ndarray, dict[str, Any]]:
-    """uint8 (high, wide, 3) and where it is; no pixel of it lets anything through."""
-    at = page.evaluate(READ)
+def canvas(page: Page, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """What a canvas shows of the matrix, uint8 (high, wide, 4), and where that is."""
+    at = page.evaluate(READ, name)
     pixels = np.frombuffer(base64.b64decode(at.pop("pixels")), dtype=np.uint8).reshape(int(at["high"]), -1, 4)
     assert pixels.shape[1] == at["wide"]
+    return pixels, at
+
+
+def picture(page: Page) -> tuple[np.ndarray, dict[str, Any]]:
+    """uint8 (high, wide, 3) and where it is; no pixel of it lets anything through."""
+    pixels, at = canvas(page, ".cells")
     assert (pixels[..., 3] == 255).all()
     return pixels[..., :3], at
 
@@ -186,3 +192,28 @@ def test_every_pixel_of_two_masks_says_which_of_them_allow_it(page: Page, seed: 
         cells = counted(bounds["all"], at, 0)[1]
         kinds["none"] = cells - kinds["all"] - kinds["left"] - kinds["right"]
         same(found, four_way(kinds, cells, colours))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("n", "view"), [(60, None), (700, "150,40,3"), (5000, None)])
+def test_what_only_one_mask_allows_has_a_pattern_of_its_own(page: Page, theme: str, n: int, view: str | None):
+    this, other = f"causal & sliding_window({n // 6})", f"causal & chunked({n // 3})"
+    asked = {"mask": this, "other": other, "length": n, "panel": "compare", "theme": theme} | (
+        {"view": view} if view else {}
+    )
+    page.goto(f"/?{urlencode(asked)}")
+    settled(page)
+    drawn, at = canvas(page, ".over")
+    colours = page.evaluate("async () => (await import('/paint.js')).palette()")
+    counts = {
+        kind: counted(mw.parse(text).bind(n), at, 0)[0]
+        for kind, text in {"stripe": f"({this}) - ({other})", "dot": f"({other}) - ({this})"}.items()
+    }
+    for kind, found in counts.items():
+        of_kind = (drawn[..., 3] > 200) & (np.abs(drawn[..., :3].astype(int) - colours[kind]) <= 2).all(-1)
+        assert of_kind[found > 0].mean() > 0.05  # lines between cells lie over some of it
+        assert not of_kind[found == 0].any()
+    alone = sum(counts.values()) > 0
+    step = max(1, int(at["zoom"]))
+    if step < 8:  # there are no lines between cells
+        assert not drawn[..., 3][~alone].any()

@@ -1,7 +1,8 @@
 // Under the matrix: what it counts, which plane of it is shown, and buttons for those who have no wheel.
 // @ts-check
 
-import { css, palette, ramp } from "./paint.js";
+import { palette, ramp } from "./paint.js";
+import { made, swatch } from "./parts.js";
 
 /** @param {string} label @param {HTMLElement} input */
 function labelled(label, input) {
@@ -46,18 +47,12 @@ export function createControls(app, root) {
   legend.className = "legend";
   function showLegend() {
     const colours = palette();
-    /** @type {[string, import("./paint.js").Rgb][]} */
+    /** @type {[string, Parameters<typeof swatch>[0]][]} */
     const entries = app.state.get().panel === "compare"
-      ? [["both", colours.all], ["only this", colours.left], ["only other", colours.right], ["neither", colours.none]]
-      : [["none", colours.none], ["few", ramp(1, 100, colours)], ["half", ramp(1, 2, colours)],
-         ["nearly all", ramp(99, 100, colours)], ["all allowed", colours.all]];
-    legend.replaceChildren(...entries.map(([name, colour]) => {
-      const item = document.createElement("span");
-      const swatch = document.createElement("i");
-      swatch.style.background = css(colour);
-      item.append(swatch, name);
-      return item;
-    }));
+      ? [["both", "all"], ["only this", "left"], ["only the other", "right"], ["neither", "none"]]
+      : [["none", "none"], ["few", ramp(1, 100, colours)], ["half", ramp(1, 2, colours)],
+         ["nearly all", ramp(99, 100, colours)], ["all allowed", "all"]];
+    legend.replaceChildren(...entries.map(([name, kind]) => made("span", "", swatch(kind), name)));
   }
   app.state.on(["panel"], showLegend);
   app.onTheme(showLegend);

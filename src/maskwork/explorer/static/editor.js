@@ -57,7 +57,7 @@ export function createEditor(app) {
       element("facts").textContent =
         `${found.allowed.toLocaleString("en-US")} of ${found.cells.toLocaleString("en-US")} pairs ${how} ` +
         `(${share < 0.01 && share > 0 ? share.toExponential(1) : share.toFixed(share < 1 ? 3 : 1)} %), ` +
-        `${q.toLocaleString("en-US")} × ${k.toLocaleString("en-US")}${planes}${empty}`;
+        `${q.toLocaleString("en-US")} × ${k.toLocaleString("en-US")}${planes}${empty}; queries ↓, keys →`;
     } catch (error) {
       if (turn === asked) complain(String(/** @type {Error} */ (error).message));
     }

@@ -4,6 +4,7 @@
 import { drawAxis, tokens } from "./axes.js";
 import { css, palette } from "./paint.js";
 import { attachPointer } from "./pointer.js";
+import { drawSides } from "./sides.js";
 import { createTiles, TILE } from "./tiles.js";
 import { clamped, exact, fitting, nextZoom, stepOf } from "./view.js";
 
@@ -100,13 +101,12 @@ export function createMatrix(app, root) {
   function draw() {
     const at = view();
     tiles.begin();
-    drawTiles(at);
-    drawOver(at);
+    drawOver(at, drawTiles(at));
     drawMini(at);
     root.dataset.settled = String(tiles.settled());
   }
 
-  /** @param {View} at */
+  /** The tiles that are there, and where they were drawn. @param {View} at @returns {import("./sides.js").Placed[]} */
   function drawTiles(at) {
     const context = contextOf(cells);
     const [x0, y0] = [Math.round(area.left * dpr), Math.round(area.top * dpr)];
@@ -124,6 +124,8 @@ export function createMatrix(app, root) {
     const step = stepOf(at.zoom);
     const side = TILE * step;
     const size = side * at.zoom;
+    /** @type {import("./sides.js").Placed[]} */
+    const placed = [];
     /** @type {Set<string>} */
     const wanted = new Set([tiles.name(miniStep(), 0, 0)]);
     for (let row = Math.floor(at.q / side); (row * side - at.q) * at.zoom < high; row++) {
@@ -131,22 +133,28 @@ export function createMatrix(app, root) {
         wanted.add(tiles.name(step, row, column));
         const picture = tiles.get(step, row, column, extent());
         const [x, y] = [x0 + (column * side - at.k) * at.zoom, y0 + (row * side - at.q) * at.zoom];
-        if (picture) context.drawImage(picture, x, y, size, size);
+        if (!picture) continue;
+        context.drawImage(picture.canvas, x, y, size, size);
+        if (picture.sides.length) placed.push({ sides: picture.sides, x, y, size });
       }
     }
     tiles.keep(wanted);
     context.restore();
     // What a test needs to find a cell's pixel, and a screen reader has no use for.
     Object.assign(cells.dataset, { x: x0, y: y0, wide, high, q: at.q, k: at.k, zoom: at.zoom, step });
+    return placed;
   }
 
-  /** @param {View} at */
-  function drawOver(at) {
+  /** @param {View} at @param {import("./sides.js").Placed[]} placed tiles of two masks */
+  function drawOver(at, placed) {
     const context = contextOf(over);
     const style = getComputedStyle(root);
     const { wide, high } = shown(at);
-    context.setTransform(dpr, 0, 0, dpr, 0, 0);
+    context.resetTransform();
     context.clearRect(0, 0, over.width, over.height);
+    const [x, y] = [Math.round(area.left * dpr), Math.round(area.top * dpr)];
+    if (placed.length) drawSides(context, placed, { x, y, wide, high }, dpr);
+    context.setTransform(dpr, 0, 0, dpr, 0, 0);
     context.font = `12px ${style.fontFamily}`;
     const ink = style.getPropertyValue("--muted");
     const words = tokens(app.state.get().text);
@@ -221,7 +229,7 @@ export function createMatrix(app, root) {
     const picture = tiles.get(step, 0, 0, extent());
     const scale = mini.width / Math.max(qLen, kvLen);
     context.clearRect(0, 0, mini.width, mini.height);
-    if (picture) context.drawImage(picture, 0, 0, TILE * step * scale, TILE * step * scale);
+    if (picture) context.drawImage(picture.canvas, 0, 0, TILE * step * scale, TILE * step * scale);
     context.strokeStyle = getComputedStyle(root).getPropertyValue("--accent");
     context.lineWidth = 2 * dpr;
     const size = (/** @type {number} */ pixels) => Math.max((pixels / at.zoom) * scale, 4 * dpr);

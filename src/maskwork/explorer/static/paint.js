@@ -3,7 +3,7 @@
 
 /** @typedef {[number, number, number]} Rgb */
 
-/** @type {Record<string, {none: Rgb, part: Rgb[], all: Rgb, left: Rgb, right: Rgb}>} */
+/** @type {Record<string, {none: Rgb, part: Rgb[], all: Rgb, left: Rgb, right: Rgb, stripe: Rgb, dot: Rgb}>} */
 const PALETTES = {
   light: {
     none: [255, 255, 255],
@@ -11,6 +11,8 @@ const PALETTES = {
     all: [29, 78, 137],
     left: [242, 185, 80],
     right: [122, 55, 139],
+    stripe: [74, 45, 0],
+    dot: [255, 255, 255],
   },
   dark: {
     none: [18, 24, 31],
@@ -18,6 +20,8 @@ const PALETTES = {
     all: [142, 197, 255],
     left: [222, 164, 72],
     right: [196, 140, 214],
+    stripe: [58, 36, 4],
+    dot: [44, 10, 56],
   },
 };
 

@@ -242,10 +242,16 @@ export async function cellsOf(app, what, square = false) {
   return app.ask("cells", grid(square ? { ...state, qLen: null, qStart: null } : state));
 }
 
-/** A small square in the colour of a kind of cell. @param {"all"|"none"|"left"|"right"} kind */
+/** A small square in the colour, and with the pattern, of a kind of cell.
+ * @param {"all"|"none"|"left"|"right"|import("./paint.js").Rgb} kind */
 export function swatch(kind) {
   const out = made("i", "swatch");
-  out.style.backgroundColor = css(palette()[kind]);
+  const { stripe, dot, ...colours } = palette();
+  const pattern = {
+    left: `repeating-linear-gradient(135deg, ${css(stripe)} 0 1.2px, transparent 1.2px 4.2px)`,
+    right: `radial-gradient(${css(dot)} 1.1px, transparent 1.4px) 0 0 / 5px 5px`,
+  }[String(kind)];
+  out.style.background = `${pattern ?? ""} ${css(typeof kind === "string" ? colours[kind] : kind)}`;
   return out;
 }
 

@@ -2,6 +2,7 @@
 // @ts-check
 
 import { fourWay, palette, ramp } from "./paint.js";
+import { stencil } from "./sides.js";
 
 export const TILE = 256;
 const MOST = 96;
@@ -9,17 +10,18 @@ const MOST = 96;
 /**
  * @typedef {object} Tile
  * @property {Float64Array[]} counts  one layer, or three: both, only left, only right
- * @property {HTMLCanvasElement|null} canvas
+ * @property {Picture|null} picture
  * @property {number} q0
  * @property {number} k0
  * @property {number} step
  */
 /** @typedef {{qLen: number, kvLen: number}} Extent */
+/** @typedef {{canvas: HTMLCanvasElement, sides: HTMLCanvasElement[]}} Picture  sides: of two masks, what only one allows */
 
 /** Pairs of a pixel, which the grid's end may cut short. @param {number} from @param {number} step @param {number} end */
 const covered = (from, step, end) => Math.max(0, Math.min(from + step, end) - from);
 
-/** @param {Tile} tile @param {Extent} extent @returns {HTMLCanvasElement} */
+/** @param {Tile} tile @param {Extent} extent @returns {Picture} */
 function paint(tile, extent) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = TILE;
@@ -27,6 +29,7 @@ function paint(tile, extent) {
   const image = context.createImageData(TILE, TILE);
   const colours = palette();
   const [first, left, right] = tile.counts;
+  const all = new Float64Array(TILE * TILE);
   // Neighbours are often alike: their colour is made once.
   let [pairs, one, two, three] = [-1, -1, -1, -1];
   /** @type {import("./paint.js").Rgb} */
@@ -37,6 +40,7 @@ function paint(tile, extent) {
       const cells = high * covered(tile.k0 + j * tile.step, tile.step, extent.kvLen);
       if (!cells) continue;
       const at = i * TILE + j;
+      all[at] = cells;
       if (cells !== pairs || first[at] !== one || (left && (left[at] !== two || right[at] !== three))) {
         [pairs, one] = [cells, first[at]];
         if (left) [two, three] = [left[at], right[at]];
@@ -50,7 +54,7 @@ function paint(tile, extent) {
     }
   }
   context.putImageData(image, 0, 0);
-  return canvas;
+  return { canvas, sides: left ? [stencil(left, all), stencil(right, all)] : [] };
 }
 
 /**
@@ -84,7 +88,7 @@ export function createTiles(app, onArrival) {
     const asked = { ...app.grid(), ...place, rows: TILE, columns: TILE };
     try {
       const counts = await Promise.all(sources().map((mask) => app.askTile({ ...asked, mask }, stop.signal)));
-      kept.set(key, { counts, canvas: null, ...place });
+      kept.set(key, { counts, picture: null, ...place });
       for (const oldest of kept.keys()) {
         if (kept.size <= MOST) break;
         kept.delete(oldest);
@@ -103,7 +107,7 @@ export function createTiles(app, onArrival) {
   }
 
   app.onTheme(() => {
-    for (const tile of kept.values()) tile.canvas = null;
+    for (const tile of kept.values()) tile.picture = null;
     onArrival();
   });
 
@@ -124,16 +128,16 @@ export function createTiles(app, onArrival) {
       // the most recently used stay
       kept.delete(key);
       kept.set(key, tile);
-      if (!tile.canvas && painted) {
+      if (!tile.picture && painted) {
         waiting = true;
         onArrival();
         return null;
       }
-      if (!tile.canvas) {
+      if (!tile.picture) {
         painted = true;
-        tile.canvas = paint(tile, extent);
+        tile.picture = paint(tile, extent);
       }
-      return tile.canvas;
+      return tile.picture;
     },
     /** Give up what is on its way and no longer wanted. @param {Set<string>} wanted */
     keep(wanted) {
