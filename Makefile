@@ -7,15 +7,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # One process for each core, a test's tensors being small and on one thread each.
 WORKERS := --numprocesses=auto
 
-# From npm, for the tests of the explorer: rules of accessibility, and types of JavaScript.
+# From npm, for the tests of the explorer: rules of accessibility, and types of JavaScript. `make test` checks types
+# where there is npm.
 NODE_TOOLS := axe-core@4.14.1 typescript@7.0.2
+NODE_DONE := $(if $(shell command -v npm),.venv/node.done)
 
 .PHONY: demo test check test-slow test-cuda test-browser screenshots bench bench-cuda pos-tagging format clean
 
 demo: .venv/demo.done
 	$(BIN)/maskwork demo
 
-test: check
+test: check $(NODE_DONE)
 	$(BIN)/python -m pytest $(WORKERS) --dist=loadscope  # the examples of a page build on each other
 
 # Format, lint and types, without the tests.
@@ -33,7 +35,7 @@ test-cuda: .venv/dev.done
 
 # The explorer in a real browser: needs chromium on the PATH, and npm.
 test-browser: .venv/dev.done .venv/node.done
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest $(WORKERS) --dist=worksteal -m browser tests/browser
 
 # The pictures of the explorer in the README and docs/: needs chromium on the PATH.
 screenshots: .venv/dev.done

@@ -35,7 +35,7 @@ export function drawAxis(context, { from, cells, pixels, offset, words, across, 
   const step = named ? 1 : roundStep((across ? widest : 18) / cell);
   for (let at = Math.ceil(from / step) * step; at < last; at += step) {
     const middle = (at - from + (cell >= 4 ? 0.5 : 0)) * cell;
-    const text = named ? (words[at] ?? "").slice(0, 12) : (at + offset).toLocaleString("en-US");
+    const text = named ? (words[at + offset] ?? "").slice(0, 12) : (at + offset).toLocaleString("en-US");
     context.save();
     if (across && named) {
       context.translate(left + middle, top - 6);

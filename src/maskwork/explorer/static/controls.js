@@ -3,6 +3,9 @@
 
 import { palette, ramp } from "./paint.js";
 import { made, swatch } from "./parts.js";
+import { MAX_LENGTH } from "./state.js";
+
+const MAX_PLANE = 255; // of batch rows and heads, from 0
 
 /** @param {string} label @param {HTMLElement} input */
 function labelled(label, input) {
@@ -16,12 +19,12 @@ export function createControls(app, root) {
   /** @param {string} label @param {"b"|"h"|"qStart"|"qLen"} key @param {number} low */
   function number(label, key, low) {
     const input = document.createElement("input");
-    input.type = "number";
-    input.min = String(low);
-    input.placeholder = "all";
+    const high = key === "b" || key === "h" ? MAX_PLANE : MAX_LENGTH;
+    Object.assign(input, { type: "number", min: String(low), max: String(high), placeholder: "all" });
     input.addEventListener("change", () => {
-      const value = input.value === "" ? null : Math.max(low, Math.floor(Number(input.value)));
+      const value = input.value === "" ? null : Math.min(Math.max(low, Math.floor(Number(input.value))), high);
       app.state.set({ [key]: value ?? (key === "b" || key === "h" ? 0 : null), view: null, cell: null });
+      show(); // also where the state was that already
     });
     const show = () => {
       const value = app.state.get()[key];

@@ -22,6 +22,8 @@ export function createEditor(app) {
   let timer = 0;
   let asked = 0;
   let reading = 0;
+  // What is asked again is given up first, so that the server does not work for nobody.
+  let [describing, trying] = [new AbortController(), new AbortController()];
   let edited = false; // what is written is not, or not yet, the state's mask
   let chosen = -1;
 
@@ -33,10 +35,12 @@ export function createEditor(app) {
   /** @param {Readonly<import("./state.js").State>} state @param {Readonly<import("./state.js").State>} [before] */
   function show(state, before) {
     if (state.mask !== before?.mask) edited = false;
+    // Also over what is being written: it is the state that has changed.
     if (edited) void read(); // on the grid that has just changed
-    else if (document.activeElement !== box) box.value = state.mask;
-    if (document.activeElement !== length) length.value = String(state.length);
+    else if (box.value.trim() !== state.mask) box.value = state.mask;
+    if (state.length !== before?.length) length.value = String(state.length);
     fit();
+    element("facts").classList.add("stale");
     void describe();
   }
 
@@ -44,8 +48,10 @@ export function createEditor(app) {
   async function describe() {
     const turn = ++asked;
     const state = app.state.get();
+    describing.abort();
+    describing = new AbortController();
     try {
-      const found = await app.ask("describe", grid(state));
+      const found = await app.ask("describe", grid(state), describing.signal);
       if (turn !== asked) return;
       if (!edited) complain("");
       const share = found.cells ? (found.allowed / found.cells) * 100 : 0;
@@ -54,12 +60,15 @@ export function createEditor(app) {
       const empty = found.empty_rows ? `, ${found.empty_rows.toLocaleString("en-US")} empty rows` : "";
       const { layers } = grid(state);
       const how = layers ? `reached through ${layers} ${layers === "1" ? "layer" : "layers"}` : "allowed";
+      element("facts").classList.remove("stale");
       element("facts").textContent =
         `${found.allowed.toLocaleString("en-US")} of ${found.cells.toLocaleString("en-US")} pairs ${how} ` +
         `(${share < 0.01 && share > 0 ? share.toExponential(1) : share.toFixed(share < 1 ? 3 : 1)} %), ` +
         `${q.toLocaleString("en-US")} × ${k.toLocaleString("en-US")}${planes}${empty}; queries ↓, keys →`;
     } catch (error) {
-      if (turn === asked) complain(String(/** @type {Error} */ (error).message));
+      if (turn !== asked) return;
+      complain(String(/** @type {Error} */ (error).message));
+      element("facts").textContent = "";
     }
   }
 
@@ -79,8 +88,10 @@ export function createEditor(app) {
       complain("");
     }
     if (!mask || !edited) return;
+    trying.abort();
+    trying = new AbortController();
     try {
-      await app.ask("describe", { ...grid(app.state.get()), mask });
+      await app.ask("describe", { ...grid(app.state.get()), mask }, trying.signal);
       if (turn === reading) app.state.set({ mask, view: null, cell: null });
     } catch (error) {
       if (turn === reading) complain(String(/** @type {Error} */ (error).message));

@@ -3,8 +3,10 @@
 
 import { drawAxis, tokens } from "./axes.js";
 import { css, palette } from "./paint.js";
+import { noticePlace, refuse } from "./parts.js";
 import { attachPointer } from "./pointer.js";
 import { drawSides } from "./sides.js";
+import { firstQuery } from "./state.js";
 import { createTiles, TILE } from "./tiles.js";
 import { clamped, exact, fitting, nextZoom, stepOf } from "./view.js";
 
@@ -34,6 +36,10 @@ export function createMatrix(app, root) {
   over.setAttribute("role", "application");
   over.setAttribute("aria-label", "Matrix of queries and keys. Arrow keys move, + and - zoom, 0 shows all, Enter pins.");
   mini.setAttribute("aria-hidden", "true");
+  const trouble = noticePlace();
+  /** @type {string|null} */
+  let said = null;
+  root.append(trouble);
   const tiles = createTiles(app, () => redraw());
   let frame = 0;
   let dpr = 1;
@@ -43,10 +49,7 @@ export function createMatrix(app, root) {
     const { qLen, length } = app.state.get();
     return { qLen: qLen ?? length, kvLen: length };
   };
-  const qStart = () => {
-    const { qStart: start, qLen, length } = app.state.get();
-    return start ?? (qLen === null || qLen === length ? 0 : Math.max(0, length - qLen));
-  };
+  const qStart = () => firstQuery(app.state.get());
 
   const least = () => {
     const { qLen, kvLen } = extent();
@@ -102,6 +105,9 @@ export function createMatrix(app, root) {
     const at = view();
     tiles.begin();
     drawOver(at, drawTiles(at));
+    const why = tiles.refusal();
+    if (why !== said) refuse(app, trouble, why); // once: it has a button, and is read aloud
+    said = why;
     drawMini(at);
     root.dataset.settled = String(tiles.settled());
   }
@@ -242,7 +248,10 @@ export function createMatrix(app, root) {
     const { wide, high } = shown(at);
     const [right, below] = [(x - area.left) * dpr, (y - area.top) * dpr];
     if (right < 0 || below < 0 || right >= wide || below >= high) return null;
-    return { q: qStart() + at.q + Math.floor(below / at.zoom), k: at.k + Math.floor(right / at.zoom) };
+    const { qLen, kvLen } = extent();
+    // The last pixel may reach beyond the last cell.
+    const q = Math.min(at.q + Math.floor(below / at.zoom), qLen - 1);
+    return { q: qStart() + q, k: Math.min(at.k + Math.floor(right / at.zoom), kvLen - 1) };
   }
 
   /** Zoom and keep the point where it is. @param {number} direction @param {number} x @param {number} y */
@@ -282,9 +291,18 @@ export function createMatrix(app, root) {
     look({ ...at, q: event.offsetY * scale - high / at.zoom / 2, k: event.offsetX * scale - wide / at.zoom / 2 });
   });
   new ResizeObserver(resize).observe(root);
+  /** A page that moves to another screen keeps its size and changes its pixels. */
+  function watchPixels() {
+    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => (resize(), watchPixels()), { once: true });
+  }
+  watchPixels();
   app.hover.on(redraw);
   app.state.on(["text"], resize);
   app.state.on(null, redraw);
+  app.state.on(["length", "qLen", "qStart"], () => {
+    const at = app.hover.get();
+    if (at && (at.k >= extent().kvLen || at.q < qStart() || at.q >= qStart() + extent().qLen)) app.hover.set(null);
+  });
   app.onTheme(redraw);
   resize();
 }

@@ -1,6 +1,7 @@
 // Compare: a second mask beside the first, exact counts of where they differ, and the first cells that do.
 // @ts-check
 
+import { firstQuery } from "./state.js";
 import { button, follow, GRID, made, noticePlace, percent, swatch, table, whole } from "./parts.js";
 
 const PAUSE = 250; // ms without a key before the second mask is read
@@ -69,8 +70,8 @@ export const panel = {
 
     /** @param {Place} place */
     function goTo([b, h, q, k]) {
-      const { length, qLen, qStart } = app.state.get();
-      const first = qStart ?? (qLen === null ? 0 : Math.max(0, length - qLen));
+      const { length, qLen } = app.state.get();
+      const first = firstQuery(app.state.get());
       const near = Math.max(length, qLen ?? 0) <= NEAR;
       const view = near ? null : { q: Math.max(0, q - first - 8), k: Math.max(0, k - 8), zoom: CELL };
       app.state.set({ b, h, cell: { q, k }, view });
@@ -125,13 +126,19 @@ export const panel = {
     const again = follow(app, "compare", [...GRID, "other"], {
       notice,
       body,
-      ask() {
-        const { other } = app.state.get();
-        if (document.activeElement !== box) box.value = other;
-        return app.ask("compare", { ...app.grid(), other });
-      },
+      ask: (signal) => app.ask("compare", { ...app.grid(), other: app.state.get().other }, signal),
       show,
     });
+    /** Also over what is being written: it is the state that has changed. */
+    function fill() {
+      const { other } = app.state.get();
+      if (box.value.trim() === other) return;
+      turn += 1;
+      box.value = other;
+      complain("");
+    }
+    app.state.on(["other"], fill);
+    fill();
     app.onTheme(again);
   },
 };

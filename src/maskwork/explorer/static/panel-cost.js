@@ -27,14 +27,16 @@ export const panel = {
     const kept = () => app.state.get().p.cost ?? {};
     /** @type {(() => void)[]} */
     const shows = [];
-    for (const [name, text, low, high, usual] of NUMBERS) {
+    /** @type {Record<string, string>} */
+    let usual = {};
+    for (const [name, text, low, high, value] of NUMBERS) {
       const field = numberField({
         low,
         high,
-        value: usual,
-        act: (value) => app.state.remember("cost", { [name]: String(value) }),
+        value,
+        act: (next) => app.state.remember("cost", { [name]: String(next) }),
       });
-      shows.push(() => (field.value = kept()[name] ?? String(usual)));
+      shows.push(() => (field.value = kept()[name] ?? usual[name] ?? String(value)));
       fields.append(labelled(text, field));
     }
     const dtype = made("select", "", ...DTYPES.map((name) => made("option", "", name)));
@@ -117,12 +119,15 @@ export const panel = {
       notice,
       body,
       length: 4096,
-      async ask() {
+      async ask(signal) {
+        const facts = await app.ask("describe", app.grid(), signal);
+        // A mask that speaks of heads is asked of as many, until another number is written.
+        const heads = facts.shape[1];
+        usual = heads > 1 ? { query_heads: String(heads), kv_heads: String(heads) } : {};
         for (const one of shows) one();
-        const numbers = Object.fromEntries(
-          [...NUMBERS.map(([name]) => name), "dtype"].flatMap((name) => (kept()[name] ? [[name, kept()[name]]] : [])),
-        );
-        return Promise.all([app.ask("cost", { ...app.grid(), ...numbers }), app.ask("describe", app.grid())]);
+        const names = [...NUMBERS.map(([name]) => name), "dtype"];
+        const numbers = { ...usual, ...Object.fromEntries(names.flatMap((name) => (kept()[name] ? [[name, kept()[name]]] : []))) };
+        return [await app.ask("cost", { ...app.grid(), ...numbers }, signal), facts];
       },
       show: ([cost, facts]) => show(cost, facts),
     });

@@ -146,7 +146,7 @@ export const panel = {
     follow(app, "depth", [...GRID, "layers", "cell"], {
       notice,
       body,
-      async ask() {
+      async ask(signal) {
         const { layers, cell, length } = app.state.get();
         slider.value = String(Math.min(layers, SLIDER));
         if (document.activeElement !== field) field.value = String(layers);
@@ -156,8 +156,8 @@ export const panel = {
         if (!cell) return null;
         const grid = app.grid();
         const [{ path }, ...rows] = await Promise.all([
-          app.ask("path", { ...grid, ...cell }),
-          ...milestones(layers).map((many) => app.ask("row", { ...grid, layers: many, q: cell.q })),
+          app.ask("path", { ...grid, layers, ...cell }, signal),
+          ...milestones(layers).map((many) => app.ask("row", { ...grid, layers: many, q: cell.q }, signal)),
         ]);
         return {
           path,

@@ -178,10 +178,11 @@ export const panel = {
         wait("The audit runs: every module that mixes positions is judged. That takes seconds, minutes for a large model …");
         const report = /** @type {Report} */ (await app.load("audit", what));
         if (mine === turn) refuse(app, notice, null);
+        if (JSON.stringify(request()) !== JSON.stringify(what)) return; // of another model, prompt or mask
         judged = JSON.stringify(what);
         drawReport(report);
       } catch (error) {
-        fail(error);
+        if (mine === turn) fail(error);
       } finally {
         check.disabled = false;
       }
@@ -208,6 +209,7 @@ export const panel = {
         made("div", report.ok ? "verdict yes" : "verdict no",
           made("b", "", report.ok ? "✓ it keeps the mask" : `⚠ ${report.checks.mask}`),
           made("span", "", ` ${report.evidence.mask ?? ""} ${report.warnings.mask ?? ""}`)),
+        made("p", "hint", "Judged against ", made("code", "", report.mask), "."),
         list,
       );
       app.announce(report.ok ? "The audit found nothing." : `The audit: ${report.checks.mask}`);

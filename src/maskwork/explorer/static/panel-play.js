@@ -92,7 +92,7 @@ export const panel = {
     let timer = 0;
 
     const last = () => (cells?.rows.length ?? 1) - 1;
-    const step = () => Math.min(Math.max(0, Number(app.state.get().p.play?.step ?? 0) || 0), last());
+    const step = () => Math.min(Math.max(0, Math.floor(Number(app.state.get().p.play?.step)) || 0), last());
 
     /** @param {number} to */
     function go(to) {
@@ -285,7 +285,7 @@ export const panel = {
       notice,
       body,
       // without a cache the first queries are computed again too, also where the grid shows only the last ones
-      ask: () => cellsOf(app, "Training and decoding are shown", true),
+      ask: (signal) => cellsOf(app, signal, "Training and decoding are shown", true),
       show(found) {
         cells = found;
         draw();

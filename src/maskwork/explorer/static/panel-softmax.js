@@ -83,13 +83,13 @@ export const panel = {
     /** The query shown: the one pointed at, the one asked for, the pinned one, or one in the middle. */
     function query() {
       const { rows, q_start: first } = /** @type {Cells} */ (cells);
-      const asked = kept().row === undefined ? undefined : Number(kept().row);
+      const asked = /^\d+$/.test(kept().row) ? Number(kept().row) : undefined;
       const q = app.hover.get()?.q ?? asked ?? app.state.get().cell?.q ?? first + Math.floor(rows.length / 2);
       return Math.min(Math.max(q, first), first + rows.length - 1);
     }
 
     function draw() {
-      const name = kept().fill in FILLS ? kept().fill : "-inf";
+      const name = Object.hasOwn(FILLS, kept().fill) ? kept().fill : "-inf";
       fills.show(name);
       if (!cells || !root.isConnected) return;
       const q = query();
@@ -213,7 +213,7 @@ export const panel = {
     follow(app, "softmax", GRID, {
       notice,
       body,
-      ask: () => cellsOf(app, "Numbers are shown"),
+      ask: (signal) => cellsOf(app, signal, "Numbers are shown"),
       show(found) {
         cells = found;
         draw();

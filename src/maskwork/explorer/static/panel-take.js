@@ -99,12 +99,16 @@ export const panel = {
       notice,
       body,
       length: 512,
-      ask() {
+      ask(signal) {
         targets.show(target());
-        return app.ask("code", { ...app.grid(), to: target() });
+        return app.ask("code", { ...app.grid(), to: target() }, signal);
       },
-      show: ({ code }) => (source.textContent = code),
+      show({ code }) {
+        source.textContent = code;
+        copy.disabled = false;
+      },
     });
     app.state.on(["p"], (state, before) => state.p.take?.to !== before.p.take?.to && again());
+    app.state.on(["p", ...GRID], () => (copy.disabled = body.classList.contains("stale")));
   },
 };

@@ -45,6 +45,7 @@ export const panel = {
     let again = false;
     let timer = 0;
     let rest = 0;
+    let asked = ""; // the grid and key that the last line speaks of
 
     /** @param {import("./state.js").Cell} cell */
     async function cellAndRow(cell) {
@@ -59,17 +60,17 @@ export const panel = {
       seesName.textContent = `query ${whole(cell.q)} sees`;
       const keys = `${whole(row.count)} ${row.count === 1 ? "key" : "keys"}`;
       sees.textContent = row.count ? `${keys}: ${said(row.runs, row.more)}` : "no key: its output is 0";
-      if (seenName.textContent !== columnName(cell)) seen.textContent = "…";
-      seenName.textContent = columnName(cell);
+      const column = JSON.stringify([grid, cell.k]);
+      if (column !== asked) seen.textContent = "…";
+      asked = column;
+      seenName.textContent = `key ${whole(cell.k)} is last seen by`;
     }
 
     /** @param {import("./state.js").Cell} cell */
-    const columnName = (cell) => `key ${whole(cell.k)} is last seen by`;
-
-    /** @param {import("./state.js").Cell} cell */
     async function column(cell) {
-      const last = (await app.ask("column", { ...app.grid(), k: cell.k })).last_seen;
-      if (wanted()?.k !== cell.k) return;
+      const grid = app.grid();
+      const last = (await app.ask("column", { ...grid, k: cell.k })).last_seen;
+      if (JSON.stringify([grid, cell.k]) !== asked) return; // of another mask, or another key
       seen.textContent = last < 0 ? "no query" : `query ${whole(last)}; after it a KV cache may drop the key`;
     }
 

@@ -183,27 +183,32 @@ export function noticePlace() {
 /** Ask and draw when one of the keys changes, while the panel is open; otherwise when it is opened again.
  * @template T
  * @param {App} app @param {string} id of the panel @param {(keyof State)[]} keys
- * @param {{notice: HTMLElement, body?: HTMLElement, length?: number, ask: () => Promise<T>,
+ * @param {{notice: HTMLElement, body?: HTMLElement, length?: number, ask: (signal: AbortSignal) => Promise<T>,
  *   show: (found: T) => void}} how
- *   body: hidden while there is nothing to show; length: what is offered where the state's is too long */
+ *   body: hidden while there is nothing to show, dimmed while its answer is on the way; length: what is offered where the state's is too long */
 export function follow(app, id, keys, { notice, body, length, ask, show }) {
   let stale = true;
   let turn = 0;
   let timer = 0;
+  let asking = new AbortController();
   if (body) body.hidden = true; // until there is something to show
 
   async function run() {
+    if (app.state.get().panel !== id) return; // closed meanwhile: asked when it is opened again
     const mine = ++turn;
     stale = false;
+    asking.abort();
+    asking = new AbortController();
     const slow = setTimeout(() => mine === turn && wait(notice), SLOW);
     try {
-      const found = await ask();
-      if (mine !== turn) return;
+      const found = await ask(asking.signal);
+      if (mine !== turn || stale) return;
+      body?.classList.remove("stale");
       refuse(app, notice, null);
       if (body) body.hidden = false;
       show(found);
     } catch (error) {
-      if (mine !== turn) return;
+      if (mine !== turn || stale) return;
       if (body) body.hidden = true;
       refuse(app, notice, error, length);
     } finally {
@@ -218,6 +223,7 @@ export function follow(app, id, keys, { notice, body, length, ask, show }) {
   }
   const again = () => {
     stale = true;
+    body?.classList.add("stale"); // what it shows is of the state before
     check();
   };
   app.state.on(keys, again);
@@ -231,15 +237,15 @@ export const SHORT = 64;
 
 /** Every cell of a short grid.
  * @typedef {{rows: string[], last_seen: number[], documents: number[]|null, q_start: number}} Cells */
-/** @param {App} app @param {string} what is shown of them @param {boolean} [square] all positions are queries
- * @returns {Promise<Cells>} */
-export async function cellsOf(app, what, square = false) {
+/** @param {App} app @param {AbortSignal} signal @param {string} what is shown of them
+ * @param {boolean} [square] all positions are queries @returns {Promise<Cells>} */
+export async function cellsOf(app, signal, what, square = false) {
   const state = app.state.get();
   const { length } = state;
   const longest = square ? length : Math.max(length, state.qLen ?? length);
   if (longest > SHORT)
     throw new Error(`${what} up to ${SHORT} positions; there are ${whole(longest)}; set a shorter length.`);
-  return app.ask("cells", grid(square ? { ...state, qLen: null, qStart: null } : state));
+  return app.ask("cells", grid(square ? { ...state, qLen: null, qStart: null } : state), signal);
 }
 
 /** A small square in the colour, and with the pattern, of a kind of cell.

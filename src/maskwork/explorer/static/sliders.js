@@ -3,7 +3,7 @@
 
 import { made, noticePlace, numberField, refuse } from "./parts.js";
 
-/** @typedef {{name: string, at: number, value: number}} Written */
+/** @typedef {{name: string, at: number, end: number, value: number}} Written */
 
 const MOST = 1 << 20;
 
@@ -13,8 +13,8 @@ export function numbersIn(text) {
   /** @type {Written[]} */
   const out = [];
   let name = "";
-  for (const { 0: token, index } of text.matchAll(/\[[^\]]*\]|[A-Za-z_]\w*|\d+/g)) {
-    if (/^\d/.test(token)) out.push({ name, at: index, value: Number(token) });
+  for (const { 0: token, index } of text.matchAll(/\[[^\]]*\]|[A-Za-z_]\w*|(?<=[(,=]\s*)-\d+|\d+/g)) {
+    if (/^-?\d/.test(token)) out.push({ name, at: index, end: index + token.length, value: Number(token) });
     else if (token[0] !== "[") name = token;
   }
   return out;
@@ -54,7 +54,7 @@ export function createSliders(app, root) {
   function write(index, value) {
     const text = waiting ?? app.state.get().mask;
     const number = numbersIn(text)[index];
-    if (number) void take(text.slice(0, number.at) + value + text.slice(number.at + String(number.value).length));
+    if (number) void take(text.slice(0, number.at) + value + text.slice(number.end));
   }
 
   /** @param {Written} number @param {number} index */
@@ -63,7 +63,7 @@ export function createSliders(app, root) {
     Object.assign(slider, { type: "range", min: "0", step: "1" });
     slider.setAttribute("aria-label", `${name}, slider`);
     slider.addEventListener("input", () => write(index, Number(slider.value)));
-    const field = numberField({ low: 0, high: MOST, value: 0, act: (value) => write(index, value) });
+    const field = numberField({ low: -MOST, high: MOST, value: 0, act: (value) => write(index, value) });
     return made("div", "slider", made("label", "", made("code", "", name), field), slider);
   }
 
@@ -81,6 +81,7 @@ export function createSliders(app, root) {
         lines.children[index].querySelectorAll("input")
       );
       slider.max = String(Math.max(length, value));
+      slider.min = String(Math.min(0, value));
       for (const input of [field, slider]) if (document.activeElement !== input) input.value = String(value);
     });
   }

@@ -70,8 +70,9 @@ export function read(search) {
   /** @type {Record<string, Record<string, string>>} */
   const p = {};
   for (const [name, value] of query) {
+    // only names of our own making, none that every object knows, such as __proto__ and constructor
     const [panel, key] = name.split(".");
-    if (key) (p[panel] ??= {})[key] = value;
+    if (/^[a-z]\w*\.[a-z]\w*$/.test(name) && !(panel in Object.prototype)) (p[panel] ??= {})[key] = value;
   }
   return {
     mask: query.get("mask") ?? DEFAULTS.mask,
@@ -114,6 +115,9 @@ export function write(state) {
   const text = query.toString();
   return text ? `?${text}` : "?";
 }
+
+/** The position of the first query: without q_start the queries are the last ones. @param {Readonly<State>} state */
+export const firstQuery = ({ qStart, qLen, length }) => qStart ?? Math.max(0, length - (qLen ?? length));
 
 /** @typedef {(state: Readonly<State>, before: Readonly<State>) => void} Listener */
 

@@ -66,46 +66,48 @@ export function createTiles(app, onArrival) {
   const kept = new Map();
   /** @type {Map<string, AbortController>} */
   const coming = new Map();
-  let failed = "";
+  /** Why tiles did not come; the next change of the state tries them again. @type {Map<string, string>} */
+  const refused = new Map();
   // One tile a frame is painted, so that no frame takes long; the others wait for the next.
   let painted = false;
   let waiting = false;
 
-  /** Masks whose counts make a picture. */
-  function sources() {
-    const { mask, other, panel } = app.state.get();
-    return panel === "compare" ? [`(${mask}) & (${other})`, `(${mask}) - (${other})`, `(${other}) - (${mask})`] : [mask];
+  /** What is counted: a mask, or two of them and how they differ. */
+  function counted() {
+    const { other, panel } = app.state.get();
+    return panel === "compare" ? { ...app.grid(), other } : app.grid();
   }
 
   /** @param {number} step @param {number} row @param {number} column */
-  const name = (step, row, column) => JSON.stringify([app.grid(), sources(), step, row, column]);
+  const name = (step, row, column) => JSON.stringify([counted(), step, row, column]);
 
   /** @param {string} key @param {number} step @param {number} row @param {number} column */
   async function fetchTile(key, step, row, column) {
     const stop = new AbortController();
     coming.set(key, stop);
     const place = { q0: row * TILE * step, k0: column * TILE * step, step };
-    const asked = { ...app.grid(), ...place, rows: TILE, columns: TILE };
     try {
-      const counts = await Promise.all(sources().map((mask) => app.askTile({ ...asked, mask }, stop.signal)));
+      const found = await app.askTile({ ...counted(), ...place, rows: TILE, columns: TILE }, stop.signal);
+      const planes = found.length / TILE ** 2;
+      const counts = Array.from({ length: planes }, (_, at) => found.subarray(at * TILE ** 2, (at + 1) * TILE ** 2));
       kept.set(key, { counts, picture: null, ...place });
       for (const oldest of kept.keys()) {
         if (kept.size <= MOST) break;
         kept.delete(oldest);
       }
-      failed = "";
       onArrival();
     } catch (error) {
-      // What was given up is no news; what the server refuses is said where the mask is edited.
+      // What was given up is no news.
       if (!stop.signal.aborted) {
-        failed = key;
-        app.announce(String(/** @type {Error} */ (error).message));
+        refused.set(key, String(/** @type {Error} */ (error).message));
+        onArrival();
       }
     } finally {
       coming.delete(key);
     }
   }
 
+  app.state.on(null, () => refused.clear());
   app.onTheme(() => {
     for (const tile of kept.values()) tile.picture = null;
     onArrival();
@@ -122,7 +124,7 @@ export function createTiles(app, onArrival) {
       const key = name(step, row, column);
       const tile = kept.get(key);
       if (!tile) {
-        if (!coming.has(key) && failed !== key) void fetchTile(key, step, row, column);
+        if (!coming.has(key) && !refused.has(key)) void fetchTile(key, step, row, column);
         return null;
       }
       // the most recently used stay
@@ -144,6 +146,8 @@ export function createTiles(app, onArrival) {
       for (const [key, stop] of coming) if (!wanted.has(key)) stop.abort();
     },
     name,
+    /** Why there is no picture, null where there is one. */
+    refusal: () => [...refused.values()][0] ?? null,
     /** Whether nothing is on its way. */
     settled: () => coming.size === 0 && !waiting,
   };

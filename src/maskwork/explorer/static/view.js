@@ -31,7 +31,7 @@ export function clamped(view, qLen, kvLen, wide, high) {
   const step = stepOf(view.zoom);
   /** @param {number} at @param {number} cells @param {number} pixels */
   const along = (at, cells, pixels) => {
-    const most = Math.max(0, cells - Math.floor(pixels / view.zoom));
+    const most = Math.ceil(Math.max(0, cells - Math.floor(pixels / view.zoom)) / step) * step;
     const inside = Math.min(Math.max(0, at), most);
     return Math.floor(inside / step) * step;
   };
