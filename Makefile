@@ -52,6 +52,7 @@ bench: .venv/dev.done
 	-$(BIN)/python benchmarks/packing.py
 	-$(BIN)/python benchmarks/losses.py
 	-$(BIN)/python benchmarks/explorer.py
+	-$(BIN)/python benchmarks/explorer_browser.py
 	$(if $(DATA),$(BIN)/python benchmarks/shakespeare_char.py --data $(DATA))
 
 bench-cuda: .venv/dev.done

@@ -30,16 +30,25 @@ PICTURES: dict[str, tuple[dict[str, object], tuple[int, int], str]] = {
         {"mask": "causal & (sliding_window(12) | sinks(2))", "other": "causal & chunked(8)", "length": 48,
          "panel": "compare", "theme": "dark"}, (1280, 800), "table.numbers",
     ),
+    "model": (
+        {"mask": SHORT, "length": 20, "panel": "model", "theme": "light"}, (1280, 960), ".verdict.leak",
+    ),
     "phone": ({"mask": SHORT, "length": 16, "cell": "9,2", "theme": "light"}, (390, 844), ".tree li"),
 }  # fmt: skip
 
 
-def draw(page: Page, name: str, folder: Path = FOLDER) -> Path:
+#: The button that is pressed first, where the panel waits for one.
+PRESSED = {"model": "forgets the mask"}
+
+
+def draw(page: Page, name: str, token: str, folder: Path = FOLDER) -> Path:
     """Take one picture of the explorer that `page` belongs to."""
     asked, (width, height), sign = PICTURES[name]
     page.set_viewport_size({"width": width, "height": height})
-    page.goto("/?" + urlencode(asked))
+    page.goto(f"/?{urlencode(asked)}#{token}")
     page.wait_for_selector("#matrix[data-settled=true]", state="attached")
+    if name in PRESSED:
+        page.get_by_role("button", name=PRESSED[name]).click()
     expect(page.locator(f"#panel {sign}").first).to_be_visible()
     expect(page.locator("#facts")).not_to_be_empty()
     page.wait_for_load_state("networkidle")
@@ -60,15 +69,17 @@ def main() -> None:
     chromium = shutil.which("chromium")
     if not chromium:
         sys.exit("error: pictures of the explorer need chromium on the PATH; found none; apt-get install chromium")
+    expect.set_options(timeout=60_000)  # a model is loaded by a process that has to import torch first
     told = multiprocessing.get_context("spawn").SimpleQueue()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(told,))
     server.start()
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
-            page = browser.new_page(base_url=told.get().split("#")[0])
+            address, token = told.get().split("#")
+            page = browser.new_page(base_url=address)
             for name in PICTURES:
-                path = draw(page, name)
+                path = draw(page, name, token)
                 print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
             browser.close()
     finally:

@@ -58,7 +58,7 @@ export const panel = {
         made("div", "field", made("span", "", "the prompt is"), kind.root),
         made("div", "field", made("span", "", "it should keep"), declared.root)),
       made("div", "fields", load, check));
-    const examples = made("div", "places examples", made("span", "hint", "No model at hand? A small one that"),
+    const examples = made("div", "places examples", made("span", "hint", "Or try one that"),
       ...EXAMPLES.map(([name, text]) => button(text, () => tryOne(name))));
     const notice = noticePlace();
     const verdict = made("div", "verdict");
