@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
-import uvicorn
 
 from maskwork.explorer import create_app
-from maskwork.explorer._server import listen
+from maskwork.explorer._server import Server, listen
 
 TOKEN = "this-launch"
 
@@ -19,7 +18,7 @@ TOKEN = "this-launch"
 def address() -> Iterator[str]:
     """Where it is served, such as `http://127.0.0.1:12345`."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(token=TOKEN), log_level="critical", lifespan="on"))
+    server = Server(create_app(token=TOKEN), log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"

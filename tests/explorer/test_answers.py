@@ -74,6 +74,51 @@ def test_a_tile_holds_dense_counts_whatever_its_step_and_corner(case: Asked, dat
 
 
 @few
+@given(asked(), cases, st.integers(1, 9))
+def test_a_tile_of_two_masks_counts_what_both_and_what_one_alone_allow(case: Asked, other: Case, step: int):
+    parameters, bound, left = case
+    grid = bound.grid
+    right = np.broadcast_to(other.dense(grid.q_start, grid.q_len, grid.kv_len), left.shape)
+    found = np.frombuffer(ask("tile", parameters, other=full_text(other.mask), step=step, rows=4, columns=5), "<f8")
+    for plane, cells in zip(found.reshape(3, 4, 5), (left & right, left & ~right, right & ~left), strict=True):
+        cells = plane_of(parameters, cells)
+        for i, j in np.ndindex(4, 5):
+            assert plane[i, j] == cells[i * step : (i + 1) * step, j * step : (j + 1) * step].sum()
+
+
+@pytest.mark.parametrize(("mask", "other"), [("causal", "per_head([full, sliding_window(2)])"),
+                                             ("per_row([empty, causal])", "per_head([full, sliding_window(2)])"),
+                                             ("per_head([full, sliding_window(2)])", "causal")])  # fmt: skip
+def test_two_masks_may_differ_along_other_axes(mask: str, other: str):
+    planes = [mw.parse(text).bind(6).dense() for text in (mask, other)]
+    left, right = (plane[min(1, len(plane) - 1), min(1, plane.shape[1] - 1)] for plane in planes)
+    found = ask("tile", {"mask": mask, "other": other, "length": "6", "b": "1", "h": "1"}, rows=6, columns=6)
+    expected = np.stack([left & right, left & ~right, right & ~left])
+    assert np.array_equal(np.frombuffer(found, "<f8").reshape(3, 6, 6), expected)
+
+
+def test_two_of_the_longest_texts_are_joined():
+    mask, other = (" | ".join([f"sliding_window({window})"] * 700) for window in (3, 4))
+    assert len(mask) + len(other) > 16_000 > max(len(mask), len(other))
+    found = ask("tile", {"mask": mask, "other": other, "length": "8"}, step=8, rows=1, columns=1)
+    assert np.frombuffer(found, "<f8").tolist() == [21, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("question", "more"), [("tile", {}), ("why", {"q": 3, "k": 1}), ("row", {"q": 3}), ("column", {"k": 1}),
+                           ("cells", {}), ("svg", {}), ("path", {"q": 3, "k": 1})],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "parameters", [{"mask": "causal"}, {"mask": "per_head([causal, full])", "layers": "2", "heads": "2"}]
+)
+def test_where_nothing_differs_any_batch_row_and_head_will_do(
+    question: str, more: dict[str, int], parameters: dict[str, str]
+):
+    parameters = {**parameters, "length": "6"}
+    assert ask(question, parameters, b=7, h=1, **more) == ask(question, parameters, **more)
+
+
+@few
 @given(asked(), st.data())
 def test_a_cell_is_explained_as_the_mask_explains_it(case: Asked, data: st.DataObject):
     parameters, bound, dense = case
@@ -166,6 +211,23 @@ def test_a_path_is_of_the_asked_row_and_layers():
     assert ask("path", parameters | {"layers": "2"}, q=3, k=0, b=1)["path"] is None
 
 
+def test_queries_beyond_the_keys_have_paths_where_rows_say_so():
+    grid = {"mask": "causal & (sliding_window(3) | sinks(1))", "q_len": "6", "kv_len": "8", "q_start": "6"}
+    for layers in (1, 2, 3):
+        for q in range(6, 12):
+            row = ask("row", grid, q=q, layers=layers)["runs"]
+            reached = {key for start, end in row for key in range(start, end)}
+            for k in range(8):
+                found = ask("path", grid, q=q, k=k, layers=layers)["path"]
+                assert (found is not None) == (k in reached)
+
+
+def test_queries_stand_as_far_along_as_a_grid_may_say():
+    last = {"mask": "band(None, 0) & ~sinks(1048575)", "length": "1048576", "q_start": "1048576"}
+    assert ask("row", last, q=2097151)["runs"] == [(1048575, 1048576)]
+    assert ask("why", last, q=2097151, k=1048575)["allowed"]
+
+
 def test_a_drawing_is_the_masks_own():
     assert ask("svg", {"mask": "causal", "length": "20"}, size=256)["svg"] == mw.causal().bind(20).svg(size=256)
 
@@ -190,13 +252,19 @@ def test_a_drawing_is_the_masks_own():
         ("describe", {"mask": "(" * 5000 + "causal"}, "nested"),
         ("tile", {"mask": "causal", "rows": "513"}, "rows is a number from 1 to 512"),
         ("tile", {"mask": "causal", "step": "0"}, "step is a number"),
-        ("tile", {"mask": "causal", "b": "1"}, "1 batch rows"),
+        ("tile", {"mask": "causal", "b": "257"}, "b is a number from 0 to 256"),
+        ("tile", {"mask": "per_head([causal, full])", "h": "2"}, "2 heads, got batch row 0 and head 2"),
+        ("tile", {"mask": "causal", "heads": "2", "h": "2"}, "2 heads, got batch row 0 and head 2"),
+        ("tile", {"mask": "causal", "other": "per_row([causal, full])", "b": "2"}, "2 batch rows"),
+        ("tile", {"mask": "per_head([causal, full])", "other": "per_head([full, full, causal])"}, "heads"),
+        ("tile", {"mask": "causal", "other": "causl"}, "did you mean 'causal'"),
         ("why", {"mask": "causal"}, "q is a number"),
         ("why", {"mask": "causal", "q": "64", "k": "0"}, "64"),
         ("row", {"mask": "causal", "q": "64"}, r"\[0, 64\)"),
         ("column", {"mask": "causal", "k": "64"}, r"\[0, 64\)"),
         ("cells", {"mask": "causal", "length": "257"}, "at most 256 positions"),
         ("compare", {"mask": "causal"}, "in other"),
+        ("compare", {"mask": "causal", "other": "per_head([causal, full])", "heads": "3"}, "3"),
         ("code", {"mask": "causal", "to": "jax"}, "maskwork, flex, sdpa, hf"),
         ("code", {"mask": "causal", "layers": "2"}, "leave them at 0"),
         ("cost", {"mask": "causal", "dtype": "int3"}, "dtype"),

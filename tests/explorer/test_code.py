@@ -11,6 +11,7 @@ from torch.nn.attention.flex_attention import create_mask
 
 import maskwork as mw
 from maskwork.explorer._answers import ANSWERS
+from maskwork.explorer._ask import Asked
 from maskwork.explorer._gallery import PATTERNS, Pattern
 
 #: The one pattern that is there for its length alone.
@@ -69,3 +70,38 @@ def test_arrays_longer_than_a_repr_are_in_the_code(to: str):
     dense = (mw.causal() & mw.document(lengths)).bind(160).dense()
     space = executed(to, f"causal & document({lengths})", length=160)
     assert np.array_equal(made(to, space, dense.shape), dense)
+
+
+@pytest.mark.parametrize("to", ["maskwork", "flex", "sdpa", "hf"])
+@pytest.mark.parametrize(
+    ("mask", "grid"),
+    [
+        ("document([5, 7, 4])", {"length": 10}),
+        ("document([5, 7, 4])", {"length": 16}),
+        ("per_head([causal, document([5, 7, 4])])", {"length": 10}),
+        ("causal", {"length": 10, "batch": 3, "heads": 2}),
+        ("causal", {"q_len": 3, "kv_len": 10}),
+        ("causal", {"q_len": 10, "kv_len": 3}),
+        ("causal", {"length": 10, "q_start": 2}),
+    ],
+)
+def test_code_is_of_the_grid_that_is_shown(mask: str, grid: dict[str, int], to: str):
+    asked = Asked.read({"mask": mask, **{name: str(size) for name, size in grid.items()}})
+    shown = mw.parse(mask).bind(
+        asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads
+    )  # fmt: skip
+    space = executed(to, mask, **grid)
+    dense = shown.dense()
+    assert np.array_equal(np.broadcast_to(made(to, space, dense.shape), dense.shape), dense)
+    if to == "maskwork":
+        assert space["bound"].grid == shown.grid
+
+
+def test_code_says_no_more_of_the_grid_than_it_needs():
+    assert "mask.bind(16)\n" in ANSWERS["code"]({"mask": "document([5, 7, 4])", "length": "16"})["code"]
+    assert "mask.bind(10, 10, q_start=0)\n" in ANSWERS["code"]({"mask": "document([5, 7, 4])", "length": "10"})["code"]
+
+
+def test_code_is_of_masks_that_the_grid_takes():
+    with pytest.raises(mw.errors.GridError, match="reach 7"):
+        ANSWERS["code"]({"mask": "document([3, 4])", "length": "8"})

@@ -55,7 +55,7 @@ def test_every_answer_is_fenced(client: httpx2.Client, method: str, path: str, s
 
 
 def test_a_mistake_of_ours_is_a_fenced_500_without_the_insides(client: httpx2.Client, monkeypatch: pytest.MonkeyPatch):
-    def broken(self: Worker, question: str, parameters: Any) -> Any:
+    async def broken(self: Worker, question: str, parameters: Any) -> Any:
         raise RuntimeError("KeyError: 'x'")
 
     monkeypatch.setattr(Worker, "ask", broken)
@@ -66,7 +66,7 @@ def test_a_mistake_of_ours_is_a_fenced_500_without_the_insides(client: httpx2.Cl
     assert_fenced(answer)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "[::1]", "[::1]:8000"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "LocalHost:1", "[::1]", "[::1]:8000"])
 def test_it_answers_to_its_own_names(client: httpx2.Client, host: str):
     assert client.get(DESCRIBE, headers={"host": host}).status_code == 200
 
@@ -84,7 +84,18 @@ def test_another_name_for_this_machine_is_refused(client: httpx2.Client, host: s
 
 @pytest.mark.parametrize(
     "origin",
-    ["null", "http://evil.example", "http://localhost:9", "http://127.0.0.1:9", "http://127.0.0.1@evil.example", ""],
+    [
+        "null",
+        "http://evil.example",
+        "http://localhost:9",
+        "http://127.0.0.1:9",
+        "http://127.0.0.1@evil.example",
+        "",
+        "http://[",
+        "http://[::1",
+        "//",
+        "http:///",
+    ],
 )
 def test_a_page_of_another_origin_is_refused(client: httpx2.Client, origin: str, token: dict[str, str]):
     for answer in (
@@ -94,6 +105,34 @@ def test_a_page_of_another_origin_is_refused(client: httpx2.Client, origin: str,
         assert answer.status_code == 403
         assert "answers its own page" in answer.json()["error"]
         assert_fenced(answer)
+
+
+def status_of(host: str, **how: Any) -> int:
+    """What a guard of the names `box` and `localhost` says to this one, 200 where it has nothing against it."""
+
+    async def never(scope: Any, receive: Any, send: Any) -> None: ...
+
+    guard = Guard(never, ["Box", "localhost"], **how)
+    refused = guard._refused({"type": "http", "headers": [(b"host", host.encode())], "query_string": b""})
+    return 200 if refused is None else refused.status_code
+
+
+@pytest.mark.parametrize("host", ["192.168.1.5:80", "10.0.0.1", "[2001:db8::1]:8123", "[::1]"])
+def test_addresses_are_names_where_all_are_listened_on(host: str):
+    assert status_of(host, any_address=True) == 200
+    assert status_of(host) == 403
+
+
+@pytest.mark.parametrize("host", ["box:1", "BOX", "localhost"])
+def test_names_are_compared_in_lower_case(host: str):
+    assert status_of(host, any_address=True) == status_of(host) == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "", "1.2.3.4.evil.example", "1.2.3", "::1", "[1.2.3.4]", "[::1", "[evil]", "1.2.3.4:1:2"]
+)
+def test_what_is_no_address_is_refused_where_all_are_listened_on(host: str):
+    assert status_of(host, any_address=True) == 403
 
 
 def test_its_own_page_is_answered(client: httpx2.Client):
@@ -118,15 +157,23 @@ def test_a_query_has_an_end():
     async def never(scope: Any, receive: Any, send: Any) -> None: ...
 
     guard = Guard(never, ["127.0.0.1"])
-    for length, refused in ((65_536, False), (65_537, True)):
+    for length, refused in ((100_096, False), (100_097, True)):
         scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "query_string": b"a" * length}
         answer = guard._refused(scope)
         assert (answer is not None) == refused
         assert answer is None or answer.status_code == 413
 
 
+def test_two_of_the_longest_masks_are_taken(client: httpx2.Client):
+    mask, other = (
+        " | ".join([f"sinks({size:,})".replace(",", "")] * 1700)[:16_000].rsplit(" | ", 1)[0] for size in (1, 2)
+    )
+    found = client.get("/api/compare", params={"mask": mask, "other": other, "length": 4})
+    assert (found.status_code, found.json()["only_right"]) == (200, 4)
+
+
 def test_a_body_has_an_end(address: str, token: dict[str, str]):
-    for length in ("65537", "9" * 30):
+    for length in ("65537", "9" * 30, "9" * 5000):
         status, text = sent(address, {**token, "content-length": length})
         assert status in (400, 413)
         assert status == 400 or "may have 64 KiB" in text

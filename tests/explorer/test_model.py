@@ -223,6 +223,31 @@ def test_examples_do_what_they_are_named_for(name: str, leaks: bool, causes: lis
     assert [finding["cause"] for finding in report["findings"]][:1] == causes
 
 
+def test_a_file_that_cannot_be_read_is_said(folders: Path, tmp_path: Path):
+    for file in (folders / "clean").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "x.safetensors").symlink_to("nowhere")
+    with pytest.raises(ArgumentError, match=r"x\.safetensors' can't \(No such file"):
+        asked(tmp_path)
+
+
+def test_a_model_that_reads_more_than_tokens_is_refused(tmp_path: Path):
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 8}
+    text = {**shape, "vocab_size": 20, "max_position_embeddings": 16, "bos_token_id": 0, "eos_token_id": 1}
+    sight = {**shape, "image_size": 8, "patch_size": 4}
+    config = transformers.CLIPConfig(text_config=text, vision_config=sight, projection_dim=8)
+    transformers.CLIPModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ArgumentError, match="models that read tokens alone, CLIPModel in"):
+        asked(tmp_path)
+
+
+def test_a_config_without_end_is_not_read(tmp_path: Path):
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 40)  # a file with nothing in it: to read it would take a terabyte
+    with pytest.raises(ArgumentError, match=rf"at most 1 MiB here, '.*' has {1 << 40} bytes"):
+        asked(tmp_path)
+
+
 def test_no_pickle_is_read(folders: Path, tmp_path: Path):
     """A model whose weights are a pickle is refused, and what the pickle would do is not done."""
     done = tmp_path / "done"

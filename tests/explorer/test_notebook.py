@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import numpy as np
 import pytest
 
 import maskwork as mw
@@ -63,16 +66,54 @@ def test_long_arrays_come_along():
         ("causl", None, ParseError, "did you mean 'causal'"),
         (mw.custom(lambda b, h, q, k: k <= q), None, ArgumentError, "none that can be read back"),
         (mw.causal().bind(8), 8, ArgumentError, "leave it out"),
-        (mw.causal(), 0, ArgumentError, "1 to 1048576 positions, got 0"),
-        (mw.causal(), (1 << 20) + 1, ArgumentError, "1 to 1048576 positions, got 1048577"),
+        (mw.causal(), 0, ArgumentError, "length is a number from 1 to 1048576; found '0'"),
+        (mw.causal(), (1 << 20) + 1, ArgumentError, "length is a number from 1 to 1048576; found '1048577'"),
         (mw.document([3, 4]), 9, GridError, "reach 7"),
+        (mw.causal().bind(0), None, ArgumentError, "length is a number from 1"),
+        (mw.causal().bind(0, 8, q_start=8), None, ArgumentError, "q_len is a number from 1 to 1048576; found '0'"),
+        (mw.causal().bind(8, 8, q_start=1 << 21), None, ArgumentError, "q_start is a number from 0 to 1048576"),
+        (mw.causal().bind((1 << 20) + 1, 8, q_start=0), None, ArgumentError, "q_len is a number"),
+        (mw.causal().bind(8, batch=257), None, ArgumentError, "batch is a number from 1 to 256; found '257'"),
+        (mw.causal().bind(8, heads=300), None, ArgumentError, "heads is a number from 1 to 256; found '300'"),
+        (mw.document([1] * 16_000), 16_000, ArgumentError, "16000 characters here, found 48010"),
+        (None, None, ArgumentError, "a mask, its text or a bound mask, found NoneType"),
+        (5, None, ArgumentError, "found int"),
+        (b"causal", None, ArgumentError, "found bytes"),
+        ([mw.causal()], None, ArgumentError, "found list"),
+        (np.ones((2, 2), bool), None, ArgumentError, "found ndarray"),
+        (mw.causal, None, ArgumentError, "found function"),
     ],
 )
-def test_what_the_page_would_refuse_is_said_at_once(
-    mask: mw.Mask | str, length: int | None, error: type[Exception], said: str
-):
-    with pytest.raises(error, match=said):
+def test_what_the_page_would_refuse_is_said_at_once(mask: Any, length: int | None, error: type[Exception], said: str):
+    with pytest.raises(error, match=said) as caught:
         mw.explore(mask, length=length)
+    assert error is ParseError or len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("height", [0, -1, 1.5, "600", None, True, '1" onload="'])
+def test_a_height_is_a_number_of_pixels(height: Any):
+    with pytest.raises(ArgumentError, match="height is a whole number of pixels from 1, found"):
+        mw.explore("causal", height=height)
+
+
+def test_a_script_is_run_once(tmp_path: Path):
+    """It has no `if __name__ == "__main__"`, and its name and neighbours are nobody's business."""
+    (tmp_path / "pickle.py").write_text("raise SystemExit('not the standard library')")
+    script = tmp_path / "s.py"
+    script.write_text(
+        "import sys\n"
+        "sys.path.pop(0)\n"
+        "import maskwork as mw, urllib.request\n"
+        "print('run', flush=True)\n"
+        "page = mw.explore('causal', length=8)\n"
+        "at = page.address.split('?')[0]\n"
+        "opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
+        "for name in ('describe', 'tile'):\n"
+        "    print(len(opener.open(f'{at}api/{name}?mask=causal&length=8').read()) > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "s.py"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == ["run", "True", "True"]
+    assert done.stderr == ""
 
 
 def test_the_library_needs_nothing_of_the_web_until_it_is_asked_for():

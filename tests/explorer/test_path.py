@@ -31,6 +31,17 @@ def test_a_path_is_the_reach_step_by_step(text: str, q: int, k: int, layers: int
         assert fewer < 0 or not bound.reach(fewer).dense()[0, 0, q, k]
 
 
+@given(st.sampled_from(MASKS), st.integers(0, 15), st.integers(0, 11), st.integers(1, 6))
+def test_queries_beyond_the_keys_have_paths_too(text: str, q: int, k: int, layers: int) -> None:
+    bound = mw.parse(text.replace("2, 2, 6", "2, 2, 8")).bind(16, 12, q_start=0)
+    sees = bound.reach(1).dense()[0, 0]
+    found = path(bound.reach(1), q, k, layers)
+    assert (found is not None) == bound.reach(layers).dense()[0, 0, q, k]
+    if found is not None:
+        assert (found[0], found[-1]) == (q, k)
+        assert all(sees[here, there] for here, there in pairwise(found))
+
+
 def test_rows_of_the_batch_have_their_own_paths() -> None:
     once = mw.parse("per_row([causal, sliding_window(2)])").bind(4).reach(1)
     assert path(once, 3, 0, 3, batch=0) == [3, 0]
@@ -38,5 +49,5 @@ def test_rows_of_the_batch_have_their_own_paths() -> None:
 
 
 def test_positions_outside_are_refused() -> None:
-    with pytest.raises(mw.errors.ArgumentError, match=r"in \[0, 4\); found 4 and 0"):
+    with pytest.raises(mw.errors.ArgumentError, match=r"in \[0, 4\) to a key in \[0, 4\); found 4 and 0"):
         path(mw.causal().bind(4).reach(1), 4, 0, 1)

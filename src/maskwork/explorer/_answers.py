@@ -41,25 +41,34 @@ def describe(parameters: Parameters) -> Answer:
 def tile(parameters: Parameters) -> Answer:
     """Allowed pairs under each pixel, float64 (rows, columns), row by row, little-endian.
 
-    Pixel (i, j) covers queries [q0 + i*step, q0 + (i+1)*step) and keys likewise, cut off at the grid's end.
+    Pixel (i, j) covers queries [q0 + i*step, q0 + (i+1)*step) and keys likewise, cut off at the grid's end. With a mask
+    `other` there are three such planes, (3, rows, columns): pairs that both allow, only `mask`, and only `other`.
     """
-    bound = _bound(Asked.read(parameters))
-    b, h = _plane(bound, parameters)
+    asked = Asked.read(parameters)
+    bound = _bound(asked)
     step = integer(parameters, "step", 1, 1)
     rows, columns = (integer(parameters, name, 256, 1, limits.MAX_TILE) for name in ("rows", "columns"))
     q0, k0 = (integer(parameters, name, 0) for name in ("q0", "k0"))
     grid = bound.grid
     q_edges = np.minimum(grid.q_start + q0 + step * np.arange(rows + 1), grid.q_end)
     k_edges = np.minimum(k0 + step * np.arange(columns + 1), grid.kv_len)
-    counts = bound.tiles(q_edges, k_edges)
-    return _in_plane(counts, b, h).astype("<f8").tobytes()
+
+    def counts(bound: BoundMask) -> np.ndarray:
+        return _in_plane(bound.tiles(q_edges, k_edges), *_plane(bound, parameters))
+
+    found = counts(bound)
+    if parameters.get("other"):
+        other = Asked.read(parameters, "other")
+        both = counts(_both(asked, other))
+        found = np.stack([both, found - both, counts(_bound(other)) - both])
+    return found.astype("<f8").tobytes()
 
 
 def why(parameters: Parameters) -> Answer:
     """Why query `q` may see key `k`, or the smallest set of terms that blocks it."""
     bound = _bound(Asked.read(parameters))
     b, h = _plane(bound, parameters)
-    explanation = bound.explain(integer(parameters, "q"), integer(parameters, "k"), b, h)
+    explanation = bound.explain(integer(parameters, "q", high=limits.MAX_POSITION), integer(parameters, "k"), b, h)
     return {"allowed": explanation.allowed, "why": _tree(explanation), "text": str(explanation)}
 
 
@@ -67,7 +76,7 @@ def row(parameters: Parameters) -> Answer:
     """The keys that query `q` sees, as runs [start, end)."""
     bound = _bound(Asked.read(parameters))
     b, h = _plane(bound, parameters)
-    q = integer(parameters, "q")
+    q = integer(parameters, "q", high=limits.MAX_POSITION)
     grid = bound.grid
     if not grid.q_start <= q < grid.q_end:
         raise ArgumentError(f"a row is a query in [{grid.q_start}, {grid.q_end}); found {q}; ask for one of them")
@@ -108,7 +117,7 @@ def cells(parameters: Parameters) -> Answer:
 
 def compare(parameters: Parameters) -> Answer:
     """How `mask` and `other` differ: exact counts and first cells."""
-    diff = _bound(Asked.read(parameters)).diff(parse(Asked.read(parameters, "other").expression))
+    diff = _bound(Asked.read(parameters)).diff(_bound(Asked.read(parameters, "other")))
     return {
         "both": diff.both, "only_left": diff.only_left, "only_right": diff.only_right, "neither": diff.neither,
         "first_left": diff.first_left, "first_right": diff.first_right,
@@ -142,10 +151,11 @@ def cost(parameters: Parameters) -> Answer:
 def reach_path(parameters: Parameters) -> Answer:
     """How key `k` reaches query `q` through the fewest layers, or that it cannot through so many."""
     asked = Asked.read(parameters)
-    # On the way every position is a query, also where only the last ones are shown.
-    base = replace(asked, q_len=asked.kv_len, q_start=0, layers=0)
+    # On the way every position is a query, also where only the last ones are shown, or some beyond the keys.
+    base = replace(asked, q_len=max(asked.kv_len, asked.q_start + asked.q_len), q_start=0, layers=0)
     b, _ = _plane(_bound(base), parameters)
-    steps = path(_bound_through(base, 1), integer(parameters, "q"), integer(parameters, "k"), asked.layers or 1, b)
+    q, k = integer(parameters, "q", high=limits.MAX_POSITION), integer(parameters, "k")
+    steps = path(_bound_through(base, 1), q, k, asked.layers or 1, b)
     return {"path": steps}
 
 
@@ -174,6 +184,12 @@ ANSWERS: dict[str, Callable[[Parameters], Answer]] = {
 }  # fmt: skip
 
 
+def forget() -> None:
+    """Let go of what is kept between questions: they may be large."""
+    for kept in (_bound, _bound_through, _both, _last_seen):
+        kept.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _bound(asked: Asked) -> BoundMask:
     """The geometry, kept for the tiles of one picture to share."""
@@ -189,13 +205,22 @@ def _bound_through(asked: Asked, layers: int) -> BoundMask:
 
 
 @lru_cache(maxsize=4)
+def _both(asked: Asked, other: Asked) -> BoundMask:
+    """What both allow, on their one grid. Masks are joined, not texts: each may be as long as a text may be."""
+    mask = _bound(asked).mask & _bound(other).mask
+    return mask.bind(asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads)
+
+
+@lru_cache(maxsize=4)
 def _last_seen(asked: Asked) -> np.ndarray:
     return _bound(asked).last_seen()
 
 
 def _plane(bound: BoundMask, parameters: Parameters) -> tuple[int, int]:
-    """Batch row and head; those of a mask that does not differ along them are all alike."""
-    return bound.plane(*(integer(parameters, name, 0, 0, limits.MAX_PLANES) for name in ("b", "h")))
+    """Batch row and head. Where the grid has one, nothing differs along the axis, and any will do: the page may show
+    mask and reach, or two masks, of which one alone has heads."""
+    b, h = (integer(parameters, name, 0, 0, limits.MAX_PLANES) for name in ("b", "h"))
+    return bound.plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
 
 
 def _in_plane(values: np.ndarray, b: int, h: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -10,10 +11,9 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -24,21 +24,23 @@ from . import _limits as limits
 from ._describe import description
 from ._guard import Guard
 from ._questions import LOADING, QUESTIONS
-from ._worker import TooCostly, Worker
+from ._unanswered import Unanswered
+from ._worker import Worker
 
 _log = logging.getLogger(__name__)
 
 
 def create_app(
     hosts: Iterable[str] = ("127.0.0.1", "localhost", "[::1]"), token: str | None = None,
-    frame_ancestors: str = "'self'",
+    frame_ancestors: str = "'self'", any_address: bool = False,
 ) -> Starlette:  # fmt: skip
-    """The explorer as an ASGI application.
+    """The explorer as an ASGI application. `app.state.close()` ends its processes and what waits for them.
 
     Args:
         hosts: the names that it answers to.
         token: what a request must show that loads files; a fresh one when left out, in `app.state.token`.
         frame_ancestors: the pages that may hold it in a frame, as CSP's directive of that name lists them.
+        any_address: whether it answers to every IP address too.
     """
     # The picture does not wait until everything about the mask is counted.
     pictures, others = Worker(), Worker()
@@ -53,7 +55,7 @@ def create_app(
             given = request.query_params.multi_items()
             if len({name for name, _ in given}) < len(given):
                 return _refusal(422, "a request gives each parameter once; found one twice; leave one out")
-            return await _answered(worker, question, dict(given))
+            return await _answered(request, worker, question, dict(given))
 
         return Route(f"/api/{question}", answer, methods=["GET"])
 
@@ -65,11 +67,17 @@ def create_app(
                 shown = request.headers.get("x-maskwork-token", "")
                 if not secrets.compare_digest(shown.encode(), token.encode()):
                     return _refusal(403, "what reads files needs this launch's token; open the address that it printed")
-                return await _answered(models, question, _object(body))
+                return await _answered(request, models, question, _object(body))
             except ArgumentError as error:
                 return _refusal(422, str(error))
+            except ClientDisconnect:
+                return _to_nobody()
 
         return Route(f"/api/{question}", answer, methods=["POST"])
+
+    def close() -> None:
+        for worker in (pictures, others, models):
+            worker.close()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -77,8 +85,7 @@ def create_app(
         for worker in (pictures, others):
             worker.start()
         yield
-        for worker in (pictures, others, models):
-            worker.close()
+        close()
 
     app = Starlette(
         routes=[
@@ -88,18 +95,27 @@ def create_app(
             *(loading_route(question) for question in LOADING),
             Mount("/", _Fresh(directory=str(files("maskwork.explorer") / "static"), html=True)),
         ],
-        middleware=[Middleware(Guard, hosts=hosts, frame_ancestors=frame_ancestors)],
+        middleware=[Middleware(Guard, hosts=hosts, frame_ancestors=frame_ancestors, any_address=any_address)],
         lifespan=lifespan,
     )
     app.state.token = token
+    app.state.close = close
     return app
 
 
-async def _answered(worker: Worker, question: str, parameters: Mapping[str, Any]) -> Response:
+async def _answered(request: Request, worker: Worker, question: str, parameters: Mapping[str, Any]) -> Response:
+    asking = asyncio.ensure_future(worker.ask(question, parameters))
+    leaving = asyncio.ensure_future(_left(request))
     try:
-        # A thread waits for the worker's process: the server goes on answering.
-        found = await anyio.to_thread.run_sync(worker.ask, question, parameters)
-    except TooCostly as error:
+        await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        asking.cancel()  # which does nothing to what is done
+    if not asking.done():
+        return _to_nobody()
+    try:
+        found = asking.result()
+    except Unanswered as error:
         return _refusal(503, str(error))
     except MaskworkError as error:
         return _refusal(422, str(error))
@@ -109,6 +125,17 @@ async def _answered(worker: Worker, question: str, parameters: Mapping[str, Any]
     if isinstance(found, bytes):
         return Response(found, media_type="application/octet-stream")
     return JSONResponse(found)
+
+
+async def _left(request: Request) -> None:
+    """Return once the client has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _to_nobody() -> Response:
+    """The answer to a client that has hung up: the server drops it."""
+    return Response(status_code=499)
 
 
 async def _body(request: Request) -> bytes:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import ArgumentError
-from ..masks import parse
+from ..errors import ArgumentError, GridError
+from ..masks import BoundMask, Mask, parse
 from ._ask import Asked
 from ._formula import Formula
 from ._text import full_text
@@ -23,15 +23,26 @@ def code(to: str, asked: Asked) -> str:
 
 
 def _maskwork(asked: Asked) -> str:
-    square = asked.q_len == asked.kv_len and asked.q_start == 0
-    grid = f"{asked.q_len}" if square else f"{asked.q_len}, {asked.kv_len}, q_start={asked.q_start}"
+    mask = parse(asked.expression)
     return f"""\
 import maskwork as mw
 
-mask = mw.parse({full_text(parse(asked.expression))!r})
-bound = mask.bind({grid})
+mask = mw.parse({full_text(mask)!r})
+bound = mask.bind({_grid(mask, asked)})
 # out = mw.attention(q, k, v, bound)
 """
+
+
+def _grid(mask: Mask, asked: Asked) -> str:
+    """What makes `bind` give the grid that is shown: no more than its length, where that does."""
+    grid = _bound(mask, asked).grid
+    try:
+        if mask.bind(grid.q_len).grid == grid:
+            return f"{grid.q_len}"
+    except GridError:  # with q_start left out, lengths must reach the end
+        pass
+    planes = "".join(f", {name}={size}" for name, size in (("batch", asked.batch), ("heads", asked.heads)) if size)
+    return f"{grid.q_len}, {grid.kv_len}, q_start={grid.q_start}{planes}"
 
 
 def _flex(asked: Asked) -> str:
@@ -87,12 +98,16 @@ mask = mask.expand({batch or 1}, {heads or 1}, {asked.q_len}, {asked.kv_len})"""
 
 def _formula(asked: Asked) -> tuple[str, str, int | None, int | None]:
     mask = parse(asked.expression)
-    bound = mask.bind(asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads)
+    bound = _bound(mask, asked)
     formula = Formula(asked.q_len, asked.kv_len, asked.q_start)
     text = formula.of(mask)
     tables = "".join(f"{name} = torch.tensor({_listed(values)})\n" for name, values in formula.tables.items())
     batch, heads = (size if size > 1 else None for size in bound.shape[:2])
     return text, tables, batch, heads
+
+
+def _bound(mask: Mask, asked: Asked) -> BoundMask:
+    return mask.bind(asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads)
 
 
 def _listed(values: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -27,11 +27,14 @@ class Guard:
     """ASGI middleware.
 
     A page of another site can make a browser ask this server, under that site's name (DNS rebinding) or its own
-    origin: both are refused by their names, and no answer carries a CORS header.
+    origin: both are refused by their names, and no answer carries a CORS header. With `any_address` every IP address is
+    a name too: none is looked up, so none can be rebound.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], frame_ancestors: str = "'self'") -> None:
-        self.app, self.hosts = app, frozenset(hosts)
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], frame_ancestors: str = "'self'", any_address: bool = False
+    ) -> None:
+        self.app, self.hosts, self.any_address = app, frozenset(host.lower() for host in hosts), any_address
         self.headers = {name: value.format(ancestors=frame_ancestors) for name, value in _HEADERS.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,14 +55,18 @@ class Guard:
 
     def _refused(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if _name(host) not in self.hosts:
-            return _no(403, f"this server answers to {', '.join(sorted(self.hosts))}; asked as {host[:80]!r}")
+        host = headers.get("host", "").lower()
+        name = _name(host)
+        if name not in self.hosts and not (self.any_address and _is_address(name)):
+            names = ", ".join(sorted(self.hosts))
+            return _no(403, f"this server answers to {names}; asked as {host[:80]!r}; open the address that it printed")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return _no(403, f"this server answers its own page; asked from {origin[:80]!r}")
-        if len(scope["query_string"]) > limits.MAX_BODY or _body(headers) > limits.MAX_BODY:
-            return _no(413, "a request may have 64 KiB; this one has more; write a shorter mask")
+        if origin is not None and origin.lower().partition("://")[2] != host:
+            return _no(403, f"this server answers its own page; asked from {origin[:80]!r}; open its own")
+        if len(scope["query_string"]) > limits.MAX_QUERY_STRING:
+            return _no(413, f"an address may have {limits.MAX_QUERY_STRING} bytes; this one has more; write less")
+        if _body(headers) > limits.MAX_BODY:
+            return _no(413, f"a request may have {limits.MAX_BODY >> 10} KiB; this one has more; write a shorter one")
         return None
 
 
@@ -68,9 +75,17 @@ def _name(host: str) -> str:
     return host.rsplit(":", 1)[0] if ":" in host.rsplit("]", 1)[-1] else host
 
 
+def _is_address(name: str) -> bool:
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        return (ip_address(name[1:-1] if bracketed else name).version == 6) == bracketed
+    except ValueError:
+        return False
+
+
 def _body(headers: Headers) -> int:
     length = headers.get("content-length", "0")
-    return int(length) if length.isdecimal() else limits.MAX_BODY + 1
+    return int(length) if length.isdecimal() and len(length) <= 16 else limits.MAX_BODY + 1
 
 
 def _no(status: int, error: str) -> JSONResponse:

@@ -2,6 +2,8 @@
 
 #: Queries and keys on a side.
 MAX_LENGTH = 1 << 20
+#: Position of a query: the first may stand as far along as there may be keys.
+MAX_POSITION = 2 * MAX_LENGTH - 1
 #: Characters of an expression; a list of 2000 documents fits.
 MAX_EXPRESSION = 16_000
 #: Pixels along a side of a tile.
@@ -23,6 +25,8 @@ MAX_RUNS = 1000
 SECONDS = 10.0
 #: What that process may hold, in bytes.
 MEMORY = 768 << 20
+#: Questions that wait for one process, and seconds that one goes on being answered whose asker has left.
+MAX_ASKING, GRACE = 64, 1.0
 
 #: Tokens of a prompt whose weights are shown, and characters of a path.
 MAX_PROMPT, MAX_PATH = 256, 4096
@@ -31,5 +35,8 @@ MODEL_BYTES = 4 << 30
 #: As above, for questions about a model: it is loaded, run and audited.
 MODEL_SECONDS = 300.0
 MODEL_MEMORY = 12 << 30
-#: Bytes of a request.
+#: Bytes of a model's config.json.
+MAX_CONFIG = 1 << 20
+#: Bytes of a request's body, and of an address: two masks of the longest, each character written as three.
 MAX_BODY = 64 << 10
+MAX_QUERY_STRING = 6 * MAX_EXPRESSION + 4096

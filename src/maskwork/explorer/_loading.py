@@ -45,7 +45,14 @@ def load(folder: Path) -> Loaded:
         ArgumentError, RunError, CheckpointError: it holds none that can be read; one line says why.
     """
     config = _json(folder / "config.json")
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    size = 0
+    for file in folder.glob("*.safetensors"):
+        try:
+            size += file.stat().st_size
+        except OSError as error:  # a link that leads nowhere
+            raise ArgumentError(
+                f"a model's files can all be read, '{file}' can't ({error.strerror}); restore it, or remove it"
+            ) from None
     if size > limits.MODEL_BYTES:
         raise ArgumentError(
             f"a model is opened here up to {limits.MODEL_BYTES >> 30} GiB of weights, '{folder}' holds {size >> 30} "
@@ -72,7 +79,10 @@ def folder_of(text: str) -> Path:
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Names, times and sizes of the folder's files: another model in it has another stamp."""
-    files = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
+    try:
+        files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    except OSError as error:
+        raise ArgumentError(f"a model's folder can be read, '{folder}' can't ({error.strerror}); mend it") from None
     return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
 
 
@@ -115,6 +125,13 @@ def _hugging_face(folder: Path, config: dict[str, Any]) -> Loaded:
             f"'{folder}' can't be opened as {name} from safetensors files: {said[0][:300]}; save it again with "
             "save_pretrained"
         ) from None
+    try:
+        vocab_size = model.get_input_embeddings().num_embeddings
+    except (AttributeError, NotImplementedError):
+        raise ArgumentError(
+            f"weights are shown of models that read tokens alone, {name} in '{folder}' has no table of them; take "
+            "another model"
+        ) from None
     missing = sorted(found["missing_keys"])
     notes = (f"not in the files, so random here: {', '.join(missing)[:300]}",) if missing else ()
     encode, text = _tokenizer(folder / "tokenizer.json")
@@ -122,7 +139,7 @@ def _hugging_face(folder: Path, config: dict[str, Any]) -> Loaded:
     past = "CausalLM" in name or "LMHead" in name or bool(getattr(inner, "is_decoder", False))
     context = getattr(inner, "max_position_embeddings", None)
     return Loaded(
-        model.eval(), causal() if past else full(), model.get_input_embeddings().num_embeddings,
+        model.eval(), causal() if past else full(), vocab_size,
         context if isinstance(context, int) else None, encode, text, True, notes,
     )  # fmt: skip
 
@@ -142,6 +159,12 @@ def _tokenizer(path: Path) -> tuple[Callable[[str], list[int]] | None, Callable[
 
 def _json(path: Path) -> dict[str, Any]:
     try:
+        size = path.stat().st_size
+        if size > limits.MAX_CONFIG:
+            raise ArgumentError(
+                f"a model's config.json has at most {limits.MAX_CONFIG >> 20} MiB here, '{path}' has {size} bytes; "
+                "restore it"
+            )
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ArgumentError(f"a model's config.json must be JSON, '{path}' is not ({error}); restore it") from None

@@ -74,6 +74,12 @@ def audited(body: Body) -> dict[str, Any]:
 ANSWERS: dict[str, Callable[[Body], dict[str, Any]]] = {"model": weights, "audit": audited}
 
 
+def forget() -> None:
+    """Let go of the model, and of its weights, that are kept between questions."""
+    _attended.cache_clear()
+    _loaded.cache_clear()
+
+
 def _asked(body: Body) -> tuple[Source, Loaded, tuple[int, ...]]:
     source = _source(body)
     loaded = _loaded(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from dataclasses import dataclass
 from html import escape
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 
 from ..errors import ArgumentError
 from ..masks import BoundMask, Grid, Mask, parse
-from . import _limits as limits
+from ._ask import Asked
 from ._text import full_text
 
 #: Who may hold the page in a frame: notebooks that this machine serves on any port, and VS Code, whose notebooks are
@@ -51,13 +52,20 @@ def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: 
         height: of the frame, in CSS pixels.
 
     Raises:
-        ArgumentError: the mask has no text form that the page could edit, or the length is not one that
-            the page shows, or is given for a bound mask.
+        ArgumentError: the mask has no text form that the page could edit, the grid is not one that the page shows, or
+            a length is given for a bound mask.
         ParseError: the text is no mask. GridError: it does not fit the length.
 
     >>> import maskwork as mw
     >>> page = mw.explore(mw.causal() & mw.sliding_window(8), length=64)        # doctest: +SKIP
     """
+    if not isinstance(mask, Mask | BoundMask | str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"the explorer takes a mask, its text or a bound mask, found {type(mask).__name__}; build one with "
+            "mw.causal() …"
+        )
+    if type(height) is not int or height < 1:
+        raise ArgumentError(f"height is a whole number of pixels from 1, found {height!r:.40}; pass one")
     if isinstance(mask, BoundMask):
         if length is not None:
             raise ArgumentError(f"a bound mask has its length, got length={length} too; leave it out, or pass the mask")
@@ -66,11 +74,9 @@ def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: 
     else:
         mask = parse(mask) if isinstance(mask, str) else mask
         shown = {"length": mask.bind(32 if length is None else length).grid.kv_len}
-    if not 1 <= shown["length"] <= limits.MAX_LENGTH:
-        raise ArgumentError(
-            f"the explorer shows 1 to {limits.MAX_LENGTH} positions, got {shown['length']}; take another length"
-        )
-    query = urlencode({"mask": full_text(mask), **shown})
+    asked = {"mask": full_text(mask), **{name: str(size) for name, size in shown.items()}}
+    Asked.read(asked)  # the page asks in these words, and shows something else where they are refused
+    query = urlencode(asked)
     at, token = _served()
     return Page(f"http://127.0.0.1:{at}/?{query}#token={token}", height)
 
@@ -93,10 +99,8 @@ def _served() -> tuple[int, str]:
     with _lock:
         if _serving is None:
             try:
-                import uvicorn
-
                 from ._app import create_app
-                from ._server import listen
+                from ._server import Server, listen
             except ModuleNotFoundError as error:
                 raise ArgumentError(
                     f"the explorer needs starlette and uvicorn; {error.name} is not installed; "
@@ -104,7 +108,7 @@ def _served() -> tuple[int, str]:
                 ) from None
             listening = listen("127.0.0.1", 0)
             app = create_app(frame_ancestors=NOTEBOOKS)
-            server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
-            threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+            atexit.register(app.state.close)
+            threading.Thread(target=Server(app).run, kwargs={"sockets": [listening]}, daemon=True).start()
             _serving = listening.getsockname()[1], app.state.token
         return _serving

@@ -12,8 +12,8 @@ def path(once: BoundMask, q: int, k: int, layers: int, batch: int = 0) -> list[i
     """Positions from `q` to `k`, each seen by the one before it; None where `layers` layers do not suffice.
 
     Args:
-        once: the mask's reach through one layer, on a grid of as many queries as keys.
-        q: the query.
+        once: the mask's reach through one layer, on a grid whose queries begin at 0 and are no fewer than its keys.
+        q: the query; one beyond the keys sees keys, and none sees it.
         k: the key.
         layers: the most steps.
         batch: row of the batch.
@@ -22,20 +22,22 @@ def path(once: BoundMask, q: int, k: int, layers: int, batch: int = 0) -> list[i
     >>> path(mw.sliding_window(3).bind(10).reach(1), 9, 4, layers=4)
     [9, 8, 6, 4]
     """
-    length = once.grid.kv_len
-    if not (0 <= q < length and 0 <= k < length):
-        raise ArgumentError(f"a path is between positions in [0, {length}); found {q} and {k}; ask for such")
+    queries, keys = once.grid.q_len, once.grid.kv_len
+    if not (0 <= q < queries and 0 <= k < keys):
+        raise ArgumentError(
+            f"a path is from a query in [0, {queries}) to a key in [0, {keys}); found {q} and {k}; ask for such"
+        )
     starts, ends = _runs(once, batch)
     # Breadth first: the rows of each position are followed once, however many layers there are.
-    distance = np.full(length, -1)
+    distance = np.full(queries, -1)
     distance[q] = 0
     new = np.array([q])
     for step in range(1, layers + 1):
         if distance[k] >= 0 or not len(new):
             break
-        opened, closed = (np.bincount(edges[:, new].ravel(), minlength=length + 1) for edges in (starts, ends))
-        seen = (opened - closed).cumsum()[:length] > 0
-        new = np.flatnonzero(seen & (distance < 0))
+        opened, closed = (np.bincount(edges[:, new].ravel(), minlength=keys + 1) for edges in (starts, ends))
+        seen = (opened - closed).cumsum()[:keys] > 0
+        new = np.flatnonzero(seen & (distance[:keys] < 0))
         distance[new] = step
     if distance[k] < 0:
         return None

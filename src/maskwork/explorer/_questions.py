@@ -30,13 +30,13 @@ _GRID = (
 _PLANE = (Parameter("b", 0, limits.MAX_PLANES), Parameter("h", 0, limits.MAX_PLANES))
 _ON_GRID = (_MASK, *_GRID)
 _IN_PLANE = (*_ON_GRID, *_PLANE)
-_Q, _K = Parameter("q", 0, limits.MAX_LENGTH, required=True), Parameter("k", 0, limits.MAX_LENGTH, required=True)
+_Q, _K = Parameter("q", 0, limits.MAX_POSITION, required=True), Parameter("k", 0, limits.MAX_LENGTH, required=True)
 
 QUESTIONS: dict[str, tuple[Parameter, ...]] = {
     "describe": _ON_GRID,
     "tile": (*_IN_PLANE, Parameter("q0", 0, limits.MAX_LENGTH), Parameter("k0", 0, limits.MAX_LENGTH),
              Parameter("step", 1, limits.MAX_LENGTH), Parameter("rows", 1, limits.MAX_TILE),
-             Parameter("columns", 1, limits.MAX_TILE)),
+             Parameter("columns", 1, limits.MAX_TILE), Parameter("other")),
     "why": (*_IN_PLANE, _Q, _K),
     "row": (*_IN_PLANE, _Q),
     "column": (*_IN_PLANE, _K),
