@@ -36,7 +36,9 @@ export const panel = {
         value,
         act: (next) => app.state.remember("cost", { [name]: String(next) }),
       });
-      shows.push(() => (field.value = kept()[name] ?? usual[name] ?? String(value)));
+      shows.push(() => {
+        if (document.activeElement !== field) field.value = kept()[name] ?? usual[name] ?? String(value);
+      });
       fields.append(labelled(text, field));
     }
     const dtype = made("select", "", ...DTYPES.map((name) => made("option", "", name)));
