@@ -97,6 +97,16 @@ def test_two_masks_may_differ_along_other_axes(mask: str, other: str):
     assert np.array_equal(np.frombuffer(found, "<f8").reshape(3, 6, 6), expected)
 
 
+def test_two_masks_are_laid_over_each_other_through_layers_too():
+    texts, grid = ("causal & sliding_window(2)", "per_head([band(0, 1), sinks(1)])"), {"length": "9", "layers": "3"}
+    left, right = (mw.parse(text).bind(9).reach(3).dense()[0, 0] for text in texts)
+    parameters = {"mask": texts[0], "other": texts[1], **grid}
+    found = np.frombuffer(ask("tile", parameters, rows=9, columns=9), "<f8").reshape(3, 9, 9)
+    assert np.array_equal(found, np.stack([left & right, left & ~right, right & ~left]))
+    compared = ask("compare", parameters)
+    assert [compared[name] for name in ("both", "only_left", "only_right")] == found.sum((1, 2)).tolist()
+
+
 def test_two_of_the_longest_texts_are_joined():
     mask, other = (" | ".join([f"sliding_window({window})"] * 700) for window in (3, 4))
     assert len(mask) + len(other) > 16_000 > max(len(mask), len(other))

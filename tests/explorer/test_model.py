@@ -282,6 +282,9 @@ def test_files_are_read_only_for_who_has_the_token(client: httpx2.Client, token:
     assert answer.json()["forbidden"]["cells"] == LENGTH - 1
     assert client.post("/api/audit", json=body, headers=token).json()["checks"] == {"mask": "leak"}
     assert client.post("/api/model", json={"path": "/no"}, headers=token).status_code == 422
+    for depth in range(100, 1000, 50):
+        nested = b'{"path": "example:honest", "ids": ' + b"[" * depth + b"]" * depth + b"}"
+        assert client.post("/api/model", content=nested, headers=token).status_code == 422
     for content in (b"", b"[", b"[]", b"null", b"[" * 60_000, b"\xff"):
         answer = client.post("/api/model", content=content, headers=token)
         assert answer.status_code == 422

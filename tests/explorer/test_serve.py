@@ -179,3 +179,18 @@ def test_nothing_is_said_of_who_hangs_up():
         asked(address, slow(1024)).close()
         stalled(address).close()
         assert get(f"{address.split('#')[0]}api/health").status_code == 200
+
+
+@posix
+def test_it_answers_though_it_has_no_standard_error():
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "--no-browser"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        base = process.stdout.readline().split(" at ")[1].split("#")[0]
+        assert get(f"{base}api/describe?mask=causal&length=8").json()["allowed"] == 36
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=300)

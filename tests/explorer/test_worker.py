@@ -7,12 +7,12 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from maskwork.errors import ParseError
+from maskwork.errors import MaskworkError, ParseError
 from maskwork.explorer import _limits as limits
 from maskwork.explorer import _worker
 from maskwork.explorer._unanswered import TooCostly, Unanswered
@@ -100,6 +100,18 @@ def test_a_mistake_of_ours_does_not_look_like_a_limit_of_the_askers(question: st
         assert (await worker.ask("describe", CAUSAL))["allowed"] == 36
 
     running(use)
+
+
+def test_every_error_comes_through_the_pipe():
+    def kinds(of: type[MaskworkError]) -> Iterator[type[MaskworkError]]:
+        yield of
+        for kind in of.__subclasses__():
+            yield from kinds(kind)
+
+    for kind in kinds(MaskworkError):
+        error = kind("a line")
+        back = pickle.loads(pickle.dumps(error))
+        assert (type(back), str(back)) == (kind, str(error))
 
 
 def test_a_process_that_was_ended_is_begun_anew():

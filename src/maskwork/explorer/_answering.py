@@ -19,7 +19,10 @@ from ._unanswered import TooCostly
 def answer_all(module: str, memory: int, mend: str) -> None:
     """Answer by the `ANSWERS` of `module` until who asks is gone; `mend` is said with the limit of memory."""
     asked, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    try:
+        os.dup2(2, 1)  # what a library prints is no answer
+    except OSError:  # the server has no standard error, as after `2>&-`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _limit_memory(memory)
     answers = importlib.import_module(f".{module}", __package__)
     questions: SimpleQueue[Any] = SimpleQueue()

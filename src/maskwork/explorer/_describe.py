@@ -59,7 +59,7 @@ def _responses(kind: str) -> dict[str, Any]:
         "403": _refused("asked under a name, or from a page, that is not this server's own"),
         "413": _refused("the request is too long"),
         "422": _refused("the mask or a number breaks a rule"),
-        "503": _refused("the answer would take too long, or too much memory"),
+        "503": _refused("the answer would take too long, or too much memory; too many wait; its process ended"),
     }
 
 

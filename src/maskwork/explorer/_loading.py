@@ -65,11 +65,12 @@ def folder_of(text: str) -> Path:
     """The folder that a user typed, made absolute."""
     try:
         found = Path(text).expanduser().resolve(strict=True)
+        is_model = (found / "config.json").is_file()
     except (OSError, ValueError, RuntimeError):
         raise ArgumentError(
             f"a model is a folder on this machine; found nothing at {text[:200]!r}; check the path"
         ) from None
-    if not (found / "config.json").is_file():
+    if not is_model:
         raise ArgumentError(
             f"a model's folder holds config.json; found none in '{found}'; give a folder of maskwork train, or of "
             "save_pretrained"

@@ -34,6 +34,7 @@ _Q, _K = Parameter("q", 0, limits.MAX_POSITION, required=True), Parameter("k", 0
 
 QUESTIONS: dict[str, tuple[Parameter, ...]] = {
     "describe": _ON_GRID,
+    # Named an `other` mask, a tile is three planes: what both allow, `mask` alone, and `other` alone.
     "tile": (*_IN_PLANE, Parameter("q0", 0, limits.MAX_LENGTH), Parameter("k0", 0, limits.MAX_LENGTH),
              Parameter("step", 1, limits.MAX_LENGTH), Parameter("rows", 1, limits.MAX_TILE),
              Parameter("columns", 1, limits.MAX_TILE), Parameter("other")),

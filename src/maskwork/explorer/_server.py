@@ -75,9 +75,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the processes first: what waits for them would be waited for."""
         self._close()
-        logging.getLogger("uvicorn.error").setLevel(
-            logging.CRITICAL
-        )  # it would tell of each client that it hangs up on
+        # It would tell, with a traceback, of each client that it hangs up on.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio.to_thread
 
+from ..errors import ArgumentError
 from . import _limits as limits
 from ._unanswered import TooCostly, Unanswered
 
@@ -41,7 +42,10 @@ class Worker:
         """What `ANSWERS[question]` says; raises what it raises, and `Unanswered`."""
         if self._asking >= limits.MAX_ASKING:
             raise Unanswered(f"at most {limits.MAX_ASKING} questions wait here; this is one more; ask again later")
-        asked = pickle.dumps((question, dict(parameters)))
+        try:
+            asked = pickle.dumps((question, dict(parameters)))
+        except RecursionError:
+            raise ArgumentError("values may be nested a few deep; found hundreds; send a flat list") from None
         self._asking += 1
         try:
             async with self._turn:
