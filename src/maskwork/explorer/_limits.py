@@ -26,7 +26,7 @@ SECONDS = 10.0
 #: What that process may hold, in bytes.
 MEMORY = 768 << 20
 #: Questions that wait for one process, and seconds that one goes on being answered whose asker has left.
-MAX_ASKING, GRACE = 64, 1.0
+MAX_ASKING, GRACE = 64, 3.0
 
 #: Tokens of a prompt whose weights are shown, and characters of a path.
 MAX_PROMPT, MAX_PATH = 256, 4096
