@@ -141,8 +141,9 @@ export const panel = {
       body.hidden = false;
       layer.max = String(everywhere.length - 1);
       head.max = String(everywhere[shown.layer].length - 1);
-      layer.value = String(shown.layer);
-      head.value = String(shown.head);
+      // A field that is being written keeps what is written.
+      if (document.activeElement !== layer) layer.value = String(shown.layer);
+      if (document.activeElement !== head) head.value = String(shown.head);
       const clean = forbidden.cells === 0;
       verdict.className = clean ? "verdict yes" : "verdict no leak";
       verdict.replaceChildren(
