@@ -27,7 +27,7 @@ PICTURES: dict[str, tuple[dict[str, object], tuple[int, int], str]] = {
         {"mask": SHORT, "length": 16, "panel": "play", "play.step": 10, "theme": "light"}, (1280, 800), "table.numbers",
     ),
     "compare": (
-        {"mask": "causal & (sliding_window(12) | sinks(2))", "other": "causal & chunked(8)", "length": 48,
+        {"mask": "causal & (sliding_window(8) | sinks(2))", "other": "causal & chunked(16)", "length": 48,
          "panel": "compare", "theme": "dark"}, (1280, 800), "table.numbers",
     ),
     "model": (

@@ -66,8 +66,8 @@ def assert_drawn(page: Page, answer: dict[str, Any]) -> None:
 def verdict(answer: dict[str, Any]) -> str:
     forbidden = answer["forbidden"]
     if not forbidden["cells"]:
-        return f"✓ weight on forbidden cells: 0 (exactly), in all {forbidden['of']} of them"
-    return f", on {forbidden['cells']} of {forbidden['of']} cells"
+        return f"✓ weight on forbidden cells: 0 (exactly), on all {forbidden['of']} of them"
+    return f" of {len(answer['tokens'])} in all, on {forbidden['cells']} of {forbidden['of']} such cells"
 
 
 @pytest.mark.parametrize("name", ["keeps the mask", "forgets the mask", "shifts its labels"])
@@ -131,10 +131,10 @@ def test_the_declared_mask_may_be_the_models_own(page: Page, server: Server, fol
     opened(page, server, "causal", **{"model.path": folders / "ahead", "model.prompt": "1 2 3 4", "model.kind": "ids"})
     expect(page.locator("#panel .verdict").first).to_be_hidden()  # a link opens no file by itself
     page.get_by_role("button", name="Show its weights").click()
-    expect(page.locator("#panel .verdict").first).to_contain_text("on 3 of 6 cells")
+    expect(page.locator("#panel .verdict").first).to_contain_text("on 3 of 6 such cells")
     page.get_by_role("radio", name="its own").click()
     own = mw.parse("causal | band(0, 1)").bind(4)
-    expect(page.locator("#panel .verdict").first).to_contain_text(f"0 (exactly), in all {16 - own.allowed} of them")
+    expect(page.locator("#panel .verdict").first).to_contain_text(f"0 (exactly), on all {16 - own.allowed} of them")
 
 
 def test_without_the_launchs_token_nothing_is_loaded(page: Page, faults: list[str]):

@@ -97,9 +97,10 @@ def picture(page: Page) -> tuple[np.ndarray, dict[str, Any]]:
 
 def edges(first: float, pixels: int, zoom: float, end: int) -> np.ndarray:
     """Where the pixels of a side begin and end, in cells; at one cell a pixel and more, the cells of the side."""
-    step = max(1, round(1 / zoom))
-    count = pixels if zoom <= 1 else -(-pixels // int(zoom))
-    return np.minimum(int(first) + step * np.arange(count + 1), end)
+    if zoom >= 1:
+        return np.minimum(int(first) + np.arange(-(-pixels // int(zoom)) + 1), end)
+    step = round(8 / zoom) / 8 if 1 / zoom < 8 else round(1 / zoom)
+    return np.minimum(np.floor(first + step * np.arange(pixels + 1)).astype(int), end)
 
 
 def counted(bound: mw.BoundMask, at: dict[str, Any], head: int) -> tuple[np.ndarray, np.ndarray]:

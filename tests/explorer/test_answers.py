@@ -61,16 +61,18 @@ def test_a_mask_is_described_by_exact_counts(case: Asked):
 @given(asked(), st.data())
 def test_a_tile_holds_dense_counts_whatever_its_step_and_corner(case: Asked, data: st.DataObject):
     parameters, _, dense = case
-    step, rows, columns = (data.draw(st.integers(1, high)) for high in (16, 7, 7))
+    step, shrink, rows, columns = (data.draw(st.integers(1, high)) for high in (16, 8, 7, 7))
     q0, k0 = (data.draw(st.integers(0, 20)) for _ in range(2))
     found = np.frombuffer(
-        ask("tile", parameters, step=step, rows=rows, columns=columns, q0=q0, k0=k0), "<f8"
+        ask("tile", parameters, step=step, shrink=shrink, rows=rows, columns=columns, q0=q0, k0=k0), "<f8"
     ).reshape(rows, columns)  # fmt: skip
     cells = plane_of(parameters, dense)
     for i in range(rows):
         for j in range(columns):
-            top, left = q0 + i * step, k0 + j * step
-            assert found[i, j] == cells[top : top + step, left : left + step].sum()
+            (top, bottom), (left, right) = (
+                (first + at * step // shrink, first + (at + 1) * step // shrink) for first, at in ((q0, i), (k0, j))
+            )
+            assert found[i, j] == cells[top:bottom, left:right].sum()
 
 
 @few

@@ -13,6 +13,30 @@ from maskwork.masks._mask import MAX_NESTED
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("k <= q", "found '<'"),
+        ("!causal", "write ~ for not"),
+        ("(causal and full)", "join masks with &"),
+        ("(causal or full)", r"join masks with \|"),
+        ("sliding_window(8.5)", "numbers are whole"),
+        ("causal & (full | empty", r"'\(' at column 10 is not"),
+        ("document([3, 4", r"'\[' at column 10 is not"),
+        ("within(causal, <int64[40] abc>)", "use to_json"),
+        ("causal & " * 20 + "zzz & " + "causal & " * 20 + "full", "…sal & .* & zzz & causal & causa…"),
+    ],
+)
+def test_a_text_that_is_no_mask_says_what_to_write(text: str, said: str):
+    with pytest.raises(ParseError, match=said) as raised:
+        mw.parse(text)
+    _, shown, caret = str(raised.value).split("\n")
+    # the caret is under the very place, also where the line is a part of the text
+    assert caret.index("^") <= len(shown)
+    if "zzz" in text:
+        assert shown[caret.index("^") :].startswith("zzz")
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: mw.sliding_window(0), "at least 1, got 0"),

@@ -41,17 +41,18 @@ def describe(parameters: Parameters) -> Answer:
 def tile(parameters: Parameters) -> Answer:
     """Allowed pairs under each pixel, float64 (rows, columns), row by row, little-endian.
 
-    Pixel (i, j) covers queries [q0 + i*step, q0 + (i+1)*step) and keys likewise, cut off at the grid's end. With a mask
+    Pixel (i, j) covers queries [q0 + i*step // shrink, q0 + (i+1)*step // shrink) and keys likewise, cut off at the
+    grid's end: with `shrink` above 1 pixels take turns in covering a cell more. With a mask
     `other` there are three such planes, (3, rows, columns): pairs that both allow, only `mask`, and only `other`.
     """
     asked = Asked.read(parameters)
     bound = _bound(asked)
-    step = integer(parameters, "step", 1, 1)
+    step, shrink = integer(parameters, "step", 1, 1), integer(parameters, "shrink", 1, 1, limits.MAX_SHRINK)
     rows, columns = (integer(parameters, name, 256, 1, limits.MAX_TILE) for name in ("rows", "columns"))
     q0, k0 = (integer(parameters, name, 0) for name in ("q0", "k0"))
     grid = bound.grid
-    q_edges = np.minimum(grid.q_start + q0 + step * np.arange(rows + 1), grid.q_end)
-    k_edges = np.minimum(k0 + step * np.arange(columns + 1), grid.kv_len)
+    q_edges = np.minimum(grid.q_start + q0 + step * np.arange(rows + 1) // shrink, grid.q_end)
+    k_edges = np.minimum(k0 + step * np.arange(columns + 1) // shrink, grid.kv_len)
 
     def counts(bound: BoundMask) -> np.ndarray:
         return _in_plane(bound.tiles(q_edges, k_edges), *_plane(bound, parameters))

@@ -8,6 +8,8 @@ MAX_POSITION = 2 * MAX_LENGTH - 1
 MAX_EXPRESSION = 16_000
 #: Pixels along a side of a tile.
 MAX_TILE = 512
+#: Pixels that share a whole number of cells.
+MAX_SHRINK = 8
 #: Pixels along the longer side of a picture to take away.
 MAX_PICTURE = 4096
 #: Batch rows, and heads.

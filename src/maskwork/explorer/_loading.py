@@ -14,7 +14,7 @@ from typing import Any
 
 from ..data import token_text
 from ..errors import ArgumentError
-from ..masks import Mask, causal, full
+from ..masks import Mask, causal, full, sliding_window
 from ..training import RunFolder
 from . import _limits as limits
 
@@ -138,11 +138,23 @@ def _hugging_face(folder: Path, config: dict[str, Any]) -> Loaded:
     encode, text = _tokenizer(folder / "tokenizer.json")
     inner = model.config.get_text_config()
     past = "CausalLM" in name or "LMHead" in name or bool(getattr(inner, "is_decoder", False))
+    mask, said = _own_mask(inner) if past else (full(), ())
     context = getattr(inner, "max_position_embeddings", None)
     return Loaded(
-        model.eval(), causal() if past else full(), vocab_size,
-        context if isinstance(context, int) else None, encode, text, True, notes,
-    )  # fmt: skip
+        model.eval(), mask, vocab_size, context if isinstance(context, int) else None, encode, text, True, notes + said
+    )
+
+
+def _own_mask(config: Any) -> tuple[Mask, tuple[str, ...]]:
+    """The mask of a decoder as its configuration says it, in the names that transformers uses."""
+    window, kinds = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or ())
+    if type(window) is not int or window < 1 or getattr(config, "use_sliding_window", True) is False:
+        return causal(), ()
+    if kinds <= {"sliding_attention"}:
+        return sliding_window(window), ()
+    if "sliding_attention" not in kinds:
+        return causal(), ()
+    return causal(), (f"some of its layers see a window of {window} alone, and are held to causal here as the others",)
 
 
 def _tokenizer(path: Path) -> tuple[Callable[[str], list[int]] | None, Callable[[int], str]]:

@@ -36,7 +36,8 @@ QUESTIONS: dict[str, tuple[Parameter, ...]] = {
     "describe": _ON_GRID,
     # Named an `other` mask, a tile is three planes: what both allow, `mask` alone, and `other` alone.
     "tile": (*_IN_PLANE, Parameter("q0", 0, limits.MAX_LENGTH), Parameter("k0", 0, limits.MAX_LENGTH),
-             Parameter("step", 1, limits.MAX_LENGTH), Parameter("rows", 1, limits.MAX_TILE),
+             Parameter("step", 1, limits.MAX_LENGTH), Parameter("shrink", 1, limits.MAX_SHRINK),
+             Parameter("rows", 1, limits.MAX_TILE),
              Parameter("columns", 1, limits.MAX_TILE), Parameter("other")),
     "why": (*_IN_PLANE, _Q, _K),
     "row": (*_IN_PLANE, _Q),

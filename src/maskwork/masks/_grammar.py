@@ -77,12 +77,14 @@ class _Parser:
         while at < len(self.source):
             match = _TOKEN.match(self.source, at)
             if match is None:
-                if self.source[at] == "<":
+                if re.match(r"<\w+\[", self.source[at:]):
                     self.fail(
                         "a long array prints as a digest, which cannot be read back; use to_json and from_json", at
                     )
+                instead = "; write ~ for not" if self.source[at] == "!" else ""
                 self.fail(
-                    f"a mask is written with names, numbers and ~ - & ^ | . ( ) [ ] , =, found {self.source[at]!r}",
+                    "a mask is written with names, numbers and ~ - & ^ | . ( ) [ ] , =, found "
+                    f"{self.source[at]!r}{instead}",
                     at,
                 )
             kind = str(match.lastgroup)
@@ -98,9 +100,10 @@ class _Parser:
     def fail(self, message: str, at: int | None = None) -> NoReturn:
         at = self.token.at if at is None else at
         # A line of a long text is shown as the stretch round the caret.
-        left = max(0, at - 60)
-        shown = re.sub(r"\s", " ", self.source[left : at + 20]).encode("utf-8", "replace").decode()
-        raise ParseError(f"{message}\n  {shown}\n  {' ' * (at - left)}^")
+        left, right = max(0, at - 60), at + 20
+        shown = re.sub(r"\s", " ", self.source[left:right]).encode("utf-8", "replace").decode()
+        before, after = "…" * (left > 0), "…" * (right < len(self.source))
+        raise ParseError(f"{message}\n  {before}{shown}{after}\n  {' ' * (len(before) + at - left)}^")
 
     def accept(self, sign: str) -> bool:
         if self.token.kind == "sign" and self.token.text == sign:
@@ -108,9 +111,15 @@ class _Parser:
             return True
         return False
 
-    def expect(self, sign: str) -> None:
-        if not self.accept(sign):
-            self.fail(f"expected {sign!r}, found {self.token.text[:40]!r}")
+    def expect(self, sign: str, opened: _Token) -> None:
+        """`sign`, within the bracket that is `opened`."""
+        if self.accept(sign):
+            return
+        found = self.token.text
+        if self.token.kind == "end":
+            self.fail(f"a bracket is closed, {opened.text!r} at column {opened.at + 1} is not; close it")
+        hint = {"and": "; join masks with &", "or": "; join masks with |", ".": "; numbers are whole"}.get(found, "")
+        self.fail(f"expected {sign!r}, found {found[:40]!r}{hint}")
 
     def expression(self, depth: int) -> Mask:
         start = self.token.at
@@ -155,9 +164,10 @@ class _Parser:
             self.fail(f"a mask's text may be nested {MAX_DEPTH} deep; build it in Python instead")
         if self.accept("~"):
             return ~self.unary(depth + 1)
+        opened = self.token
         if self.accept("("):
             mask = self.expression(depth + 1)
-            self.expect(")")
+            self.expect(")", opened)
         elif self.token.kind == "name":
             mask = self.atom(depth)
         else:
@@ -180,10 +190,11 @@ class _Parser:
     def arguments(self, depth: int) -> tuple[list[Any], dict[str, Any]]:
         args: list[Any] = []
         named: dict[str, Any] = {}
+        opened = self.token
         if self.accept("("):
             while not self.accept(")"):
                 if args or named:
-                    self.expect(",")
+                    self.expect(",", opened)
                 self.argument(args, named, depth)
         return args, named
 
@@ -202,11 +213,12 @@ class _Parser:
     def value(self, depth: int) -> Any:
         if depth > MAX_DEPTH:
             self.fail(f"a mask's text may be nested {MAX_DEPTH} deep; build it in Python instead")
+        opened = self.token
         if self.accept("["):
             items: list[Any] = []
             while not self.accept("]"):
                 if items:
-                    self.expect(",")
+                    self.expect(",", opened)
                 items.append(self.value(depth + 1))
             return items
         after = self.tokens[min(self.index + 1, len(self.tokens) - 1)]

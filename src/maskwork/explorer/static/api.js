@@ -31,12 +31,26 @@ export function grid(state) {
 }
 
 const TOKEN = "maskwork-token";
+let launch = "";
+
+function shownToken() {
+  try {
+    return launch || (sessionStorage.getItem(TOKEN) ?? "");
+  } catch {
+    return launch;
+  }
+}
 
 /** Take the launch's token off the address, so that no shared link carries it. */
 export function takeToken() {
   const found = /^#token=([\w-]+)$/.exec(location.hash);
   if (!found) return;
-  sessionStorage.setItem(TOKEN, found[1]);
+  launch = found[1];
+  try {
+    sessionStorage.setItem(TOKEN, launch); // for when the page is loaded again
+  } catch {
+    // a browser that keeps nothing for pages in frames
+  }
   history.replaceState(null, "", location.pathname + location.search);
 }
 
@@ -95,7 +109,7 @@ export function createApi(onAway) {
     /** What reads files needs the launch's token. @param {string} question @param {object} body
      * @returns {Promise<any>} */
     async load(question, body) {
-      const headers = { "content-type": "application/json", "x-maskwork-token": sessionStorage.getItem(TOKEN) ?? "" };
+      const headers = { "content-type": "application/json", "x-maskwork-token": shownToken() };
       return (await request(`/api/${question}`, { method: "POST", headers, body: JSON.stringify(body) })).json();
     },
   };

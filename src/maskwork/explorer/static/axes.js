@@ -8,6 +8,9 @@ export function roundStep(least) {
   return 10 * power;
 }
 
+/** @param {string} word */
+const short = (word) => (word.length > 12 ? `${word.slice(0, 11)}…` : word);
+
 /** Words and marks of a text, for the axes. @param {string} text @returns {string[]} */
 export const tokens = (text) => text.match(/\w+|[^\w\s]/gu) ?? [];
 
@@ -32,10 +35,10 @@ export function drawAxis(context, { from, cells, pixels, offset, words, across, 
   const last = from + cells;
   const widest = context.measureText((last + offset).toLocaleString("en-US")).width + 14;
   const named = words.length > 0 && cell >= 12;
-  const step = named ? 1 : roundStep((across ? widest : 18) / cell);
+  const step = named ? 1 : roundStep((across ? widest : 28) / cell);
   for (let at = Math.ceil(from / step) * step; at < last; at += step) {
     const middle = (at - from + (cell >= 4 ? 0.5 : 0)) * cell;
-    const text = named ? (words[at + offset] ?? "").slice(0, 12) : (at + offset).toLocaleString("en-US");
+    const text = named ? short(words[at + offset] ?? String(at + offset)) : (at + offset).toLocaleString("en-US");
     context.save();
     if (across && named) {
       context.translate(left + middle, top - 6);

@@ -54,10 +54,10 @@ export function createControls(app, root) {
     const entries = app.state.get().panel === "compare"
       ? [["both", "all"], ["only this", "left"], ["only the other", "right"], ["neither", "none"]]
       : [["none", "none"], ["few", ramp(1, 100, colours)], ["half", ramp(1, 2, colours)],
-         ["nearly all", ramp(99, 100, colours)], ["all allowed", "all"]];
+         ["nearly all", ramp(99, 100, colours)], [app.grid().layers ? "all reached" : "all allowed", "all"]];
     legend.replaceChildren(...entries.map(([name, kind]) => made("span", "", swatch(kind), name)));
   }
-  app.state.on(["panel"], showLegend);
+  app.state.on(["panel", "layers"], showLegend);
   app.onTheme(showLegend);
   showLegend();
 

@@ -11,6 +11,22 @@ const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
 
 /** @typedef {{name: string, group: string, mask: string, length: number, used: string}} Pattern */
 
+/** A sample for another length: lists that fill its own, such as those of documents, are stretched.
+ * @param {string} sample @param {number} from @param {number} to */
+export function fitted(sample, from, to) {
+  return sample.replace(/\[(\d+(?:, \d+)*)\]/g, (list, numbers) => {
+    const lengths = numbers.split(", ").map(Number);
+    if (lengths.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) !== from || to < lengths.length) return list;
+    let done = 0;
+    let left = 0;
+    const scaled = lengths.map((/** @type {number} */ length) => {
+      const end = Math.round(((done += length) / from) * to);
+      return [end - left, (left = end)][0];
+    });
+    return `[${scaled.join(", ")}]`;
+  });
+}
+
 /** @param {import("./main.js").App} app */
 export function createEditor(app) {
   const box = /** @type {HTMLTextAreaElement} */ (element("expression"));
@@ -56,15 +72,16 @@ export function createEditor(app) {
       if (!edited) complain("");
       const share = found.cells ? (found.allowed / found.cells) * 100 : 0;
       const [batch, heads, q, k] = found.shape;
-      const planes = batch * heads > 1 ? ` in ${batch} × ${heads} planes` : "";
-      const empty = found.empty_rows ? `, ${found.empty_rows.toLocaleString("en-US")} empty rows` : "";
+      const planes = batch * heads > 1 ? ` for each of ${batch} × ${heads} (batch × heads)` : "";
+      const rows = found.empty_rows === 1 ? "row" : "rows";
+      const empty = found.empty_rows ? `, ${found.empty_rows.toLocaleString("en-US")} empty ${rows}` : "";
       const { layers } = grid(state);
       const how = layers ? `reached through ${layers} ${layers === "1" ? "layer" : "layers"}` : "allowed";
       element("facts").classList.remove("stale");
       element("facts").textContent =
         `${found.allowed.toLocaleString("en-US")} of ${found.cells.toLocaleString("en-US")} pairs ${how} ` +
         `(${share < 0.01 && share > 0 ? share.toExponential(1) : share.toFixed(share < 1 ? 3 : 1)} %), ` +
-        `${q.toLocaleString("en-US")} × ${k.toLocaleString("en-US")}${planes}${empty}; queries ↓, keys →`;
+        `${q.toLocaleString("en-US")} × ${k.toLocaleString("en-US")}${planes}${empty}; queries\u00a0↓, keys\u00a0→`;
     } catch (error) {
       if (turn !== asked) return;
       complain(String(/** @type {Error} */ (error).message));
@@ -75,8 +92,9 @@ export function createEditor(app) {
   /** @param {string} text */
   function complain(text) {
     problem.textContent = text;
-    problem.hidden = !text;
+    problem.hidden = !text || !list.hidden; // a list of names is the better help
     box.setAttribute("aria-invalid", String(Boolean(text)));
+    element("facts").classList.toggle("stale", Boolean(text)); // of the last good mask
   }
 
   /** Take what is written, if the server can read it; the picture keeps the last good mask until then. */
@@ -87,7 +105,8 @@ export function createEditor(app) {
       edited = false;
       complain("");
     }
-    if (!mask || !edited) return;
+    if (!mask) return complain("A mask is written here, such as causal; choose one under Patterns, or press Escape.");
+    if (!edited) return;
     trying.abort();
     trying = new AbortController();
     try {
@@ -98,14 +117,23 @@ export function createEditor(app) {
     }
   }
 
+  function closeList() {
+    list.hidden = true;
+    box.removeAttribute("aria-activedescendant");
+    problem.hidden = !problem.textContent;
+  }
+
   const word = () => /[A-Za-z_]\w*$/.exec(box.value.slice(0, box.selectionStart))?.[0] ?? "";
 
   function suggest() {
     const begun = word();
     const found = begun ? atoms.filter(({ name }) => name.startsWith(begun) && name !== begun).slice(0, 8) : [];
     chosen = -1;
+    box.removeAttribute("aria-activedescendant");
     list.hidden = found.length === 0;
-    list.replaceChildren(...found.map(({ mask, used }, index) => {
+    if (list.hidden) closeList();
+    list.replaceChildren(...found.map(({ mask: sample, length: long, used }, index) => {
+      const mask = fitted(sample, long, app.state.get().length);
       const option = document.createElement("div");
       option.role = "option";
       option.id = `suggestion-${index}`;
@@ -127,9 +155,12 @@ export function createEditor(app) {
   /** @param {string} text */
   function take(text) {
     const at = box.selectionStart;
-    const begun = word();
-    box.setRangeText(text, at - begun.length, at, "end");
-    list.hidden = true;
+    const from = at - word().length;
+    box.setRangeText(text, from, at, "end");
+    // its first number is what is most likely changed next
+    const number = /\d+/.exec(text);
+    if (number) box.setSelectionRange(from + number.index, from + number.index + number[0].length);
+    closeList();
     edited = true;
     fit();
     void read();
@@ -151,9 +182,8 @@ export function createEditor(app) {
     clearTimeout(timer);
     timer = window.setTimeout(read, PAUSE);
   });
-  box.addEventListener("blur", () => {
-    list.hidden = true;
-  });
+  box.addEventListener("blur", closeList);
+  addEventListener("resize", fit);
   box.addEventListener("keydown", (event) => {
     if (!list.hidden && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       event.preventDefault();
@@ -163,10 +193,10 @@ export function createEditor(app) {
       take(list.children[chosen].querySelector("code")?.textContent ?? "");
     } else if (event.key === "Enter") {
       event.preventDefault();
-      list.hidden = true;
+      closeList();
       void read();
     } else if (event.key === "Escape") {
-      list.hidden = true;
+      closeList();
       box.value = app.state.get().mask;
       void read();
     }

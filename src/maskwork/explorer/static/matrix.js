@@ -8,7 +8,7 @@ import { attachPointer } from "./pointer.js";
 import { drawSides } from "./sides.js";
 import { firstQuery } from "./state.js";
 import { createTiles, TILE } from "./tiles.js";
-import { clamped, exact, fitting, nextZoom, stepOf } from "./view.js";
+import { clamped, exact, fitting, nextZoom, pixelsOf, stepOf } from "./view.js";
 
 /** @typedef {import("./state.js").View} View */
 /** @typedef {import("./state.js").Cell} Cell */
@@ -89,8 +89,8 @@ export function createMatrix(app, root) {
   function shown(at) {
     const { qLen, kvLen } = extent();
     return {
-      wide: Math.min(area.wide, Math.ceil((kvLen - at.k) * at.zoom)),
-      high: Math.min(area.high, Math.ceil((qLen - at.q) * at.zoom)),
+      wide: Math.min(area.wide, Math.ceil(pixelsOf(kvLen - at.k, at.zoom))),
+      high: Math.min(area.high, Math.ceil(pixelsOf(qLen - at.q, at.zoom))),
     };
   }
 
@@ -129,16 +129,18 @@ export function createMatrix(app, root) {
     context.globalAlpha = 1;
     const step = stepOf(at.zoom);
     const side = TILE * step;
-    const size = side * at.zoom;
+    const size = pixelsOf(side, at.zoom);
+    /** @param {number} cells */
+    const pixels = (cells) => pixelsOf(cells, at.zoom);
     /** @type {import("./sides.js").Placed[]} */
     const placed = [];
     /** @type {Set<string>} */
     const wanted = new Set([tiles.name(miniStep(), 0, 0)]);
-    for (let row = Math.floor(at.q / side); (row * side - at.q) * at.zoom < high; row++) {
-      for (let column = Math.floor(at.k / side); (column * side - at.k) * at.zoom < wide; column++) {
+    for (let row = Math.floor(at.q / side); pixels(row * side - at.q) < high; row++) {
+      for (let column = Math.floor(at.k / side); pixels(column * side - at.k) < wide; column++) {
         wanted.add(tiles.name(step, row, column));
         const picture = tiles.get(step, row, column, extent());
-        const [x, y] = [x0 + (column * side - at.k) * at.zoom, y0 + (row * side - at.q) * at.zoom];
+        const [x, y] = [x0 + pixels(column * side - at.k), y0 + pixels(row * side - at.q)];
         if (!picture) continue;
         context.drawImage(picture.canvas, x, y, size, size);
         if (picture.sides.length) placed.push({ sides: picture.sides, x, y, size });
@@ -250,8 +252,10 @@ export function createMatrix(app, root) {
     if (right < 0 || below < 0 || right >= wide || below >= high) return null;
     const { qLen, kvLen } = extent();
     // The last pixel may reach beyond the last cell.
-    const q = Math.min(at.q + Math.floor(below / at.zoom), qLen - 1);
-    return { q: qStart() + q, k: Math.min(at.k + Math.floor(right / at.zoom), kvLen - 1) };
+    /** The first cell of a pixel. @param {number} from @param {number} pixel */
+    const first = (from, pixel) =>
+      Math.floor(at.zoom < 1 ? from + Math.floor(pixel) * stepOf(at.zoom) : from + pixel / at.zoom);
+    return { q: qStart() + Math.min(first(at.q, below), qLen - 1), k: Math.min(first(at.k, right), kvLen - 1) };
   }
 
   /** Zoom and keep the point where it is. @param {number} direction @param {number} x @param {number} y */
@@ -281,15 +285,24 @@ export function createMatrix(app, root) {
     if (next.q !== at.q || next.k !== at.k) look(next);
   }
 
-  attachPointer(app, over, { cellAt, zoom, pan, view, reveal, extent, qStart,
+  /** Where a cell is on the canvas, in CSS pixels. @param {Cell} target */
+  function placeOf({ q, k }) {
+    const at = view();
+    return [area.left + ((k - at.k) * at.zoom) / dpr, area.top + ((q - qStart() - at.q) * at.zoom) / dpr];
+  }
+
+  attachPointer(app, over, { cellAt, placeOf, zoom, pan, view, reveal, extent, qStart,
     fit: () => app.state.set({ view: null }) });
-  mini.addEventListener("pointerdown", (event) => {
+  /** @param {PointerEvent} event */
+  function jump(event) {
     const { qLen, kvLen } = extent();
     const at = view();
     const scale = Math.max(qLen, kvLen) / MINI;
     const { wide, high } = shown(at);
     look({ ...at, q: event.offsetY * scale - high / at.zoom / 2, k: event.offsetX * scale - wide / at.zoom / 2 });
-  });
+  }
+  mini.addEventListener("pointerdown", (event) => (mini.setPointerCapture(event.pointerId), jump(event)));
+  mini.addEventListener("pointermove", (event) => mini.hasPointerCapture(event.pointerId) && jump(event));
   new ResizeObserver(resize).observe(root);
   /** A page that moves to another screen keeps its size and changes its pixels. */
   function watchPixels() {

@@ -68,6 +68,7 @@ export const exact = (seed, query, allowed) =>
 export function shown(value) {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value < 0 ? "−∞" : "∞";
+  if (value === 0) return "0"; // exactly, unlike 0.000 of what is small
   const size = Math.abs(value);
   const text = size >= 1e4 || (size > 0 && size < 5e-4) ? size.toExponential(1) : size.toFixed(3);
   return value < 0 ? `−${text}` : text;

@@ -60,11 +60,11 @@ export const panel = {
           [
             ["allowed pairs", `${whole(facts.allowed)} of ${whole(facts.cells)}`],
             ["density", percent(density)],
-            ["bytes moved", `${scaled(cost.bytes_moved, "B", 1024)}, ${cost.intensity.toFixed(0)} FLOP per byte`],
+            ["Q, K, V and outputs moved", `${scaled(cost.bytes_moved, "B", 1024)}, ${cost.intensity.toFixed(0)} FLOP per byte`],
           ],
           "plain",
         ),
-        made("h3", "", "FLOPs of a forward pass, all layers"),
+        made("h3", "", "FLOPs of attention (QKᵀ and AV), forward, all layers"),
         table(
           ["", "", "of dense"],
           [

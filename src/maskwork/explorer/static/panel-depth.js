@@ -4,6 +4,7 @@
 import { bar, drawn, follow, GRID, labelled, made, noticePlace, numberField, percent, table, whole } from "./parts.js";
 
 const SLIDER = 32; // layers within easy reach; the field takes any number that the server does
+const MOST = 1024; // layers that the server follows
 const LIVE = 4096; // up to this length the matrix follows the slider while it moves
 const WIDE = 460;
 const NAMES = 70; // what the names of the layers take
@@ -94,7 +95,7 @@ export const panel = {
     slider.setAttribute("aria-label", "Layers");
     /** @param {number} layers @param {boolean} [replace] */
     const go = (layers, replace = false) => app.state.set({ layers }, { replace });
-    const field = numberField({ low: 0, high: 1024, value: 0, act: (layers) => go(layers) });
+    const field = numberField({ low: 0, high: MOST, value: 0, act: (layers) => go(layers) });
     const said = made("p", "hint");
     slider.addEventListener("input", () => {
       field.value = slider.value;
@@ -130,11 +131,15 @@ export const panel = {
       ];
     }
 
-    /** @param {number[]|null} path @param {import("./state.js").Cell} cell @param {number} layers */
-    function way(path, { q, k }, layers) {
+    /** @param {number[]|null} path @param {number|null} first layers of the shortest path, if it was looked for
+     * @param {import("./state.js").Cell} cell @param {number} layers */
+    function way(path, first, { q, k }, layers) {
       const heading = made("h3", "", `From key ${whole(k)} to query ${whole(q)}`);
       const many = counted(layers);
-      if (!path) return [heading, made("p", "verdict no", `✗ Not through ${many}.`)];
+      if (!path) {
+        const later = first ? ` It takes ${whole(first)}.` : "";
+        return [heading, made("p", "verdict no", made("b", "", `✗ Not through ${many}.`), later)];
+      }
       const steps = path.length - 1;
       const text =
         steps === 0
@@ -159,8 +164,10 @@ export const panel = {
           app.ask("path", { ...grid, layers, ...cell }, signal),
           ...milestones(layers).map((many) => app.ask("row", { ...grid, layers: many, q: cell.q }, signal)),
         ]);
+        const whole = path || length > LIVE ? path : (await app.ask("path", { ...grid, layers: MOST, ...cell }, signal)).path;
         return {
           path,
+          first: whole ? whole.length - 1 : null,
           cell,
           length,
           layers: Math.max(1, layers),
@@ -170,7 +177,7 @@ export const panel = {
       show(found) {
         body.replaceChildren(
           ...(found
-            ? [...way(found.path, found.cell, found.layers), ...reached(found.counts, found.length, found.cell.q)]
+            ? [...way(found.path, found.first, found.cell, found.layers), ...reached(found.counts, found.length, found.cell.q)]
             : [
                 made(
                   "p",

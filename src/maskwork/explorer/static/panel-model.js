@@ -112,7 +112,8 @@ export const panel = {
     function fail(error) {
       refuse(app, notice, error);
       if (error instanceof ApiError && error.status === 403) {
-        notice.append(made("p", "", "Open the page by the address that the command printed: it ends with the token."));
+        notice.replaceChildren(
+          "Models are opened for whoever has this launch's token: open the page by the address that the command printed; it ends with the token.");
       }
     }
 
@@ -148,10 +149,11 @@ export const panel = {
       verdict.className = clean ? "verdict yes" : "verdict no leak";
       verdict.replaceChildren(
         made("b", "", clean ? "✓ weight on forbidden cells: 0 (exactly)" : `⚠ weight on forbidden cells: ${amount(forbidden)}`),
-        made("span", "", clean ? `, in all ${whole(forbidden.of)} of them` : `, on ${whole(forbidden.cells)} of ${whole(forbidden.of)} cells`),
+        made("span", "", clean ? `, on all ${whole(forbidden.of)} of them`
+          : ` of ${whole(shown.tokens.length)} in all, on ${whole(forbidden.cells)} of ${whole(forbidden.of)} such cells`),
       );
       facts.replaceChildren("Should keep ", made("code", "", mask), "; says of itself ", made("code", "", own),
-        ". Darker: more weight, by its root. Hatched: forbidden.", ...notes.map((note) => made("p", "bad", `⚠ ${note}`)));
+        ". Rows are queries, columns keys. Darker: more weight, by its root. Hatched: forbidden.", ...notes.map((note) => made("p", "bad", `⚠ ${note}`)));
       map.show({ tokens: shown.tokens, values: floats(shown.weights), allowed: shown.allowed, findings });
       map.root.dataset.shown = `${shown.layer},${shown.head}`; // for tests: the picture is of this layer and head
       drawOthers(everywhere);

@@ -247,7 +247,7 @@ export const panel = {
             ["pairs without a cache", whole(now.fresh), whole(now.freshSum), whole(steps[last()].freshSum)],
             ["pairs with a cache", whole(now.cached), whole(now.cachedSum), whole(steps[last()].cachedSum)],
             [
-              "with, of without",
+              "share with the cache",
               share(now.cached, now.fresh),
               share(now.cachedSum, now.freshSum),
               share(steps[last()].cachedSum, steps[last()].freshSum),
@@ -260,7 +260,7 @@ export const panel = {
           ],
           "numbers",
         ),
-        made("p", "hint", "Of entries, so far and to the end: the most at once."),
+        made("p", "hint", "Cache entries, so far and to the end: the most that are held at once."),
       );
     }
 

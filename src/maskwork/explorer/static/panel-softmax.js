@@ -47,7 +47,7 @@ export const panel = {
   /** @param {HTMLElement} root @param {import("./main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
-    const fills = choice("What masked scores get", CHOICES, (fill) => app.state.remember("softmax", { fill }));
+    const fills = choice("What is added to masked scores", CHOICES, (fill) => app.state.remember("softmax", { fill }));
     const row = numberField({
       low: 0,
       high: SHORT - 1,
@@ -67,11 +67,11 @@ export const panel = {
     const out = made("div");
     const vectors = made("div", "scroll");
     const details = made("details", "", made("summary", "", "The vectors q, k and v"), vectors);
-    const body = made("div", "", note, verdict, steps, out, details);
+    const body = made("div", "", note, verdict, out, steps, details);
     root.append(
       made("h2", "", "From scores to weights"),
       made("div", "fields", labelled("query", row), labelled("seed", seed)),
-      made("div", "fields", made("span", "field-name", "masked scores get"), fills.root),
+      made("div", "fields", made("span", "field-name", "added to masked scores"), fills.root),
       notice,
       body,
     );
@@ -143,12 +143,11 @@ export const panel = {
 
     /** @param {import("./numbers.js").Steps} found @param {boolean[]} allowed */
     function showSteps({ scores, masked, max, shifted, exps, sum, weights }, allowed) {
-      const most = Math.max(...weights.map((weight) => weight || 0), Number.MIN_VALUE);
       const rows = scores.map((score, key) => {
         const weight = made(
           "span",
           "weight",
-          bar((weights[key] || 0) / most, allowed[key] ? "" : "leak"),
+          bar(weights[key] || 0, allowed[key] ? "" : "leak"),
           shown(weights[key]),
         );
         return [String(key), shown(score), shown(masked[key]), shown(shifted[key]), shown(exps[key]), weight];
@@ -181,8 +180,8 @@ export const panel = {
         table(
           [],
           [
-            ["weights × V", made("code", "", vectorText(output))],
-            ["maskwork", made("code", "", vectorText(right))],
+            ["output, weights × V", made("code", "", vectorText(output))],
+            ["of mw.attention", made("code", "", vectorText(right))],
             ["largest difference", made("code", "", shown(off))],
           ],
           "plain",

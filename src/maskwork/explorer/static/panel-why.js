@@ -1,6 +1,7 @@
 // Why: the cell under the pointer, or the pinned one, and the terms that decide it.
 // @ts-check
 
+import { tokens } from "./axes.js";
 import { GRID, made, noticePlace, refuse, whole } from "./parts.js";
 
 /** @typedef {{text: string, allowed: boolean, reason: string, children: Why[]}} Why */
@@ -55,7 +56,11 @@ export const panel = {
         app.ask("row", { ...grid, q: cell.q }),
       ]);
       refuse(app, notice, null);
-      heading.textContent = `query ${whole(cell.q)}, key ${whole(cell.k)}: ${because.allowed ? "allowed" : "blocked"}`;
+      const words = tokens(app.state.get().text);
+      /** @param {number} at */
+      const word = (at) => (words[at] ? ` “${words[at]}”` : "");
+      const verdict = because.allowed ? "allowed" : "blocked";
+      heading.textContent = `query ${whole(cell.q)}${word(cell.q)}, key ${whole(cell.k)}${word(cell.k)}: ${verdict}`;
       why.replaceChildren(tree(because.why));
       seesName.textContent = `query ${whole(cell.q)} sees`;
       const keys = `${whole(row.count)} ${row.count === 1 ? "key" : "keys"}`;

@@ -7,6 +7,7 @@
 /**
  * @typedef {object} Matrix
  * @property {(x: number, y: number) => Cell|null} cellAt
+ * @property {(cell: Cell) => number[]} placeOf
  * @property {(direction: number, x: number, y: number) => void} zoom
  * @property {(x: number, y: number, from: View) => void} pan
  * @property {() => View} view
@@ -97,8 +98,10 @@ export function attachPointer(app, canvas, matrix) {
   }
 
   canvas.addEventListener("keydown", (event) => {
-    const many = event.shiftKey ? Math.max(1, Math.round(128 / matrix.view().zoom)) : 1;
-    const middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+    // One cell, and where cells are smaller than a pixel one pixel: a step can always be seen.
+    const many = Math.max(1, Math.round((event.shiftKey ? 128 : 1) / matrix.view().zoom));
+    const cursor = app.hover.get() ?? app.state.get().cell;
+    const middle = cursor ? matrix.placeOf(cursor) : [canvas.clientWidth / 2, canvas.clientHeight / 2];
     /** @type {Record<string, () => void>} */
     const keys = {
       ArrowUp: () => move(-many, 0),

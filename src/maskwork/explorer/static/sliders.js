@@ -3,7 +3,15 @@
 
 import { made, noticePlace, numberField, refuse } from "./parts.js";
 
-/** @typedef {{name: string, at: number, end: number, value: number}} Written */
+/** @typedef {{name: string, at: number, end: number, value: number}} Written  name: of the atom and its argument */
+
+/** What the numbers of an atom with several are called. @type {Record<string, string[]>} */
+const ARGUMENTS = {
+  band: ["left", "right"],
+  dilated: ["hops", "rate"],
+  random_blocks: ["per row", "block size", "blocks", "seed"],
+};
+const FROM_ONE = /^(sliding_window|chunked|dilated|random_blocks)/; // 0 of them is no mask
 
 const MOST = 1 << 20;
 
@@ -13,9 +21,14 @@ export function numbersIn(text) {
   /** @type {Written[]} */
   const out = [];
   let name = "";
+  let count = 0; // numbers since the name
   for (const { 0: token, index } of text.matchAll(/\[[^\]]*\]|[A-Za-z_]\w*|(?<=[(,=]\s*)-\d+|\d+/g)) {
-    if (/^-?\d/.test(token)) out.push({ name, at: index, end: index + token.length, value: Number(token) });
-    else if (token[0] !== "[") name = token;
+    if (/^-?\d/.test(token)) {
+      const argument = ARGUMENTS[name]?.[count++];
+      out.push({ name: argument ? `${name} ${argument}` : name, at: index, end: index + token.length, value: Number(token) });
+    } else if (token[0] !== "[") {
+      [name, count] = [token, 0];
+    }
   }
   return out;
 }
@@ -24,8 +37,9 @@ export function numbersIn(text) {
 export function createSliders(app, root) {
   const heading = made("h3", "", "Numbers of this mask");
   const lines = made("div");
+  const none = made("p", "hint", "It has none that stands alone.");
   const notice = noticePlace();
-  root.append(heading, lines, notice);
+  root.append(heading, none, lines, notice);
   let shape = "";
   let busy = false;
   /** @type {string|null} */
@@ -75,13 +89,13 @@ export function createSliders(app, root) {
       shape = next;
       lines.replaceChildren(...found.map(line));
     }
-    heading.hidden = found.length === 0;
-    found.forEach(({ value }, index) => {
+    none.hidden = found.length > 0;
+    found.forEach(({ name, value }, index) => {
       const [field, slider] = /** @type {NodeListOf<HTMLInputElement>} */ (
         lines.children[index].querySelectorAll("input")
       );
       slider.max = String(Math.max(length, value));
-      slider.min = String(Math.min(0, value));
+      slider.min = String(Math.min(FROM_ONE.test(name) ? 1 : 0, value));
       for (const input of [field, slider]) if (document.activeElement !== input) input.value = String(value);
     });
   }

@@ -3,6 +3,7 @@
 
 import { fourWay, palette, ramp } from "./paint.js";
 import { stencil } from "./sides.js";
+import { ratio } from "./view.js";
 
 export const TILE = 256;
 const MOST = 96;
@@ -18,8 +19,12 @@ const MOST = 96;
 /** @typedef {{qLen: number, kvLen: number}} Extent */
 /** @typedef {{canvas: HTMLCanvasElement, sides: HTMLCanvasElement[]}} Picture  sides: of two masks, what only one allows */
 
-/** Pairs of a pixel, which the grid's end may cut short. @param {number} from @param {number} step @param {number} end */
-const covered = (from, step, end) => Math.max(0, Math.min(from + step, end) - from);
+/** Cells along a pixel, which the grid's end may cut short. @param {number} from of its tile @param {number} at in it
+ * @param {number} step @param {number} end */
+function covered(from, at, step, end) {
+  const [first, next] = [at, at + 1].map((pixel) => Math.min(from + Math.floor(pixel * step), end));
+  return next - first;
+}
 
 /** @param {Tile} tile @param {Extent} extent @returns {Picture} */
 function paint(tile, extent) {
@@ -34,10 +39,11 @@ function paint(tile, extent) {
   let [pairs, one, two, three] = [-1, -1, -1, -1];
   /** @type {import("./paint.js").Rgb} */
   let colour = colours.none;
+  const wide = Array.from({ length: TILE }, (_, j) => covered(tile.k0, j, tile.step, extent.kvLen));
   for (let i = 0; i < TILE; i++) {
-    const high = covered(tile.q0 + i * tile.step, tile.step, extent.qLen);
+    const high = covered(tile.q0, i, tile.step, extent.qLen);
     for (let j = 0; j < TILE; j++) {
-      const cells = high * covered(tile.k0 + j * tile.step, tile.step, extent.kvLen);
+      const cells = high * wide[j];
       if (!cells) continue;
       const at = i * TILE + j;
       all[at] = cells;
@@ -87,7 +93,8 @@ export function createTiles(app, onArrival) {
     coming.set(key, stop);
     const place = { q0: row * TILE * step, k0: column * TILE * step, step };
     try {
-      const found = await app.askTile({ ...counted(), ...place, rows: TILE, columns: TILE }, stop.signal);
+      const asked = { ...counted(), ...place, ...ratio(step), rows: TILE, columns: TILE };
+      const found = await app.askTile(asked, stop.signal);
       const planes = found.length / TILE ** 2;
       const counts = Array.from({ length: planes }, (_, at) => found.subarray(at * TILE ** 2, (at + 1) * TILE ** 2));
       kept.set(key, { counts, picture: null, ...place });

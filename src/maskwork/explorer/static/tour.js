@@ -13,8 +13,8 @@ const STEPS = [
   {
     title: "A leak",
     text:
-      "Each row is a query, each column a key. With no mask every query sees every key, its own next token too: " +
-      "a model trained so copies its labels, and learns nothing.",
+      "Each row is a query, each column a key; a row's label is the next token. With no mask every query sees every " +
+      "key, its own label too: a model trained so copies it, and learns nothing.",
     state: { ...fresh("full", 16), panel: "play" },
   },
   {
@@ -89,11 +89,11 @@ export function startTour(app) {
     app.announce(`${step.title}. ${step.text}`);
     next.focus({ preventScroll: true });
     clearTimeout(timer);
-    timer = window.setTimeout(() => look(step.state.panel === "play" || step.state.panel === "softmax"), 350);
+    timer = window.setTimeout(() => look(step.state.panel !== "cost"), 350);
   }
   /** Where the page is one column, scroll to what the step speaks of. @param {boolean} below */
   function look(below) {
-    document.querySelector(below ? ".side" : ".bar")?.scrollIntoView({ block: "start" });
+    document.querySelector(below ? ".side" : ".stage")?.scrollIntoView({ block: "start" });
   }
   function end() {
     dialog.remove();
