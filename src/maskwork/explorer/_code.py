@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import ArgumentError, GridError
 from ..masks import BoundMask, Mask, parse
 from ._ask import Asked
+from ._documents import documents
 from ._formula import Formula
 from ._text import full_text
 
@@ -70,11 +71,13 @@ def _sdpa(asked: Asked) -> str:
 
 
 def _hf(asked: Asked) -> str:
+    packed = documents(parse(asked.expression), asked.kv_len) is not None
+    restart = "# Positions count on through documents here; restart them where the model was trained so.\n" * packed
     return f"""\
 {_dense(asked)}
 # Transformers adds a 4-D mask to the scores: 0 where a key may be seen, the smallest number elsewhere.
 attention_mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-position_ids = torch.arange({asked.q_start}, {asked.q_start + asked.q_len})[None]
+{restart}position_ids = torch.arange({asked.q_start}, {asked.q_start + asked.q_len})[None]
 # out = model(input_ids, attention_mask=attention_mask, position_ids=position_ids)
 """
 

@@ -15,15 +15,11 @@ const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
  * @param {string} sample @param {number} from @param {number} to */
 export function fitted(sample, from, to) {
   return sample.replace(/\[(\d+(?:, \d+)*)\]/g, (list, numbers) => {
-    const lengths = numbers.split(", ").map(Number);
-    if (lengths.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) !== from || to < lengths.length) return list;
-    let done = 0;
-    let left = 0;
-    const scaled = lengths.map((/** @type {number} */ length) => {
-      const end = Math.round(((done += length) / from) * to);
-      return [end - left, (left = end)][0];
-    });
-    return `[${scaled.join(", ")}]`;
+    const edges = [0];
+    for (const length of numbers.split(", ")) edges.push(edges[edges.length - 1] + Number(length));
+    if (edges[edges.length - 1] !== from || to < edges.length) return list;
+    const [, ...ends] = edges.map((edge) => Math.round((edge / from) * to));
+    return `[${ends.map((end, at) => end - (ends[at - 1] ?? 0)).join(", ")}]`;
   });
 }
 

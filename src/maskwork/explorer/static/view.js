@@ -44,7 +44,8 @@ export function clamped(view, qLen, kvLen, wide, high) {
   const step = stepOf(view.zoom);
   /** @param {number} at @param {number} cells @param {number} pixels */
   const along = (at, cells, pixels) => {
-    const most = Math.ceil(Math.max(0, cells - (view.zoom < 1 ? pixels * step : Math.floor(pixels / view.zoom))) / step) * step;
+    const room = view.zoom < 1 ? pixels * step : Math.floor(pixels / view.zoom);
+    const most = Math.ceil(Math.max(0, cells - room) / step) * step;
     const inside = Math.min(Math.max(0, at), most);
     return Math.floor(inside / step) * step;
   };
