@@ -183,19 +183,22 @@ def _per(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
 @st.composite
 def _shifted(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
     case = draw(inner)
+
+    def shifted(dq: int, dk: int) -> Case:
+        def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
+            inside = (q >= dq) & (k >= dk)
+            return inside & case.cell(b, h, np.maximum(q - dq, 0), np.maximum(k - dk, 0))
+
+        return Case(case.mask.shift(q=dq, k=dk), cell)
+
     dq, dk = draw(st.integers(-3, 4)), draw(st.integers(-3, 4))
-    mask = case.mask.shift(q=dq, k=dk)
+    back = shifted(dq, dk)
     try:
-        mask.bind(LENGTH, LENGTH, q_start=0)
-    except GridError:  # a shift back needs arrays that reach further
-        dq, dk = abs(dq), abs(dk)
-        mask = case.mask.shift(dq, k=dk)
-
-    def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
-        inside = (q >= dq) & (k >= dk)
-        return inside & case.cell(b, h, np.maximum(q - dq, 0), np.maximum(k - dk, 0))
-
-    return Case(mask, cell)
+        back.mask.bind(LENGTH, LENGTH, q_start=0)
+        back.dense(0, LENGTH, LENGTH)  # which holds all arrays, those too that the canonical form has dropped
+    except (GridError, IndexError):  # a shift back needs arrays that reach further
+        return shifted(abs(dq), abs(dk))
+    return back
 
 
 def _joined(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
