@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 import maskwork as mw
+
+from .conftest import Server, watch
 
 #: Positions, and a zoom between the whole matrix and single cells, in pixels a cell.
 SIZES = [(150, 7.0), (700, 2.0), (5000, 0.5), (60_000, 0.0625)]
@@ -74,6 +77,25 @@ def expression(rng: random.Random, n: int, depth: int = 3) -> str:
         return f"~({expression(rng, n, depth - 1)})"
     left, right = expression(rng, n, depth - 1), expression(rng, n, depth - 1)
     return f"({left}) {rng.choice('&|^-')} ({right})"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """One page for all pictures, which goes from address to address; in the end it must have complained of nothing."""
+    faults: list[str] = []
+    context = browser.new_context(base_url=server.address, viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    watch(opened, server, faults)
+    opened.goto("/?length=8")
+    yield opened
+    context.close()
+    assert not faults
+
+
+def show(page: Page, asked: dict[str, Any]) -> None:
+    page.evaluate(GO, f"/?{urlencode(asked)}")
+    settled(page)
 
 
 def settled(page: Page) -> None:
@@ -161,13 +183,11 @@ def test_every_pixel_is_the_exact_density(page: Page, seed: int):
         q_len = rng.randrange(n // 2, n)
         asked |= {"q_len": q_len, "q_start": rng.randrange(n - q_len)}
     bound = mw.parse(text).bind(q_len, n, q_start=asked.get("q_start", 0))
-    page.goto(f"/?{urlencode(asked)}")
-    settled(page)
+    show(page, asked)
     colours = page.evaluate("async () => (await import('/paint.js')).palette()")
     zooms = set()
     for view in views(rng, n, zoom):
-        page.evaluate(GO, "/?" + urlencode(asked | ({"view": view} if view else {})))
-        settled(page)
+        show(page, asked | ({"view": view} if view else {}))
         found, at = picture(page)
         zooms.add(at["zoom"])
         same(found, ramp(*counted(bound, at, head), colours))
@@ -182,12 +202,10 @@ def test_every_pixel_of_two_masks_says_which_of_them_allow_it(page: Page, seed: 
     asked = {"mask": this, "other": other, "length": n, "panel": "compare", "theme": ["light", "dark"][seed % 2]}
     masks = {"all": f"({this}) & ({other})", "left": f"({this}) - ({other})", "right": f"({other}) - ({this})"}
     bounds = {kind: mw.parse(text).bind(n) for kind, text in masks.items()}
-    page.goto(f"/?{urlencode(asked)}")
-    settled(page)
+    show(page, asked)
     colours = page.evaluate("async () => (await import('/paint.js')).palette()")
     for view in views(rng, n, zoom):
-        page.evaluate(GO, "/?" + urlencode(asked | ({"view": view} if view else {})))
-        settled(page)
+        show(page, asked | ({"view": view} if view else {}))
         found, at = picture(page)
         kinds = {kind: counted(bound, at, 0)[0] for kind, bound in bounds.items()}
         cells = counted(bounds["all"], at, 0)[1]
@@ -202,8 +220,7 @@ def test_what_only_one_mask_allows_has_a_pattern_of_its_own(page: Page, theme: s
     asked = {"mask": this, "other": other, "length": n, "panel": "compare", "theme": theme} | (
         {"view": view} if view else {}
     )
-    page.goto(f"/?{urlencode(asked)}")
-    settled(page)
+    show(page, asked)
     drawn, at = canvas(page, ".over")
     colours = page.evaluate("async () => (await import('/paint.js')).palette()")
     counts = {
