@@ -14,6 +14,7 @@ import { clamped, exact, fitting, nextZoom, pixelsOf, stepOf } from "./view.js";
 /** @typedef {import("./state.js").Cell} Cell */
 
 const MINI = 96;
+const REST = 120; // ms
 const LINES_FROM = 8; // pixels a cell, from where lines between cells help
 
 /** @param {HTMLElement} root @param {string} name */
@@ -42,6 +43,8 @@ export function createMatrix(app, root) {
   root.append(trouble);
   const tiles = createTiles(app, () => redraw());
   let frame = 0;
+  let drawn = ""; // where the matrix was in the last frame
+  let rest = 0;
   let dpr = 1;
   const area = { left: 56, top: 34, wide: 0, high: 0 }; // the matrix inside the canvas, in device pixels but left, top
 
@@ -104,12 +107,20 @@ export function createMatrix(app, root) {
   function draw() {
     const at = view();
     tiles.begin();
-    drawOver(at, drawTiles(at));
+    const placed = drawTiles(at);
+    // Patterns take long to lay over a picture that moves: they come once it rests.
+    const place = JSON.stringify([at, placed.length]);
+    if (placed.length && place !== drawn) {
+      clearTimeout(rest);
+      rest = window.setTimeout(() => ((rest = 0), redraw()), REST);
+    }
+    drawn = place;
+    drawOver(at, rest ? [] : placed);
     const why = tiles.refusal();
     if (why !== said) refuse(app, trouble, why); // once: it has a button, and is read aloud
     said = why;
     drawMini(at);
-    root.dataset.settled = String(tiles.settled());
+    root.dataset.settled = String(tiles.settled() && !rest);
   }
 
   /** The tiles that are there, and where they were drawn. @param {View} at @returns {import("./sides.js").Placed[]} */

@@ -7,6 +7,7 @@ import { ratio } from "./view.js";
 
 export const TILE = 256;
 const MOST = 96;
+const ASKED = 2; // tiles asked for in one frame: a long mask makes a long address, whose request takes its time
 
 /**
  * @typedef {object} Tile
@@ -76,6 +77,7 @@ export function createTiles(app, onArrival) {
   const refused = new Map();
   // One tile a frame is painted, so that no frame takes long; the others wait for the next.
   let painted = false;
+  let begun = 0;
   let waiting = false;
 
   /** What is counted: a mask, or two of them and how they differ. */
@@ -124,6 +126,7 @@ export function createTiles(app, onArrival) {
     /** A frame begins. */
     begin() {
       painted = waiting = false;
+      begun = 0;
     },
     /** The tile's picture, or null while it is on its way.
      * @param {number} step @param {number} row @param {number} column @param {Extent} extent */
@@ -131,7 +134,14 @@ export function createTiles(app, onArrival) {
       const key = name(step, row, column);
       const tile = kept.get(key);
       if (!tile) {
-        if (!coming.has(key) && !refused.has(key)) void fetchTile(key, step, row, column);
+        if (coming.has(key) || refused.has(key)) return null;
+        if (begun < ASKED) {
+          begun += 1;
+          void fetchTile(key, step, row, column);
+        } else {
+          waiting = true;
+          onArrival();
+        }
         return null;
       }
       // the most recently used stay
