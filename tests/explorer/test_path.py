@@ -17,15 +17,22 @@ MASKS = (
 )  # fmt: skip
 
 
-@given(st.sampled_from(MASKS), st.integers(0, 11), st.integers(0, 11), st.integers(1, 6))
-def test_a_path_is_the_reach_step_by_step(text: str, q: int, k: int, layers: int) -> None:
-    bound = mw.parse(text).bind(12)
+def walked(bound: mw.BoundMask, q: int, k: int, layers: int) -> list[int] | None:
+    """The path, which is there where the reach says so, and goes from seen position to seen position."""
     sees = bound.reach(1).dense()[0, 0]
     found = path(bound.reach(1), q, k, layers)
     assert (found is not None) == bound.reach(layers).dense()[0, 0, q, k]
     if found is not None:
         assert (found[0], found[-1]) == (q, k)
         assert all(sees[here, there] for here, there in pairwise(found))
+    return found
+
+
+@given(st.sampled_from(MASKS), st.integers(0, 11), st.integers(0, 11), st.integers(1, 6))
+def test_a_path_is_the_reach_step_by_step(text: str, q: int, k: int, layers: int) -> None:
+    bound = mw.parse(text).bind(12)
+    found = walked(bound, q, k, layers)
+    if found is not None:
         assert len(found) - 1 <= layers
         fewer = len(found) - 2
         assert fewer < 0 or not bound.reach(fewer).dense()[0, 0, q, k]
@@ -34,12 +41,7 @@ def test_a_path_is_the_reach_step_by_step(text: str, q: int, k: int, layers: int
 @given(st.sampled_from(MASKS), st.integers(0, 15), st.integers(0, 11), st.integers(1, 6))
 def test_queries_beyond_the_keys_have_paths_too(text: str, q: int, k: int, layers: int) -> None:
     bound = mw.parse(text.replace("2, 2, 6", "2, 2, 8")).bind(16, 12, q_start=0)
-    sees = bound.reach(1).dense()[0, 0]
-    found = path(bound.reach(1), q, k, layers)
-    assert (found is not None) == bound.reach(layers).dense()[0, 0, q, k]
-    if found is not None:
-        assert (found[0], found[-1]) == (q, k)
-        assert all(sees[here, there] for here, there in pairwise(found))
+    walked(bound, q, k, layers)
 
 
 def test_rows_of_the_batch_have_their_own_paths() -> None:
