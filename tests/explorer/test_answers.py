@@ -40,6 +40,12 @@ def ask(question: str, parameters: dict[str, str], **more: Any) -> Any:
     return ANSWERS[question](parameters | {name: str(value) for name, value in more.items()})
 
 
+def counts(tile: bytes, *shape: int) -> np.ndarray:
+    """A tile's counts, whose type its length tells."""
+    kind = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<f8"}[len(tile) // np.prod(shape)]
+    return np.frombuffer(tile, kind).reshape(shape).astype(float)
+
+
 def plane_of(parameters: dict[str, str], dense: np.ndarray) -> np.ndarray:
     return dense[int(parameters["b"]), int(parameters["h"])]
 
@@ -63,9 +69,8 @@ def test_a_tile_holds_dense_counts_whatever_its_step_and_corner(case: Asked, dat
     parameters, _, dense = case
     step, shrink, rows, columns = (data.draw(st.integers(1, high)) for high in (16, 8, 7, 7))
     q0, k0 = (data.draw(st.integers(0, 20)) for _ in range(2))
-    found = np.frombuffer(
-        ask("tile", parameters, step=step, shrink=shrink, rows=rows, columns=columns, q0=q0, k0=k0), "<f8"
-    ).reshape(rows, columns)  # fmt: skip
+    tile = ask("tile", parameters, step=step, shrink=shrink, rows=rows, columns=columns, q0=q0, k0=k0)
+    found = counts(tile, rows, columns)
     cells = plane_of(parameters, dense)
     for i in range(rows):
         for j in range(columns):
@@ -81,8 +86,8 @@ def test_a_tile_of_two_masks_counts_what_both_and_what_one_alone_allow(case: Ask
     parameters, bound, left = case
     grid = bound.grid
     right = np.broadcast_to(other.dense(grid.q_start, grid.q_len, grid.kv_len), left.shape)
-    found = np.frombuffer(ask("tile", parameters, other=full_text(other.mask), step=step, rows=4, columns=5), "<f8")
-    for plane, cells in zip(found.reshape(3, 4, 5), (left & right, left & ~right, right & ~left), strict=True):
+    tile = ask("tile", parameters, other=full_text(other.mask), step=step, rows=4, columns=5)
+    for plane, cells in zip(counts(tile, 3, 4, 5), (left & right, left & ~right, right & ~left), strict=True):
         cells = plane_of(parameters, cells)
         for i, j in np.ndindex(4, 5):
             assert plane[i, j] == cells[i * step : (i + 1) * step, j * step : (j + 1) * step].sum()
@@ -96,14 +101,14 @@ def test_two_masks_may_differ_along_other_axes(mask: str, other: str):
     left, right = (plane[min(1, len(plane) - 1), min(1, plane.shape[1] - 1)] for plane in planes)
     found = ask("tile", {"mask": mask, "other": other, "length": "6", "b": "1", "h": "1"}, rows=6, columns=6)
     expected = np.stack([left & right, left & ~right, right & ~left])
-    assert np.array_equal(np.frombuffer(found, "<f8").reshape(3, 6, 6), expected)
+    assert np.array_equal(counts(found, 3, 6, 6), expected)
 
 
 def test_two_masks_are_laid_over_each_other_through_layers_too():
     texts, grid = ("causal & sliding_window(2)", "per_head([band(0, 1), sinks(1)])"), {"length": "9", "layers": "3"}
     left, right = (mw.parse(text).bind(9).reach(3).dense()[0, 0] for text in texts)
     parameters = {"mask": texts[0], "other": texts[1], **grid}
-    found = np.frombuffer(ask("tile", parameters, rows=9, columns=9), "<f8").reshape(3, 9, 9)
+    found = counts(ask("tile", parameters, rows=9, columns=9), 3, 9, 9)
     assert np.array_equal(found, np.stack([left & right, left & ~right, right & ~left]))
     compared = ask("compare", parameters)
     assert [compared[name] for name in ("both", "only_left", "only_right")] == found.sum((1, 2)).tolist()
@@ -113,7 +118,14 @@ def test_two_of_the_longest_texts_are_joined():
     mask, other = (" | ".join([f"sliding_window({window})"] * 700) for window in (3, 4))
     assert len(mask) + len(other) > 16_000 > max(len(mask), len(other))
     found = ask("tile", {"mask": mask, "other": other, "length": "8"}, step=8, rows=1, columns=1)
-    assert np.frombuffer(found, "<f8").tolist() == [21, 0, 5]
+    assert counts(found, 3).tolist() == [21, 0, 5]
+
+
+@pytest.mark.parametrize(("length", "size"), [(15, 1), (16, 2), (255, 2), (256, 4), (1 << 16, 8)])
+def test_counts_come_in_the_smallest_type_that_holds_them(length: int, size: int):
+    tile = ask("tile", {"mask": "full", "length": str(length)}, step=length, rows=1, columns=2)
+    assert len(tile) == 2 * size
+    assert counts(tile, 2).tolist() == [length**2, 0]
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,14 @@ def describe(parameters: Parameters) -> Answer:
     }
 
 
+#: Types of a tile's counts, and the largest that each holds exactly.
+_COUNTS = (("<u1", 0xFF), ("<u2", 0xFFFF), ("<u4", 0xFFFF_FFFF), ("<f8", 1 << 53))
+
+
 def tile(parameters: Parameters) -> Answer:
-    """Allowed pairs under each pixel, float64 (rows, columns), row by row, little-endian.
+    """Allowed pairs under each pixel, (rows, columns), row by row, little-endian, in the smallest type that holds them.
+
+    That is uint8, uint16, uint32 or float64, whose 1, 2, 4 or 8 bytes tell which.
 
     Pixel (i, j) covers queries [q0 + i*step // shrink, q0 + (i+1)*step // shrink) and keys likewise, cut off at the
     grid's end: with `shrink` above 1 pixels take turns in covering a cell more. With a mask
@@ -62,7 +68,8 @@ def tile(parameters: Parameters) -> Answer:
         other = Asked.read(parameters, "other")
         both = counts(_both(asked, other))
         found = np.stack([both, found - both, counts(_bound(other)) - both])
-    return found.astype("<f8").tobytes()
+    most = found.max(initial=0)
+    return found.astype(next(kind for kind, holds in _COUNTS if most <= holds)).tobytes()
 
 
 def why(parameters: Parameters) -> Answer:

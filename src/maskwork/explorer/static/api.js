@@ -2,6 +2,7 @@
 // @ts-check
 
 /** @typedef {import("./state.js").State} State */
+/** @typedef {Uint8Array|Uint16Array|Uint32Array|Float64Array} Counts */
 
 export class ApiError extends Error {
   /** @param {string} message @param {number} status */
@@ -100,11 +101,17 @@ export function createApi(onAway) {
       const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
       return (await request(`/api/${question}?${query}`, { signal })).json();
     },
-    /** Allowed pairs under each pixel. @param {Record<string, string|number>} parameters @param {AbortSignal} [signal]
-     * @returns {Promise<Float64Array>} */
+    /** Allowed pairs under each pixel: one plane, or with an `other` mask three.
+     * @param {{rows: number, columns: number, other?: string, [name: string]: string|number|undefined}} parameters
+     * @param {AbortSignal} [signal] @returns {Promise<Counts[]>} */
     async askTile(parameters, signal) {
       const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
-      return new Float64Array(await (await request(`/api/tile?${query}`, { signal })).arrayBuffer());
+      const found = await (await request(`/api/tile?${query}`, { signal })).arrayBuffer();
+      const planes = parameters.other ? 3 : 1;
+      const pixels = parameters.rows * parameters.columns;
+      const kinds = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: Float64Array };
+      const all = new kinds[/** @type {keyof typeof kinds} */ (found.byteLength / (planes * pixels))](found);
+      return Array.from({ length: planes }, (_, at) => all.subarray(at * pixels, (at + 1) * pixels));
     },
     /** What reads files needs the launch's token. @param {string} question @param {object} body
      * @returns {Promise<any>} */

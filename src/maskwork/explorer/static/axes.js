@@ -1,6 +1,8 @@
 // Positions, or tokens, along the matrix: round numbers where there is room, nothing that overlaps.
 // @ts-check
 
+import { whole } from "./parts.js";
+
 /** The smallest of 1, 2, 5, 10, 20, … that is at least this. @param {number} least */
 export function roundStep(least) {
   const power = 10 ** Math.floor(Math.log10(Math.max(least, 1)));
@@ -33,12 +35,12 @@ export function drawAxis(context, { from, cells, pixels, offset, words, across, 
   context.lineWidth = 1;
   context.textBaseline = "middle";
   const last = from + cells;
-  const widest = context.measureText((last + offset).toLocaleString("en-US")).width + 14;
+  const widest = context.measureText(whole(last + offset)).width + 14;
   const named = words.length > 0 && cell >= 12;
   const step = named ? 1 : roundStep((across ? widest : 28) / cell);
   for (let at = Math.ceil(from / step) * step; at < last; at += step) {
     const middle = (at - from + (cell >= 4 ? 0.5 : 0)) * cell;
-    const text = named ? short(words[at + offset] ?? String(at + offset)) : (at + offset).toLocaleString("en-US");
+    const text = named ? short(words[at + offset] ?? String(at + offset)) : whole(at + offset);
     context.save();
     if (across && named) {
       context.translate(left + middle, top - 6);

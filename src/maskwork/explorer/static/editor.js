@@ -2,6 +2,7 @@
 // @ts-check
 
 import { grid } from "./api.js";
+import { whole } from "./parts.js";
 import { MAX_LENGTH } from "./state.js";
 
 const PAUSE = 180; // ms without a key before the mask is read
@@ -70,14 +71,14 @@ export function createEditor(app) {
       const [batch, heads, q, k] = found.shape;
       const planes = batch * heads > 1 ? ` for each of ${batch} × ${heads} (batch × heads)` : "";
       const rows = found.empty_rows === 1 ? "row" : "rows";
-      const empty = found.empty_rows ? `, ${found.empty_rows.toLocaleString("en-US")} empty ${rows}` : "";
+      const empty = found.empty_rows ? `, ${whole(found.empty_rows)} empty ${rows}` : "";
       const { layers } = grid(state);
       const how = layers ? `reached through ${layers} ${layers === "1" ? "layer" : "layers"}` : "allowed";
       element("facts").classList.remove("stale");
       element("facts").textContent =
-        `${found.allowed.toLocaleString("en-US")} of ${found.cells.toLocaleString("en-US")} pairs ${how} ` +
+        `${whole(found.allowed)} of ${whole(found.cells)} pairs ${how} ` +
         `(${share < 0.01 && share > 0 ? share.toExponential(1) : share.toFixed(share < 1 ? 3 : 1)} %), ` +
-        `${q.toLocaleString("en-US")} × ${k.toLocaleString("en-US")}${planes}${empty}; queries\u00a0↓, keys\u00a0→`;
+        `${whole(q)} × ${whole(k)}${planes}${empty}; queries\u00a0↓, keys\u00a0→`;
     } catch (error) {
       if (turn !== asked) return;
       complain(String(/** @type {Error} */ (error).message));

@@ -5,7 +5,7 @@ import { drawAxis, tokens } from "./axes.js";
 import { css, palette } from "./paint.js";
 import { noticePlace, refuse } from "./parts.js";
 import { attachPointer } from "./pointer.js";
-import { drawSides } from "./sides.js";
+import { cut, patterns } from "./sides.js";
 import { firstQuery } from "./state.js";
 import { createTiles, TILE } from "./tiles.js";
 import { clamped, exact, fitting, nextZoom, pixelsOf, stepOf } from "./view.js";
@@ -43,8 +43,13 @@ export function createMatrix(app, root) {
   root.append(trouble);
   const tiles = createTiles(app, () => redraw());
   let frame = 0;
-  let drawn = ""; // where the matrix was in the last frame
+  let stale = true; // the matrix, not only what lies over it
+  /** @type {import("./sides.js").Placed[]} */
+  let placed = []; // the tiles that are there, and where
+  let drawn = ""; // where the matrix was when it was drawn last
   let rest = 0;
+  /** @type {OffscreenCanvas[]|null} */
+  let laid = null; // patterns over two masks
   let dpr = 1;
   const area = { left: 56, top: 34, wide: 0, high: 0 }; // the matrix inside the canvas, in device pixels but left, top
 
@@ -97,7 +102,9 @@ export function createMatrix(app, root) {
     };
   }
 
-  function redraw() {
+  /** @param {boolean} [all] the matrix too, not only what lies over it */
+  function redraw(all = true) {
+    stale ||= all;
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       draw();
@@ -106,28 +113,51 @@ export function createMatrix(app, root) {
 
   function draw() {
     const at = view();
+    const under = stale;
+    stale = false; // tiles that wait for the next frame ask for it
+    if (under) drawUnder(at);
+    if (two() && !rest) lay(at);
+    drawOver(at);
+    root.dataset.settled = String(tiles.settled() && !(two() && !laid));
+  }
+
+  const two = () => placed.some(({ picture }) => picture.counts.length > 1);
+
+  /** @param {View} at */
+  function drawUnder(at) {
     tiles.begin();
-    const placed = drawTiles(at);
-    // Patterns take long to lay over a picture that moves: they come once it rests.
-    const place = JSON.stringify([at, placed.length]);
-    if (placed.length && place !== drawn) {
-      clearTimeout(rest);
-      rest = window.setTimeout(() => ((rest = 0), redraw()), REST);
-    }
-    drawn = place;
-    drawOver(at, rest ? [] : placed);
+    drawTiles(at);
+    drawAxes(at);
+    drawMini(at);
     const why = tiles.refusal();
     if (why !== said) refuse(app, trouble, why); // once: it has a button, and is read aloud
     said = why;
-    drawMini(at);
-    root.dataset.settled = String(tiles.settled() && !rest);
+    laid = null;
+    // Patterns take long to lay over a picture that moves: they come once it rests.
+    const place = JSON.stringify([at, placed.length]);
+    if (two() && place !== drawn) {
+      clearTimeout(rest);
+      rest = window.setTimeout(() => ((rest = 0), redraw(false)), REST);
+    }
+    drawn = place;
   }
 
-  /** The tiles that are there, and where they were drawn. @param {View} at @returns {import("./sides.js").Placed[]} */
+  /** Lay patterns over two masks: a tile a frame is made ready, so that no frame takes long. @param {View} at */
+  function lay(at) {
+    const next = placed.find(({ picture }) => !picture.sides.length);
+    if (next) cut(next.picture);
+    if (placed.every(({ picture }) => picture.sides.length)) laid ??= patterns(placed, boxOf(at), dpr);
+    else redraw(false);
+  }
+
+  /** Where the matrix is on its canvases, in device pixels. @param {View} at */
+  const boxOf = (at) => ({ x: Math.round(area.left * dpr), y: Math.round(area.top * dpr), ...shown(at) });
+
+  /** @param {View} at */
   function drawTiles(at) {
     const context = contextOf(cells);
-    const [x0, y0] = [Math.round(area.left * dpr), Math.round(area.top * dpr)];
-    const { wide, high } = shown(at);
+    const { x: x0, y: y0, wide, high } = boxOf(at);
+    context.resetTransform();
     context.clearRect(0, 0, cells.width, cells.height);
     context.save();
     context.beginPath();
@@ -143,8 +173,7 @@ export function createMatrix(app, root) {
     const size = pixelsOf(side, at.zoom);
     /** @param {number} cells */
     const pixels = (cells) => pixelsOf(cells, at.zoom);
-    /** @type {import("./sides.js").Placed[]} */
-    const placed = [];
+    placed = [];
     /** @type {Set<string>} */
     const wanted = new Set([tiles.name(miniStep(), 0, 0)]);
     for (let row = Math.floor(at.q / side); pixels(row * side - at.q) < high; row++) {
@@ -154,25 +183,20 @@ export function createMatrix(app, root) {
         const [x, y] = [x0 + pixels(column * side - at.k), y0 + pixels(row * side - at.q)];
         if (!picture) continue;
         context.drawImage(picture.canvas, x, y, size, size);
-        if (picture.sides.length) placed.push({ sides: picture.sides, x, y, size });
+        placed.push({ picture, x, y, size });
       }
     }
     tiles.keep(wanted);
     context.restore();
     // What a test needs to find a cell's pixel, and a screen reader has no use for.
     Object.assign(cells.dataset, { x: x0, y: y0, wide, high, q: at.q, k: at.k, zoom: at.zoom, step });
-    return placed;
   }
 
-  /** @param {View} at @param {import("./sides.js").Placed[]} placed tiles of two masks */
-  function drawOver(at, placed) {
-    const context = contextOf(over);
+  /** Round the matrix. @param {View} at */
+  function drawAxes(at) {
+    const context = contextOf(cells);
     const style = getComputedStyle(root);
     const { wide, high } = shown(at);
-    context.resetTransform();
-    context.clearRect(0, 0, over.width, over.height);
-    const [x, y] = [Math.round(area.left * dpr), Math.round(area.top * dpr)];
-    if (placed.length) drawSides(context, placed, { x, y, wide, high }, dpr);
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
     context.font = `12px ${style.fontFamily}`;
     const ink = style.getPropertyValue("--muted");
@@ -181,6 +205,17 @@ export function createMatrix(app, root) {
     const across = { from: at.k, cells: wide / at.zoom, pixels: wide / dpr, offset: 0, across: true };
     const down = { from: at.q, cells: high / at.zoom, pixels: high / dpr, offset: qStart(), across: false };
     for (const axis of [across, down]) drawAxis(context, { ...axis, ...box, words, ink });
+  }
+
+  /** @param {View} at */
+  function drawOver(at) {
+    const context = contextOf(over);
+    const style = getComputedStyle(root);
+    const { x, y, wide, high } = boxOf(at);
+    context.resetTransform();
+    context.clearRect(0, 0, over.width, over.height);
+    for (const layer of laid ?? []) context.drawImage(layer, x, y);
+    context.setTransform(dpr, 0, 0, dpr, 0, 0);
     const cell = at.zoom / dpr;
     if (at.zoom >= LINES_FROM) drawLines(context, cell, wide / dpr, high / dpr, style.getPropertyValue("--line"));
     context.strokeStyle = style.getPropertyValue("--muted");
@@ -320,13 +355,13 @@ export function createMatrix(app, root) {
     matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => (resize(), watchPixels()), { once: true });
   }
   watchPixels();
-  app.hover.on(redraw);
+  app.hover.on(() => redraw(false));
   app.state.on(["text"], resize);
-  app.state.on(null, redraw);
+  app.state.on(null, () => redraw());
   app.state.on(["length", "qLen", "qStart"], () => {
     const at = app.hover.get();
     if (at && (at.k >= extent().kvLen || at.q < qStart() || at.q >= qStart() + extent().qLen)) app.hover.set(null);
   });
-  app.onTheme(redraw);
+  app.onTheme(() => redraw());
   resize();
 }

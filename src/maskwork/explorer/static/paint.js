@@ -51,5 +51,15 @@ export function fourWay(both, left, right, cells, colours = palette()) {
   return /** @type {Rgb} */ (mixed.map(Math.round));
 }
 
+const bytes = new Uint8ClampedArray(4);
+const word = new Uint32Array(bytes.buffer);
+
+/** The colour as an image's pixel, in the machine's order of bytes. @param {Rgb} colour */
+export function pixel(colour) {
+  bytes.set(colour);
+  bytes[3] = 255;
+  return word[0];
+}
+
 /** @param {Rgb} colour */
 export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;

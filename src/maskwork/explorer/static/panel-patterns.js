@@ -9,7 +9,7 @@ import { createSliders } from "./sliders.js";
 
 const SIDE = 64; // most pixels along a side: a longer mask is counted, never sampled
 
-/** @param {HTMLCanvasElement} canvas @param {Float64Array} counts @param {number} length @param {number} step */
+/** @param {HTMLCanvasElement} canvas @param {import("./api.js").Counts} counts @param {number} length @param {number} step */
 function paint(canvas, counts, length, step) {
   const side = Math.ceil(length / step);
   /** @param {number} at */
@@ -68,7 +68,7 @@ export const panel = {
       waiting.set(canvas, async () => {
         const step = Math.ceil(length / SIDE);
         const side = Math.ceil(length / step);
-        const counts = await app.askTile({ mask, length, step, rows: side, columns: side });
+        const [counts] = await app.askTile({ mask, length, step, rows: side, columns: side });
         const draw = () => paint(canvas, counts, length, step);
         draw();
         painted.push(draw);

@@ -117,8 +117,10 @@ export function bar(part, name = "") {
   return out;
 }
 
+const digits = new Intl.NumberFormat("en-US"); // one for all: each call of toLocaleString makes its own
+
 /** @param {number} value */
-export const whole = (value) => value.toLocaleString("en-US");
+export const whole = (value) => digits.format(value);
 
 /** @param {number} part of 1 */
 export function percent(part) {

@@ -5,20 +5,30 @@ import { css, palette } from "./paint.js";
 
 const PERIOD = 6; // CSS pixels from a stripe, or dot, to the next
 
-/** @typedef {{sides: HTMLCanvasElement[], x: number, y: number, size: number}} Placed  in device pixels */
+/** @typedef {import("./tiles.js").Picture} Picture */
+/** @typedef {{picture: Picture, x: number, y: number, size: number}} Placed  in device pixels */
 
 /** A canvas of a square's pixels, each as opaque as the share of its pairs that only one mask allows.
- * @param {Float64Array} counts @param {Float64Array} pairs @returns {HTMLCanvasElement} */
-export function stencil(counts, pairs) {
+ * @param {import("./api.js").Counts} counts @param {Picture} picture @returns {HTMLCanvasElement} */
+function stencil(counts, { high, wide }) {
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = Math.sqrt(counts.length);
+  canvas.width = wide.length;
+  canvas.height = high.length;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const image = context.createImageData(canvas.width, canvas.height);
-  counts.forEach((count, at) => {
-    if (count) image.data[at * 4 + 3] = Math.ceil((count / pairs[at]) * 255);
-  });
+  const { data } = image;
+  for (let i = 0, at = 0; i < high.length; i++) {
+    for (let j = 0; j < wide.length; j++, at++) {
+      if (counts[at]) data[at * 4 + 3] = Math.ceil((counts[at] / (high[i] * wide[j])) * 255);
+    }
+  }
   context.putImageData(image, 0, 0);
   return canvas;
+}
+
+/** Cut out what only one of two masks allows. @param {Picture} picture */
+export function cut(picture) {
+  picture.sides = picture.counts.slice(1).map((counts) => stencil(counts, picture));
 }
 
 /** Stripes for the left mask, dots for the right one. @param {number} side @param {number} dpr */
@@ -39,19 +49,20 @@ function brush(side, dpr) {
   return canvas;
 }
 
-/** @param {CanvasRenderingContext2D} context in device pixels @param {Placed[]} placed
- * @param {{x: number, y: number, wide: number, high: number}} box @param {number} dpr */
-export function drawSides(context, placed, { x, y, wide, high }, dpr) {
-  const layer = new OffscreenCanvas(wide, high);
-  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (layer.getContext("2d"));
-  pen.imageSmoothingEnabled = false;
-  for (const side of [0, 1]) {
-    pen.globalCompositeOperation = "source-over";
-    pen.clearRect(0, 0, wide, high);
-    for (const one of placed) pen.drawImage(one.sides[side], one.x - x, one.y - y, one.size, one.size);
+/** What lies over the tiles, which were cut. @param {Placed[]} placed
+ * @param {{x: number, y: number, wide: number, high: number}} box in device pixels @param {number} dpr
+ * @returns {OffscreenCanvas[]} one for each side, of the box's size */
+export function patterns(placed, { x, y, wide, high }, dpr) {
+  return [0, 1].map((side) => {
+    const layer = new OffscreenCanvas(wide, high);
+    const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (layer.getContext("2d"));
+    pen.imageSmoothingEnabled = false;
+    for (const { picture, ...at } of placed) {
+      pen.drawImage(picture.sides[side], at.x - x, at.y - y, at.size, at.size);
+    }
     pen.globalCompositeOperation = "source-in";
     pen.fillStyle = /** @type {CanvasPattern} */ (pen.createPattern(brush(side, dpr), "repeat"));
     pen.fillRect(0, 0, wide, high);
-    context.drawImage(layer, x, y);
-  }
+    return layer;
+  });
 }

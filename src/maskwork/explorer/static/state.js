@@ -150,16 +150,14 @@ export function createState() {
     /** @param {Partial<State>} patch @param {{replace?: boolean}} [how] replace: no step for the back button */
     set(patch, { replace = false } = {}) {
       const next = { ...current, ...patch };
-      if (write(next) !== write(current)) {
-        if (replace) {
-          waiting ||= window.setTimeout(settle, 250);
-        } else {
-          if (waiting) {
-            clearTimeout(waiting);
-            settle();
-          }
-          history.pushState(null, "", write(next));
+      if (replace) {
+        waiting ||= window.setTimeout(settle, 250);
+      } else if (write(next) !== write(current)) {
+        if (waiting) {
+          clearTimeout(waiting);
+          settle();
         }
+        history.pushState(null, "", write(next));
       }
       change(next);
     },

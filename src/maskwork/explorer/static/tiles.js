@@ -1,30 +1,38 @@
 // Tiles of the matrix: 256 x 256 pixels of exact counts, asked once, painted in the theme's colours.
 // @ts-check
 
-import { fourWay, palette, ramp } from "./paint.js";
-import { stencil } from "./sides.js";
+import { fourWay, palette, pixel, ramp } from "./paint.js";
 import { ratio } from "./view.js";
 
 export const TILE = 256;
 const MOST = 96;
 const ASKED = 2; // tiles asked for in one frame: a long mask makes a long address, whose request takes its time
+const PAINTING = 4; // ms of a frame for tiles that have come, after the first of them; the others wait for the next
 
 /**
  * @typedef {object} Tile
- * @property {Float64Array[]} counts  one layer, or three: both, only left, only right
+ * @property {Counts[]} counts  one plane, or three: both, only left, only right
  * @property {Picture|null} picture
  * @property {number} q0
  * @property {number} k0
  * @property {number} step
  */
 /** @typedef {{qLen: number, kvLen: number}} Extent */
-/** @typedef {{canvas: HTMLCanvasElement, sides: HTMLCanvasElement[]}} Picture  sides: of two masks, what only one allows */
+/** @typedef {import("./api.js").Counts} Counts */
+/**
+ * @typedef {object} Picture
+ * @property {HTMLCanvasElement} canvas
+ * @property {Counts[]} counts  of its tile
+ * @property {Float64Array} high  cells along each pixel of a column
+ * @property {Float64Array} wide  of a row
+ * @property {HTMLCanvasElement[]} sides  of two masks, what only one allows, once it was cut out for patterns
+ */
 
-/** Cells along a pixel, which the grid's end may cut short. @param {number} from of its tile @param {number} at in it
+/** Cells along each pixel of a tile's side, which the grid's end may cut short. @param {number} from
  * @param {number} step @param {number} end */
-function covered(from, at, step, end) {
-  const [first, next] = [at, at + 1].map((pixel) => Math.min(from + Math.floor(pixel * step), end));
-  return next - first;
+function covered(from, step, end) {
+  const edge = (/** @type {number} */ at) => Math.min(from + Math.floor(at * step), end);
+  return Float64Array.from({ length: TILE }, (_, at) => edge(at + 1) - edge(at));
 }
 
 /** @param {Tile} tile @param {Extent} extent @returns {Picture} */
@@ -33,35 +41,33 @@ function paint(tile, extent) {
   canvas.width = canvas.height = TILE;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const image = context.createImageData(TILE, TILE);
+  const pixels = new Uint32Array(image.data.buffer);
   const colours = palette();
-  const [first, left, right] = tile.counts;
-  const all = new Float64Array(TILE * TILE);
+  const { counts } = tile;
+  const [first, left, right] = counts;
+  const high = covered(tile.q0, tile.step, extent.qLen);
+  const wide = covered(tile.k0, tile.step, extent.kvLen);
   // Neighbours are often alike: their colour is made once.
   let [pairs, one, two, three] = [-1, -1, -1, -1];
-  /** @type {import("./paint.js").Rgb} */
-  let colour = colours.none;
-  const wide = Array.from({ length: TILE }, (_, j) => covered(tile.k0, j, tile.step, extent.kvLen));
-  for (let i = 0; i < TILE; i++) {
-    const high = covered(tile.q0, i, tile.step, extent.qLen);
-    for (let j = 0; j < TILE; j++) {
-      const cells = high * wide[j];
+  let colour = 0;
+  for (let i = 0, at = 0; i < TILE; i++) {
+    for (let j = 0; j < TILE; j++, at++) {
+      const cells = high[i] * wide[j];
       if (!cells) continue;
-      const at = i * TILE + j;
-      all[at] = cells;
       if (cells !== pairs || first[at] !== one || (left && (left[at] !== two || right[at] !== three))) {
-        [pairs, one] = [cells, first[at]];
-        if (left) [two, three] = [left[at], right[at]];
-        colour = left ? fourWay(one, two, three, cells, colours) : ramp(one, cells, colours);
+        pairs = cells;
+        one = first[at];
+        if (left) {
+          two = left[at];
+          three = right[at];
+        }
+        colour = pixel(left ? fourWay(one, two, three, cells, colours) : ramp(one, cells, colours));
       }
-      const byte = at * 4;
-      image.data[byte] = colour[0];
-      image.data[byte + 1] = colour[1];
-      image.data[byte + 2] = colour[2];
-      image.data[byte + 3] = 255;
+      pixels[at] = colour;
     }
   }
   context.putImageData(image, 0, 0);
-  return { canvas, sides: left ? [stencil(left, all), stencil(right, all)] : [] };
+  return { canvas, counts, high, wide, sides: [] };
 }
 
 /**
@@ -75,8 +81,7 @@ export function createTiles(app, onArrival) {
   const coming = new Map();
   /** Why tiles did not come; the next change of the state tries them again. @type {Map<string, string>} */
   const refused = new Map();
-  // One tile a frame is painted, so that no frame takes long; the others wait for the next.
-  let painted = false;
+  let painting = 0; // when this frame began to paint tiles
   let begun = 0;
   let waiting = false;
 
@@ -86,8 +91,18 @@ export function createTiles(app, onArrival) {
     return panel === "compare" ? { ...app.grid(), other } : app.grid();
   }
 
+  // A long mask makes a long name: what is counted has a number instead.
+  /** @type {Map<string, number>} */
+  const numbers = new Map();
+  let number = 0;
+  function count() {
+    const text = JSON.stringify(counted());
+    number = numbers.get(text) ?? numbers.size;
+    numbers.set(text, number);
+  }
+
   /** @param {number} step @param {number} row @param {number} column */
-  const name = (step, row, column) => JSON.stringify([counted(), step, row, column]);
+  const name = (step, row, column) => `${number} ${step} ${row} ${column}`;
 
   /** @param {string} key @param {number} step @param {number} row @param {number} column */
   async function fetchTile(key, step, row, column) {
@@ -96,9 +111,7 @@ export function createTiles(app, onArrival) {
     const place = { q0: row * TILE * step, k0: column * TILE * step, step };
     try {
       const asked = { ...counted(), ...place, ...ratio(step), rows: TILE, columns: TILE };
-      const found = await app.askTile(asked, stop.signal);
-      const planes = found.length / TILE ** 2;
-      const counts = Array.from({ length: planes }, (_, at) => found.subarray(at * TILE ** 2, (at + 1) * TILE ** 2));
+      const counts = await app.askTile(asked, stop.signal);
       kept.set(key, { counts, picture: null, ...place });
       for (const oldest of kept.keys()) {
         if (kept.size <= MOST) break;
@@ -125,8 +138,9 @@ export function createTiles(app, onArrival) {
   return {
     /** A frame begins. */
     begin() {
-      painted = waiting = false;
-      begun = 0;
+      waiting = false;
+      painting = begun = 0;
+      count();
     },
     /** The tile's picture, or null while it is on its way.
      * @param {number} step @param {number} row @param {number} column @param {Extent} extent */
@@ -147,13 +161,14 @@ export function createTiles(app, onArrival) {
       // the most recently used stay
       kept.delete(key);
       kept.set(key, tile);
-      if (!tile.picture && painted) {
-        waiting = true;
-        onArrival();
-        return null;
-      }
       if (!tile.picture) {
-        painted = true;
+        const now = performance.now();
+        painting ||= now;
+        if (now - painting > PAINTING) {
+          waiting = true;
+          onArrival();
+          return null;
+        }
         tile.picture = paint(tile, extent);
       }
       return tile.picture;
