@@ -24,6 +24,9 @@ def answer_all(module: str, memory: int, mend: str) -> None:
     except OSError:  # the server has no standard error, as after `2>&-`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _limit_memory(memory)
+    # The browser that draws the answers, on the same machine, goes first.
+    if hasattr(os, "nice"):
+        os.nice(10)
     answers = importlib.import_module(f".{module}", __package__)
     questions: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_read, args=(asked, questions), daemon=True).start()

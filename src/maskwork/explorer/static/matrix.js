@@ -5,7 +5,7 @@ import { drawAxis, tokens } from "./axes.js";
 import { css, palette } from "./paint.js";
 import { noticePlace, refuse } from "./parts.js";
 import { attachPointer } from "./pointer.js";
-import { cut, patterns } from "./sides.js";
+import { cut, pattern } from "./sides.js";
 import { firstQuery } from "./state.js";
 import { createTiles, TILE } from "./tiles.js";
 import { clamped, exact, fitting, nextZoom, pixelsOf, stepOf } from "./view.js";
@@ -48,8 +48,8 @@ export function createMatrix(app, root) {
   let placed = []; // the tiles that are there, and where
   let drawn = ""; // where the matrix was when it was drawn last
   let rest = 0;
-  /** @type {OffscreenCanvas[]|null} */
-  let laid = null; // patterns over two masks
+  /** @type {OffscreenCanvas[]} */
+  let laid = []; // patterns over two masks, one for each
   let dpr = 1;
   const area = { left: 56, top: 34, wide: 0, high: 0 }; // the matrix inside the canvas, in device pixels but left, top
 
@@ -118,7 +118,7 @@ export function createMatrix(app, root) {
     if (under) drawUnder(at);
     if (two() && !rest) lay(at);
     drawOver(at);
-    root.dataset.settled = String(tiles.settled() && !(two() && !laid));
+    root.dataset.settled = String(tiles.settled() && !(two() && laid.length < 2));
   }
 
   const two = () => placed.some(({ picture }) => picture.counts.length > 1);
@@ -132,7 +132,7 @@ export function createMatrix(app, root) {
     const why = tiles.refusal();
     if (why !== said) refuse(app, trouble, why); // once: it has a button, and is read aloud
     said = why;
-    laid = null;
+    laid = [];
     // Patterns take long to lay over a picture that moves: they come once it rests.
     const place = JSON.stringify([at, placed.length]);
     if (two() && place !== drawn) {
@@ -142,12 +142,13 @@ export function createMatrix(app, root) {
     drawn = place;
   }
 
-  /** Lay patterns over two masks: a tile a frame is made ready, so that no frame takes long. @param {View} at */
+  /** Lay patterns over two masks, a little each frame, so that none takes long. @param {View} at */
   function lay(at) {
+    if (laid.length === 2) return;
     const next = placed.find(({ picture }) => !picture.sides.length);
     if (next) cut(next.picture);
-    if (placed.every(({ picture }) => picture.sides.length)) laid ??= patterns(placed, boxOf(at), dpr);
-    else redraw(false);
+    else laid.push(pattern(laid.length, placed, boxOf(at), dpr));
+    redraw(false);
   }
 
   /** Where the matrix is on its canvases, in device pixels. @param {View} at */
@@ -214,7 +215,7 @@ export function createMatrix(app, root) {
     const { x, y, wide, high } = boxOf(at);
     context.resetTransform();
     context.clearRect(0, 0, over.width, over.height);
-    for (const layer of laid ?? []) context.drawImage(layer, x, y);
+    for (const layer of laid) context.drawImage(layer, x, y);
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
     const cell = at.zoom / dpr;
     if (at.zoom >= LINES_FROM) drawLines(context, cell, wide / dpr, high / dpr, style.getPropertyValue("--line"));

@@ -36,8 +36,10 @@ export function ramp(count, cells, colours = palette()) {
   if (count === cells) return colours.all;
   const [low, middle, high] = colours.part;
   const at = (count / cells) * 2;
-  const [from, to, part] = at < 1 ? [low, middle, at] : [middle, high, at - 1];
-  return /** @type {Rgb} */ (from.map((value, i) => Math.round(value + (to[i] - value) * part)));
+  const [from, to] = at < 1 ? [low, middle] : [middle, high];
+  const part = at < 1 ? at : at - 1;
+  const between = (/** @type {number} */ i) => Math.round(from[i] + (to[i] - from[i]) * part);
+  return [between(0), between(1), between(2)]; // no map: this is done for a million pixels
 }
 
 /** The colour of a pixel of two masks: both, only left, only right, neither; where it holds several, their mixture.
@@ -45,19 +47,20 @@ export function ramp(count, cells, colours = palette()) {
  * @param {ReturnType<typeof palette>} [colours] @returns {Rgb} */
 export function fourWay(both, left, right, cells, colours = palette()) {
   const neither = cells - both - left - right;
-  const mixed = [0, 1, 2].map((i) =>
-    (both * colours.all[i] + left * colours.left[i] + right * colours.right[i] + neither * colours.none[i]) /
-    Math.max(cells, 1));
-  return /** @type {Rgb} */ (mixed.map(Math.round));
+  const { all, left: one, right: two, none } = colours;
+  const mixed = (/** @type {number} */ i) =>
+    Math.round((both * all[i] + left * one[i] + right * two[i] + neither * none[i]) / Math.max(cells, 1));
+  return [mixed(0), mixed(1), mixed(2)];
 }
 
-const bytes = new Uint8ClampedArray(4);
+const bytes = Uint8Array.of(0, 0, 0, 255);
 const word = new Uint32Array(bytes.buffer);
 
 /** The colour as an image's pixel, in the machine's order of bytes. @param {Rgb} colour */
-export function pixel(colour) {
-  bytes.set(colour);
-  bytes[3] = 255;
+export function pixel([red, green, blue]) {
+  bytes[0] = red;
+  bytes[1] = green;
+  bytes[2] = blue;
   return word[0];
 }
 

@@ -49,20 +49,18 @@ function brush(side, dpr) {
   return canvas;
 }
 
-/** What lies over the tiles, which were cut. @param {Placed[]} placed
+/** What lies over the tiles, which were cut, to tell one side. @param {number} side @param {Placed[]} placed
  * @param {{x: number, y: number, wide: number, high: number}} box in device pixels @param {number} dpr
- * @returns {OffscreenCanvas[]} one for each side, of the box's size */
-export function patterns(placed, { x, y, wide, high }, dpr) {
-  return [0, 1].map((side) => {
-    const layer = new OffscreenCanvas(wide, high);
-    const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (layer.getContext("2d"));
-    pen.imageSmoothingEnabled = false;
-    for (const { picture, ...at } of placed) {
-      pen.drawImage(picture.sides[side], at.x - x, at.y - y, at.size, at.size);
-    }
-    pen.globalCompositeOperation = "source-in";
-    pen.fillStyle = /** @type {CanvasPattern} */ (pen.createPattern(brush(side, dpr), "repeat"));
-    pen.fillRect(0, 0, wide, high);
-    return layer;
-  });
+ * @returns {OffscreenCanvas} of the box's size */
+export function pattern(side, placed, { x, y, wide, high }, dpr) {
+  const layer = new OffscreenCanvas(wide, high);
+  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (layer.getContext("2d"));
+  pen.imageSmoothingEnabled = false;
+  for (const { picture, ...at } of placed) {
+    pen.drawImage(picture.sides[side], at.x - x, at.y - y, at.size, at.size);
+  }
+  pen.globalCompositeOperation = "source-in";
+  pen.fillStyle = /** @type {CanvasPattern} */ (pen.createPattern(brush(side, dpr), "repeat"));
+  pen.fillRect(0, 0, wide, high);
+  return layer;
 }

@@ -25,6 +25,8 @@
 
 export const MAX_LENGTH = 1 << 20;
 
+const [REST, LATEST] = [250, 3000]; // ms from the last change, and the first, until the address says them
+
 /** @type {Readonly<State>} */
 export const DEFAULTS = Object.freeze({
   mask: "causal & (sliding_window(8) | sinks(2))",
@@ -136,11 +138,20 @@ export function createState() {
     }
   }
 
-  // Pages may call history only so often (Safari: 100 in 30 s): while something is dragged, the last address wins.
+  // Pages may call history only so often (Safari: 100 in 30 s), and browsers take their time over each: while something
+  // is dragged, the last address wins.
   let waiting = 0;
+  let since = 0;
   function settle() {
-    waiting = 0;
+    clearTimeout(waiting);
+    waiting = since = 0;
     history.replaceState(null, "", write(current));
+  }
+  function settleLater() {
+    const now = performance.now();
+    since ||= now;
+    clearTimeout(waiting);
+    waiting = window.setTimeout(settle, Math.min(REST, since + LATEST - now));
   }
 
   addEventListener("popstate", () => change(read(location.search)));
@@ -151,12 +162,9 @@ export function createState() {
     set(patch, { replace = false } = {}) {
       const next = { ...current, ...patch };
       if (replace) {
-        waiting ||= window.setTimeout(settle, 250);
+        settleLater();
       } else if (write(next) !== write(current)) {
-        if (waiting) {
-          clearTimeout(waiting);
-          settle();
-        }
+        if (waiting) settle();
         history.pushState(null, "", write(next));
       }
       change(next);
