@@ -87,6 +87,6 @@ def test_the_explorer_of_a_wheel_works_offline(tmp_path: Path, say: Callable[[st
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer == {"files": len(static), "tile": 8 * 8 * 8, "cells": 21}
+    assert answer == {"files": len(static), "tile": 8 * 8, "cells": 21}
     assert asked.read_text() == ""
     say(f"the wheel's explorer: {len(static)} files of {size / 1000:.0f} kB, works offline in an empty environment")
