@@ -2,7 +2,8 @@
 # Another interpreter: make PYTHON=python3.13 test. Another index or wheel folder: set pip's own PIP_* variables.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Modules are compiled when they are imported first: most of what is installed never is.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 # One process for each core, a test's tensors being small and on one thread each.
 WORKERS := --numprocesses=auto

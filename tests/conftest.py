@@ -1,5 +1,6 @@
 """Shared by all tests: the examples in Markdown run too, and helpers are importable."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 # A shell that starts the tests in the background has Ctrl-C ignored, for them and for what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The tests' tensors are small: threads would cost more than they bring.
+# The tests' tensors are small: threads would cost more than they bring, here and in the processes that tests begin.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No deadline: nothing in a test depends on wall time. Derandomised: a run that passed passes again.
 settings.register_profile("maskwork", deadline=None, derandomize=True)

@@ -73,7 +73,7 @@ def test_the_explorer_of_a_wheel_works_offline(tmp_path: Path, say: Callable[[st
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty"], check=True)
     python = tmp_path / "empty" / "bin" / "python"
     constraints = ["--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*pip, "--python", python, "install", *constraints, f"{wheel}[explore]"], check=True)
+    subprocess.run([*pip, "--python", python, "install", "--no-compile", *constraints, f"{wheel}[explore]"], check=True)
     (site,) = (tmp_path / "empty" / "lib").glob("python*/site-packages")
     (site / "alone.py").write_text(ALONE)
     (site / "alone.pth").write_text("import alone\n")

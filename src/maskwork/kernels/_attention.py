@@ -6,6 +6,7 @@ from typing import Literal, overload
 
 import torch
 
+from ..lower import outside_graph
 from ..masks import BoundMask, Mask
 from ._bias import PositionBias
 from ._call import check
@@ -118,4 +119,4 @@ def _run(
     return take(impl, call)(call)
 
 
-_run_apart = torch.compiler.disable(_run)
+_run_apart = outside_graph(_run)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 
 from ..errors import ArgumentError, CannotExpress
-from ..lower import SdpaArguments, sdpa_shortcut
+from ..lower import SdpaArguments, outside_graph, sdpa_shortcut
 from ..masks import BoundMask, Mask
 from . import _flex, _reference, _sdpa, _tiled
 from ._call import Call, check
@@ -79,7 +79,7 @@ def plan(
     )
 
 
-@torch.compiler.disable
+@outside_graph
 def choose(call: Call) -> Plan:
     """The first implementation that can express the call within the dense budget."""
     why_not: dict[str, str] = {}

@@ -2,8 +2,9 @@
 
 from ._block_mask import span_mask_mod, to_block_mask
 from ._dense import to_additive, to_dense
+from ._graph import outside_graph
 from ._hf import HuggingFaceMask, to_hf
-from ._memo import bind_outside_graph, lowered, outside_graph
+from ._memo import bind_outside_graph, lowered
 from ._sdpa import SdpaArguments, sdpa_shortcut, to_sdpa
 from ._tiles import Pattern, Schedule, Tile, read_schedule, to_tiles
 from ._varlen import VarlenArguments, to_varlen

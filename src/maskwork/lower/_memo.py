@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 
 from ..errors import ArgumentError
 from ..masks import BoundMask, Mask
+from ._graph import outside_graph
 
 T = TypeVar("T")
-Call = TypeVar("Call", bound=Callable[..., object])
-
-
-def outside_graph(function: Call) -> Call:
-    """`function`, kept out of compiled graphs: geometry is NumPy, which torch.compile would try to trace."""
-    return cast(Call, torch.compiler.disable(function))
 
 
 def require_bound(b: object) -> None:
