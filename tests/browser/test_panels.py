@@ -74,6 +74,26 @@ def test_why_follows_the_mouse_and_a_click_pins(page: Page):
     page.wait_for_url(lambda url: "cell=7%2C3" in url)
 
 
+def test_why_goes_to_the_cell_whose_numbers_are_written(page: Page):
+    opened(page, "why", length=1 << 20, mask="causal & sliding_window(4096)")
+    query, key = (page.get_by_role("spinbutton", name=name, exact=True) for name in ("query", "key"))
+    query.fill("700000")
+    query.press("Enter")
+    expect(page.locator("#panel h2")).to_have_text("query 700,000, key 0: blocked")
+    key.fill("9999999")
+    key.press("Enter")
+    expect(page.locator("#panel h2")).to_have_text("query 700,000, key 1,048,575: blocked")
+    key.fill("695905")
+    key.press("Enter")
+    expect(page.locator("#panel h2")).to_have_text("query 700,000, key 695,905: allowed")
+    at = {name: float(page.locator(".cells").get_attribute(f"data-{name}") or 0) for name in "qk"}
+    assert 0 < 700_000 - at["q"] < 20
+    assert 0 < 695_905 - at["k"] < 20
+    # What is clicked on is written, and the back button brings the numbers back.
+    page.go_back()
+    expect(key).to_have_value("1048575")
+
+
 def test_softmax_shows_every_step_of_it(page: Page):
     opened(page, "softmax", cell="9,2")
     expect(page.locator(".verdict")).to_contain_text("no weight is on forbidden keys")

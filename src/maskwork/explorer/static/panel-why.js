@@ -2,11 +2,44 @@
 // @ts-check
 
 import { tokens } from "./axes.js";
-import { GRID, made, noticePlace, refuse, whole } from "./parts.js";
+import { GRID, labelled, made, noticePlace, numberField, refuse, SHORT, whole } from "./parts.js";
+import { firstQuery } from "./state.js";
 
 /** @typedef {{text: string, allowed: boolean, reason: string, children: Why[]}} Why */
 
 const REST = 200; // ms on one cell before its column is asked for, which can take a second at great lengths
+
+const CLOSE = { zoom: 16, before: 6 }; // of a cell that was gone to, where cells are small: pixels, and cells before it
+
+/** Numbers of a query and a key, to go to their cell. @param {import("./main.js").App} app */
+function cellFields(app) {
+  const { qLen, length } = app.state.get();
+  const [q, k] = [0, 1].map(() => numberField({ low: 0, high: Math.max(qLen ?? 0, length) - 1, value: 0, act: go }));
+
+  function go() {
+    const state = app.state.get();
+    const cell = { q: Number(q.value), k: Number(k.value) };
+    const whole = !state.view && Math.max(state.qLen ?? 0, state.length) <= SHORT; // its cells can be told apart
+    const zoom = Math.max(CLOSE.zoom, state.view?.zoom ?? 0);
+    const at = { q: cell.q - firstQuery(state) - CLOSE.before, k: cell.k - CLOSE.before, zoom };
+    app.state.set({ cell, view: whole ? null : at });
+  }
+
+  /** Bounds of the grid, and the numbers of the cell that is kept. */
+  function show() {
+    const state = app.state.get();
+    const first = firstQuery(state);
+    [q.min, q.max] = [String(first), String(first + (state.qLen ?? state.length) - 1)];
+    k.max = String(state.length - 1);
+    const { cell } = state;
+    if (cell) [q.value, k.value] = [String(cell.q), String(cell.k)];
+    else if (Number(q.value) < first || Number(q.value) > Number(q.max)) q.value = q.min;
+    if (Number(k.value) > Number(k.max)) k.value = k.max;
+  }
+  app.state.on(["cell", "length", "qLen", "qStart"], show);
+  show();
+  return made("div", "fields", labelled("query", q), labelled("key", k));
+}
 
 /** @param {Why} why @returns {HTMLElement} */
 function tree(why) {
@@ -32,14 +65,14 @@ export const panel = {
   /** @param {HTMLElement} root @param {import("./main.js").App} app */
   mount(root, app) {
     const heading = made("h2");
-    const hint = made("p", "hint", "Point at a cell, or move with the arrow keys; click or press Enter to keep it.");
+    const hint = made("p", "hint", "Point at a cell, move with the arrow keys, or write its numbers; a click or Enter keeps it.");
     const notice = noticePlace();
     const why = made("ul", "tree");
     const sees = made("dd");
     const seen = made("dd");
     const [seesName, seenName] = [made("dt"), made("dt")];
     const facts = made("dl", "", seesName, sees, seenName, seen);
-    root.append(heading, hint, notice, why, facts);
+    root.append(heading, cellFields(app), hint, notice, why, facts);
 
     const wanted = () => app.hover.get() ?? app.state.get().cell;
     let busy = false;
