@@ -34,7 +34,7 @@ test-slow: .venv/dev.done
 test-cuda: .venv/dev.done
 	$(BIN)/python -m pytest -m cuda
 
-# The explorer in a real browser: needs chromium on the PATH, and npm.
+# The explorer in a real browser: needs chromium, or its headless shell, on the PATH, and npm.
 test-browser: .venv/dev.done .venv/node.done
 	$(BIN)/python -m pytest $(WORKERS) --dist=worksteal -m browser tests/browser
 
