@@ -89,7 +89,7 @@ def test_why_goes_to_the_cell_whose_numbers_are_written(page: Page):
     at = {name: float(page.locator(".cells").get_attribute(f"data-{name}") or 0) for name in "qk"}
     assert 0 < 700_000 - at["q"] < 20
     assert 0 < 695_905 - at["k"] < 20
-    # What is clicked on is written, and the back button brings the numbers back.
+    # The numbers are those of the kept cell: the back button brings them back.
     page.go_back()
     expect(key).to_have_value("1048575")
 

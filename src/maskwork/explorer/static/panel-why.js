@@ -13,16 +13,15 @@ const CLOSE = { zoom: 16, before: 6 }; // of a cell that was gone to, where cell
 
 /** Numbers of a query and a key, to go to their cell. @param {import("./main.js").App} app */
 function cellFields(app) {
-  const { qLen, length } = app.state.get();
-  const [q, k] = [0, 1].map(() => numberField({ low: 0, high: Math.max(qLen ?? 0, length) - 1, value: 0, act: go }));
+  const [q, k] = [0, 1].map(() => numberField({ low: 0, high: 0, value: 0, act: go })); // `show` says the bounds
 
   function go() {
     const state = app.state.get();
     const cell = { q: Number(q.value), k: Number(k.value) };
-    const whole = !state.view && Math.max(state.qLen ?? 0, state.length) <= SHORT; // its cells can be told apart
+    const allShown = !state.view && Math.max(state.qLen ?? 0, state.length) <= SHORT; // its cells can be told apart
     const zoom = Math.max(CLOSE.zoom, state.view?.zoom ?? 0);
     const at = { q: cell.q - firstQuery(state) - CLOSE.before, k: cell.k - CLOSE.before, zoom };
-    app.state.set({ cell, view: whole ? null : at });
+    app.state.set({ cell, view: allShown ? null : at });
   }
 
   /** Bounds of the grid, and the numbers of the cell that is kept. */
