@@ -21,6 +21,7 @@ from _common import finish, in_processes, medians, parser_of, resident
 
 import maskwork as mw
 from maskwork.data import Example, pack
+from maskwork.kernels._tiled.schedule import to_tiles
 
 MAX_LEN, MEAN, SIGMA = 2048, 400, 1.0
 STRATEGIES = ("best_fit", "first_fit", "sequential", "pad")
@@ -86,7 +87,7 @@ def mask_times(rows: int, rounds: int) -> dict[str, float]:
         bound = batch.mask.bind(MAX_LEN, batch=len(packed_rows))
         if last == "geometry":
             return bound.spans
-        return mw.lower.to_block_mask(bound) if last == "BlockMask" else mw.lower.to_tiles(bound)
+        return mw.lower.to_block_mask(bound) if last == "BlockMask" else to_tiles(bound)
 
     return medians(
         {

@@ -1,6 +1,7 @@
 """The public names, pinned: a change here is a change of the interface."""
 
 import importlib
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ PUBLIC = {
         "Batch BatchExplanation BoundMask Cause Diff Explanation Grid LossOutput Mask PositionBias Spans "
         "Verdict alibi attention audit band block_causal cache causal chunked custom data decoding dilated "
         "document empty errors explain_batch explore from_cu_seqlens from_dense from_key_padding_mask full "
-        "global_tokens linear_masked_cross_entropy lower "
+        "global_tokens kernels linear_masked_cross_entropy losses lower "
         "masked_cross_entropy match models neighborhood nn objectives padding parse per_head per_row plan prefix "
         "random_blocks real recipes relative_bias sinks sliding_window testing training tree within"
     ),
@@ -23,10 +24,11 @@ PUBLIC = {
     ),
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.explorer": "create_app explore serve",
-    "maskwork.kernels": "Plan PositionBias alibi attention plan relative_bias",
+    "maskwork.kernels": "Plan PositionBias alibi attention plan relative_bias to_tiles",
+    "maskwork.losses": "LossOutput TargetCounts count_targets linear_masked_cross_entropy masked_cross_entropy",
     "maskwork.lower": (
-        "HuggingFaceMask Pattern Schedule SdpaArguments Tile VarlenArguments bind_outside_graph lowered outside_graph "
-        "read_schedule sdpa_shortcut span_mask_mod to_additive to_block_mask to_dense to_hf to_sdpa to_tiles to_varlen"
+        "CODE_LIBRARIES HuggingFaceMask SdpaArguments VarlenArguments bind_outside_graph lowered outside_graph "
+        "sdpa_shortcut span_mask_mod to_additive to_block_mask to_code to_dense to_hf to_sdpa to_varlen"
     ),
     "maskwork.masks.recipes": (
         "bigbird block_diffusion chunked_local flamingo gpt longformer mistral multimodal next_scale packed prefix_lm "
@@ -44,6 +46,10 @@ PUBLIC = {
         "with_weights"
     ),
     "maskwork.proof": "CHECKS FAULTS USUAL_CHECKS Cause Finding Report audit plant special_tokens",
+    "maskwork.proof.zoo": (
+        "FAULTS Functional Honest LENGTH Mutant Output Specimen VOCABULARY WIDTH honest_models hugging_face_models "
+        "mutants plant seeded tokens"
+    ),
     "maskwork.testing": "assert_cache_exact assert_honours assert_packing_isolated assert_padding_invariant",
     "maskwork.training": (
         "DEFAULT_RECIPE Evaluation Experiment Recipe RunFolder STANDARD_LIBRARY StepReport TrainConfig TrainResult "
@@ -64,3 +70,19 @@ def test_public_names(module: str):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'causl'"):
         maskwork.causl  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("maskwork.lower", "to_tiles"),
+        ("maskwork.proof.mutants", "mutants"),
+        ("maskwork.proof.honest", "honest_models"),
+        ("maskwork.proof.specimens", "Specimen"),
+    ],
+)
+def test_a_name_that_moved_is_still_there_and_warns(module: str, name: str, monkeypatch: pytest.MonkeyPatch):
+    if module != "maskwork.lower":
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.warns(DeprecationWarning, match="has moved, import"):
+        assert callable(getattr(importlib.import_module(module), name))

@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 import maskwork as mw
-from maskwork.masks._draw import draw_text
-from maskwork.masks._registry import MAKERS
+from maskwork.masks._drawing.terminal import draw_text
+from maskwork.masks._text.registry import MAKERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 

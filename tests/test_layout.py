@@ -1,6 +1,8 @@
 """The house keeps its order: imports go one way, files stay small, nothing shadows a public function."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,30 @@ import maskwork
 
 SOURCE = Path(maskwork.__file__).parent
 
-#: A folder imports only from folders above it (DESIGN section 2).
+#: A folder imports only from folders before it (DESIGN section 2).
 ORDER = (
-    "errors", "folders", "spans", "masks", "lower", "kernels", "cache", "nn", "data", "objectives", "models",
-    "proof", "testing", "training", "decoding", "explorer", "cli",
+    "errors", "_shared", "spans", "masks", "lower", "kernels", "cache", "nn", "data", "losses", "objectives", "models",
+    "hf", "proof", "testing", "training", "decoding", "web", "explorer", "cli",
 )  # fmt: skip
+
+#: The same within a folder, of its files and private folders.
+FLOORS = {
+    "objectives": (
+        "_arguments", "_labels", "_random", "_batches", "_causal_lm", "_prefix_lm", "_masked_lm", "_denoising",
+        "_fill_in_the_middle", "_sequence_classification", "_sequence_to_sequence", "_token_tagging", "_sentence_pair",
+        "_chat", "_curriculum", "_stream", "_explain",
+    ),
+    "proof": ("_verdicts", "_probes", "_expect", "_checks", "_audit", "zoo", "mutants", "honest", "specimens"),
+}  # fmt: skip
+
+#: (importer, imported): pairs that are refused though the order would allow them, or before their folder is built.
+NEVER = (
+    ("explorer", "serve"), ("serve", "explorer"), ("serve", "training"), ("models", "hf"), ("decoding", "engine"),
+    ("cache", "models"), ("losses", "objectives"),
+)  # fmt: skip
+
+#: Most entries of a folder.
+MOST_ENTRIES = 20
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -24,19 +45,27 @@ def folder_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def imported_folders(path: Path) -> set[str]:
-    """The maskwork folders that a file imports from, whether written relatively or in full."""
+def imported_modules(path: Path) -> set[tuple[str, ...]]:
+    """Return the maskwork modules that a file imports from, as parts below `maskwork`, however they are written."""
     package = ("maskwork", *path.relative_to(SOURCE).parent.parts)
-    found: set[str] = set()
+    modules: set[tuple[str, ...]] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             names = (*base, *(node.module.split(".") if node.module else ()))
             if names[:1] == ("maskwork",):
-                found |= {names[1]} if len(names) > 1 else {alias.name for alias in node.names}
+                # `from . import x` names x in its list, where x may be a module
+                modules |= {(*names[1:], alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("maskwork.")}
-    return found & set(ORDER)
+            modules |= {tuple(a.name.split(".")[1:]) for a in node.names if a.name.startswith("maskwork.")}
+    return modules
+
+
+def rooms(path: Path, folder: str) -> tuple[str, set[str]]:
+    """Return the room of `folder` that a file lies in, and the rooms of it that the file imports from."""
+    parts = path.relative_to(SOURCE / folder).parts
+    imported = {module[1] for module in imported_modules(path) if module[0] == folder and len(module) > 1}
+    return parts[0].removesuffix(".py"), imported
 
 
 def test_every_folder_has_its_place():
@@ -46,9 +75,34 @@ def test_every_folder_has_its_place():
 
 @pytest.mark.parametrize("path", [p for p in FILES if folder_of(p) in ORDER], ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_go_one_way(path: Path):
-    here = ORDER.index(folder_of(path))
-    below = [name for name in imported_folders(path) if ORDER.index(name) > here]
-    assert not below, f"{path.relative_to(SOURCE)} imports from {below}, which lie below it"
+    floor = ORDER.index(folder_of(path))
+    imported = {module[0] for module in imported_modules(path)} & set(ORDER)
+    above = [name for name in imported if ORDER.index(name) > floor]
+    assert not above, f"{path.relative_to(SOURCE)} imports from {above}, which come later in the order"
+    assert not [name for name in imported if (folder_of(path), name) in NEVER]
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_imports_within_a_folder_go_one_way(folder: str):
+    floors = FLOORS[folder]
+    assert {rooms(path, folder)[0] for path in FILES if folder_of(path) == folder} - {"__init__"} == set(floors)
+    for path in FILES:
+        if folder_of(path) == folder and path != SOURCE / folder / "__init__.py":
+            room, imported = rooms(path, folder)
+            above = [name for name in imported & set(floors) if floors.index(name) > floors.index(room)]
+            assert not above, f"{path.relative_to(SOURCE)} imports from {above}, which come later in the order"
+
+
+def test_no_folder_is_crowded():
+    for folder in {path.parent for path in SOURCE.rglob("*") if "__pycache__" not in path.parts}:
+        entries = [entry for entry in folder.iterdir() if entry.name != "__pycache__"]
+        assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(SOURCE)} holds {len(entries)} entries"
+
+
+def test_a_private_folder_carries_the_underscore_and_its_files_do_not():
+    for path in FILES:
+        if path.parent.name.startswith("_"):
+            assert not path.name.removeprefix("__init__").startswith("_"), path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
@@ -58,9 +112,15 @@ def test_a_file_says_its_one_idea_and_stays_small(path: Path):
     assert len(text.splitlines()) <= 500
 
 
-def test_no_file_bears_the_name_of_a_public_function():
-    functions = {name for name in maskwork.__all__ if callable(getattr(maskwork, name))}
-    assert not functions & {path.stem for path in SOURCE.iterdir()}
+@pytest.mark.parametrize(
+    "face", [path for path in FILES if path.name == "__init__.py"], ids=lambda p: str(p.parent.relative_to(SOURCE))
+)
+def test_no_file_bears_the_name_of_an_exported_function_beside_it(face: Path):
+    """Importing the file would put the module in the place of the function."""
+    module = importlib.import_module(".".join(("maskwork", *face.parent.relative_to(SOURCE).parts)))
+    names = getattr(module, "__all__", ())
+    functions = {name for name in names if inspect.isroutine(getattr(module, name))}
+    assert not functions & {path.stem for path in face.parent.iterdir()}
 
 
 @pytest.mark.parametrize("folder", ["spans", "masks"])

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import errors
+from ._shared.lazy import lazy_exports
 from .masks import (
     BoundMask,
     Diff,
@@ -48,17 +47,11 @@ from .masks import (
 from .spans import Spans
 
 if TYPE_CHECKING:
-    from . import cache, data, decoding, lower, models, nn, objectives, testing, training
+    from . import cache, data, decoding, kernels, losses, lower, models, nn, objectives, testing, training
     from .explorer import explore
     from .kernels import PositionBias, alibi, attention, plan, relative_bias
-    from .objectives import (
-        Batch,
-        BatchExplanation,
-        LossOutput,
-        explain_batch,
-        linear_masked_cross_entropy,
-        masked_cross_entropy,
-    )
+    from .losses import LossOutput, linear_masked_cross_entropy, masked_cross_entropy
+    from .objectives import Batch, BatchExplanation, explain_batch
     from .proof import Cause, audit
 
 __version__ = "0.1.0"
@@ -72,16 +65,18 @@ _LAZY = {
     "relative_bias": "kernels",
     "Batch": "objectives",
     "BatchExplanation": "objectives",
-    "LossOutput": "objectives",
-    "linear_masked_cross_entropy": "objectives",
+    "LossOutput": "losses",
+    "linear_masked_cross_entropy": "losses",
     "explain_batch": "objectives",
     "explore": "explorer",
-    "masked_cross_entropy": "objectives",
+    "masked_cross_entropy": "losses",
     "Cause": "proof",
     "audit": "proof",
     "cache": "cache",
     "data": "data",
     "decoding": "decoding",
+    "kernels": "kernels",
+    "losses": "losses",
     "lower": "lower",
     "models": "models",
     "nn": "nn",
@@ -125,7 +120,9 @@ __all__ = [
     "from_key_padding_mask",
     "full",
     "global_tokens",
+    "kernels",
     "linear_masked_cross_entropy",
+    "losses",
     "lower",
     "masked_cross_entropy",
     "match",
@@ -152,14 +149,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _LAZY.get(name)
-    if home is None:
-        raise AttributeError(f"module 'maskwork' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
-    module = import_module(f".{home}", __name__)
-    value = module if home == name else getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

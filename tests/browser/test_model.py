@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import maskwork as mw
-from maskwork.explorer._model import ANSWERS
+from maskwork.explorer._answers.model import ANSWERS
 from small_models import IDS, write_folders
 
 from .conftest import Server

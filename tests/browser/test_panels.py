@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import maskwork as mw
-from maskwork.explorer._gallery import PATTERNS
+from maskwork.explorer._answers.gallery import PATTERNS
 
 TEXT = "causal & (sliding_window(6) | sinks(1))"
 N = 16

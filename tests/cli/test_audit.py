@@ -11,8 +11,8 @@ from maskwork.cli.main import app
 from maskwork.errors import ArgumentError
 
 MODELS = """
-from maskwork.proof.mutants import mutants
-from maskwork.proof.specimens import Specimen, seeded
+from maskwork.proof.zoo import mutants
+from maskwork.proof.zoo import Specimen, seeded
 
 def running_sum(ids):
     return ids.cumsum(1)

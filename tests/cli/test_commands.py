@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from command_line import Done, maskwork
-from maskwork.models._checksum import tensors_crc32
+from maskwork._shared.checksum import tensors_crc32
 
 RECIPE = """
 [model]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwork.data import Corpus, Document
-from maskwork.data._corpus import split_documents
+from maskwork.data._corpus.corpus import split_documents
 from maskwork.errors import DataError
 
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwork.data import Document, Tokenizer, train_tokenizer
-from maskwork.data._byte_alphabet import BYTE_OF
-from maskwork.data._tokenizer import text_pieces
+from maskwork.data._tokenizer.alphabet import BYTE_OF
+from maskwork.data._tokenizer.tokenizer import text_pieces
 from maskwork.errors import ArgumentError, DataError
 
 TEXT = "def read_file(path):\n    return open(path).read()\n\n# déjà vu <|endoftext|> 𝄞\n" * 3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskwork.data import Document, Tokenizer, default_cache_dir, train_tokenizer
-from maskwork.data import _tokenizer_training as training
+from maskwork.data._tokenizer import training as training
 from maskwork.errors import ArgumentError, DataError
 
 DOCUMENTS = [Document(str(i), b"for key, value in items.items(): print(key, value)\n" * (i + 2)) for i in range(3)]

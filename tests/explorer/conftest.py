@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from maskwork.explorer import _limits as limits
 from maskwork.explorer import create_app
-from maskwork.explorer._server import Server, listen
+from maskwork.web import Server, listen
 
 TOKEN = "this-launch"
 
@@ -18,7 +19,7 @@ TOKEN = "this-launch"
 def address() -> Iterator[str]:
     """Where it is served, such as `http://127.0.0.1:12345`."""
     listening = listen("127.0.0.1", 0)
-    server = Server(create_app(token=TOKEN), log_level="critical")
+    server = Server(create_app(token=TOKEN), max_incomplete=limits.MAX_HEAD, log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.errors import MaskworkError
-from maskwork.explorer._answers import ANSWERS
-from maskwork.explorer._text import full_text
+from maskwork.explorer._answers.mask import ANSWERS
 from maskwork.masks import BoundMask
+from maskwork.masks._text.full import full_text
 from strategies import BATCH, HEADS, Case, cases, grids
 
 few = settings(max_examples=40)

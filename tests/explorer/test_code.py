@@ -10,9 +10,9 @@ import torch
 from torch.nn.attention.flex_attention import create_mask
 
 import maskwork as mw
-from maskwork.explorer._answers import ANSWERS
-from maskwork.explorer._ask import Asked
-from maskwork.explorer._gallery import PATTERNS, Pattern
+from maskwork.explorer._answers.gallery import PATTERNS, Pattern
+from maskwork.explorer._answers.mask import ANSWERS
+from maskwork.explorer._answers.request import Asked
 
 #: The one pattern that is there for its length alone.
 SHORT = [pattern for pattern in PATTERNS if pattern.length <= 512]

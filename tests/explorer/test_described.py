@@ -19,9 +19,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from maskwork.explorer import create_app
-from maskwork.explorer._answers import ANSWERS
-from maskwork.explorer._describe import description
-from maskwork.explorer._questions import LOADING, QUESTIONS
+from maskwork.explorer._answers.mask import ANSWERS
+from maskwork.explorer._server.openapi import description
+from maskwork.explorer._server.routes import LOADING, QUESTIONS
 
 # An answer given up for its time or memory is a described 503; a 500 is not described.
 CHECKS = (content_type_conformance, response_schema_conformance, status_code_conformance)

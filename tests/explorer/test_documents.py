@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import maskwork as mw
-from maskwork.explorer._answers import ANSWERS
-from maskwork.explorer._documents import documents
+from maskwork.explorer._answers.mask import ANSWERS
+from maskwork.masks._questions.documents import documents
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.explorer._answers import ANSWERS
-from maskwork.explorer._gallery import PATTERNS, Pattern, gallery
-from maskwork.masks._registry import MAKERS, OPERATORS
+from maskwork.explorer._answers.gallery import PATTERNS, Pattern, gallery
+from maskwork.explorer._answers.mask import ANSWERS
+from maskwork.masks._text.registry import MAKERS, OPERATORS
 
 #: How each recipe is shown; a new recipe is missing here until it is in the gallery.
 RECIPES = {
@@ -78,7 +78,7 @@ def test_the_page_gets_all_of_them():
 
 def test_what_no_text_can_carry_is_refused_by_name():
     from maskwork.errors import ArgumentError
-    from maskwork.explorer._text import full_text
+    from maskwork.masks._text.full import full_text
 
     with pytest.raises(ArgumentError, match="has none that can be read back"):
         full_text(mw.custom(lambda b, h, q, k: k <= q) | mw.sinks(1))

@@ -10,10 +10,11 @@ import httpx2
 import pytest
 
 import maskwork as mw
-from maskwork.explorer._guard import Guard
 from maskwork.explorer._notebook import NOTEBOOKS
-from maskwork.explorer._worker import Worker
+from maskwork.explorer._server.worker import Worker
+from maskwork.web._guard import Guard
 
+LIMITS = {"max_query": 100_096, "max_body": 64 << 10}
 DESCRIBE = "/api/describe?mask=causal&length=8"
 
 
@@ -112,7 +113,7 @@ def status_of(host: str, **how: Any) -> int:
 
     async def never(scope: Any, receive: Any, send: Any) -> None: ...
 
-    guard = Guard(never, ["Box", "localhost"], **how)
+    guard = Guard(never, ["Box", "localhost"], **LIMITS, **how)
     refused = guard._refused({"type": "http", "headers": [(b"host", host.encode())], "query_string": b""})
     return 200 if refused is None else refused.status_code
 
@@ -156,7 +157,7 @@ def test_a_query_has_an_end():
     # Asked directly: uvicorn hangs up on a line that is longer than its own limit, which is about the same.
     async def never(scope: Any, receive: Any, send: Any) -> None: ...
 
-    guard = Guard(never, ["127.0.0.1"])
+    guard = Guard(never, ["127.0.0.1"], **LIMITS)
     for length, refused in ((100_096, False), (100_097, True)):
         scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "query_string": b"a" * length}
         answer = guard._refused(scope)

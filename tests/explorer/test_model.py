@@ -15,8 +15,8 @@ import transformers
 
 import maskwork as mw
 from maskwork.errors import ArgumentError, MaskworkError
-from maskwork.explorer._attended import attended
-from maskwork.explorer._model import ANSWERS
+from maskwork.explorer._answers.attention_weights import attended
+from maskwork.explorer._answers.model import ANSWERS
 from maskwork.models import Transformer
 from maskwork.proof import plant
 from small_models import IDS, transformer, write_folders

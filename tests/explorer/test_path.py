@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
-from maskwork.explorer._path import path
+from maskwork.masks._questions.path import path
 
 MASKS = (
     "sliding_window(3)", "causal & (sliding_window(2) | sinks(1))", "dilated(1, 3)", "random_blocks(2, 2, 6, 3)",

@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_is_said():
 @pytest.mark.parametrize(
     ("host", "said"),
     [
-        ("", "--host is empty"), ("  ", "--host is empty"), ("no such host", "can't be had"),
+        ("", "empty --host"), ("  ", "empty --host"), ("no such host", "can't be had"),
         ("a" * 80, "can't be had"), ("[::1]", "can't be had"), ("::1::", "can't be had"),
     ],
 )  # fmt: skip

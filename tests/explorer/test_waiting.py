@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from maskwork.explorer._worker import Worker
+from maskwork.explorer._server.worker import Worker
 
 #: More than a pool of threads holds.
 MANY = 60

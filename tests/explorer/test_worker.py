@@ -14,9 +14,9 @@ import pytest
 
 from maskwork.errors import MaskworkError, ParseError
 from maskwork.explorer import _limits as limits
-from maskwork.explorer import _worker
-from maskwork.explorer._unanswered import TooCostly, Unanswered
-from maskwork.explorer._worker import Worker
+from maskwork.explorer._server import worker as _worker
+from maskwork.explorer._server.errors import TooCostly, Unanswered
+from maskwork.explorer._server.worker import Worker
 
 CAUSAL = {"mask": "causal", "length": "8"}
 #: It takes long: layer after layer is followed.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maskwork.kernels._tiled import _native
+from maskwork.kernels._tiled import native as _native
 
 
 @pytest.fixture(params=["compiled", "operators"])

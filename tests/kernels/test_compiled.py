@@ -5,7 +5,7 @@ import torch
 import torch._dynamo.testing
 
 import maskwork as mw
-from maskwork.lower import to_tiles
+from maskwork.kernels._tiled.schedule import to_tiles
 
 # Where a graph breaks, dynamo looks at .grad of what crosses and hides the warning; here warnings are errors first.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")

@@ -11,9 +11,9 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import GridError
-from maskwork.kernels._tiled import _native
-from maskwork.kernels._tiled._op import tiled_attention
-from maskwork.lower import to_tiles
+from maskwork.kernels._tiled import native as _native
+from maskwork.kernels._tiled.op import tiled_attention
+from maskwork.kernels._tiled.schedule import to_tiles
 
 compiler = pytest.mark.skipif(not _native.available(torch.float32), reason="needs a C compiler")
 WINDOW = mw.causal() & mw.sliding_window(20)
@@ -94,7 +94,7 @@ def python(code: str, **environment: str) -> str:
     return done.stdout
 
 
-ASK = "import torch; from maskwork.kernels._tiled._native import available; print(available(torch.float32))"
+ASK = "import torch; from maskwork.kernels._tiled.native import available; print(available(torch.float32))"
 
 
 @compiler

@@ -8,8 +8,8 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.kernels._tiled._masks import Masks
-from maskwork.lower import Pattern, Schedule, Tile
+from maskwork.kernels._tiled.masks import Masks
+from maskwork.kernels._tiled.schedule import Pattern, Schedule, Tile
 
 pytestmark = pytest.mark.usefixtures("tiles")
 
@@ -209,8 +209,8 @@ def test_it_differentiates_once():
 
 
 def test_one_compilation_serves_every_mask():
-    from maskwork.kernels._tiled._op import tiled_attention
-    from maskwork.lower import to_tiles
+    from maskwork.kernels._tiled.op import tiled_attention
+    from maskwork.kernels._tiled.schedule import to_tiles
 
     compiled = []
 

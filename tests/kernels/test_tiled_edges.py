@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import maskwork as mw
 from maskwork.errors import ArgumentError, CannotExpress
-from maskwork.lower import read_schedule, to_tiles
+from maskwork.kernels._tiled.schedule import read_schedule, to_tiles
 
 pytestmark = pytest.mark.usefixtures("tiles")
 
@@ -129,7 +129,7 @@ def test_rows_of_any_size_of_scores(mask: mw.Mask, score: float):
 
 
 def test_underflowing_rows_do_not_cost_the_careful_path(monkeypatch: pytest.MonkeyPatch, tiles: str):
-    from maskwork.kernels._tiled import _run
+    from maskwork.kernels._tiled import run as _run
 
     taken = []
     inner = _run._forward
@@ -227,7 +227,7 @@ def test_biases_and_their_gradients(mask: mw.Mask, name: str):
 
 
 def test_a_bias_is_read_for_the_lanes_at_work_alone(monkeypatch: pytest.MonkeyPatch):
-    from maskwork.kernels._tiled import _batches
+    from maskwork.kernels._tiled import batches as _batches
 
     monkeypatch.setattr(_batches, "_BYTES", 1)  # one lane at a time
     same(tensors(), CAUSAL, bias=torch.randn(2, 4, 150, 150))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import maskwork as mw
 from maskwork.kernels import _flex
-from maskwork.kernels._tiled import _native
+from maskwork.kernels._tiled import native as _native
 
 CAUSAL = mw.causal()
 MASKS = {

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.lower import read_schedule, to_tiles
+from maskwork.kernels._tiled.schedule import read_schedule, to_tiles
 
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 LENGTH = 2100

@@ -1,6 +1,7 @@
 """Everything that users pass, to each implementation, against the float64 reference."""
 
 import math
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import maskwork as mw
 from maskwork.errors import CannotExpress
 from maskwork.kernels import _flex
-from maskwork.lower import read_schedule, to_tiles
+from maskwork.kernels._tiled.schedule import read_schedule, to_tiles
 
 IMPLS = ("reference", "sdpa", "tiled")
 CAUSAL = mw.causal()
@@ -209,12 +210,10 @@ def test_plan_names_one_and_says_of_each_other_why_not():
 
 @pytest.mark.parametrize("length", [1, 64, 256, 512])
 def test_small_problems_do_not_pay_for_tiles(length: int, monkeypatch: pytest.MonkeyPatch):
-    from maskwork.kernels import _tiled
-
     def cut(*_: object) -> None:
         raise AssertionError("tiles were cut")
 
-    monkeypatch.setattr(_tiled._attend, "to_tiles", cut)
+    monkeypatch.setattr(sys.modules["maskwork.kernels._tiled.attend"], "to_tiles", cut)
     q, k, v = tensors(length)
     for mask in (CAUSAL & mw.sliding_window(8), CAUSAL & mw.document([length])):
         assert mw.plan(q, k, v, mask).impl == "sdpa"
@@ -222,7 +221,7 @@ def test_small_problems_do_not_pay_for_tiles(length: int, monkeypatch: pytest.Mo
 
 
 def test_binding_and_lowering_are_paid_once(monkeypatch: pytest.MonkeyPatch):
-    from maskwork.lower import _tiles
+    from maskwork.kernels._tiled import schedule as _tiles
     from maskwork.masks import _bound
 
     made: list[str] = []

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
-from maskwork.lower import Schedule, _tiles, read_schedule, to_tiles
+from maskwork.kernels._tiled import schedule as _tiles
+from maskwork.kernels._tiled.schedule import Schedule, read_schedule, to_tiles
 from strategies import Case, cases, grids
 from strategies_sparse import sparse_cases
 

@@ -11,7 +11,7 @@ from torch.nn.attention.flex_attention import and_masks
 import maskwork as mw
 from maskwork import spans as sp
 from maskwork.errors import GridError, MaskError, TooManySpans
-from maskwork.masks import _custom
+from maskwork.masks._atoms import custom as _custom
 
 
 def past(b, h, q_idx, kv_idx):

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
-from maskwork.masks._document import _Within
+from maskwork.masks._atoms.documents import _Within
+from maskwork.masks._atoms.per import _PerHead, _PerRow
 from maskwork.masks._mask import And, Mask, Not, Or, Xor
-from maskwork.masks._per import _PerHead, _PerRow
 from maskwork.masks._shift import Shift
 from strategies import LENGTH, Case, cases
 
@@ -186,7 +186,7 @@ def test_each_atom_gives_its_numbers():
 
 
 def test_an_atom_without_words_shows_the_keys_that_the_query_sees():
-    from maskwork.masks._explanation import Cell, reason_of_row
+    from maskwork.masks._questions.explain import Cell, reason_of_row
 
     cell = Cell(12, 30, 0, 0, 64)
     assert reason_of_row(cell, []) == "query 12 sees no key"

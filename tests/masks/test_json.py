@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.errors import MaskError
-from maskwork.masks._registry import MAKERS
+from maskwork.masks._text.registry import MAKERS
 from strategies import Case, cases
 
 

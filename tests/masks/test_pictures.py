@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
-from maskwork.masks._draw import draw_text, printable
+from maskwork.masks._drawing.terminal import draw_text, printable
 from strategies import Case, cases, grids
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.errors import GridError, MaskError, TooManySpans
-from maskwork.masks._sparse import _mix, draw_blocks
+from maskwork.masks._atoms.sparse import _mix, draw_blocks
 from strategies import LENGTH, Case, grids
 from strategies_sparse import floyd, sparse_atoms, sparse_cases
 

@@ -18,7 +18,7 @@ import maskwork as mw
 from maskwork.data import Document, PackedRow, Reason, token_text, train_tokenizer, visible
 from maskwork.errors import ArgumentError
 from maskwork.objectives import IGNORED, Batch, CausalLM, explain_batch
-from maskwork.objectives._explain_grid import LEGEND
+from maskwork.objectives._explain.grid import LEGEND
 
 WORDS = ["<pad>", "The", " cat", " ate\n", "fish", "\tpie"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chi_squared import chi_squared_p
 from maskwork.errors import ArgumentError
 from maskwork.objectives import SpanCorruption, collate_pairs, corrupt_spans, pad_pairs, sentinels_of
-from maskwork.objectives._noise_spans import noise_spans
+from maskwork.objectives._denoising.noise_spans import noise_spans
 
 START, END = 0, 1
 SENTINELS = tuple(range(199, 99, -1))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import maskwork as mw
-from maskwork.proof.specimens import seeded, tokens
+from maskwork.proof.zoo import seeded, tokens
 
 LENGTH, LAYERS = 16, 2
 IDS = tokens(LENGTH, 0)

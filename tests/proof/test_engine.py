@@ -10,8 +10,7 @@ from torch import nn
 
 import maskwork as mw
 from maskwork.errors import ArgumentError
-from maskwork.proof.mutants import mutants
-from maskwork.proof.specimens import WIDTH, Functional, Specimen, seeded, tokens
+from maskwork.proof.zoo import WIDTH, Functional, Specimen, mutants, seeded, tokens
 
 IDS = tokens(24, 0)
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import maskwork as mw
-from maskwork.proof.specimens import Output, Specimen, seeded, tokens
+from maskwork.proof.zoo import Output, Specimen, seeded, tokens
 
 IDS = tokens(20, 0)
 

@@ -10,9 +10,9 @@ from torch import nn
 import maskwork as mw
 from maskwork.errors import ArgumentError
 from maskwork.proof import CHECKS
-from maskwork.proof._compare import tolerance
-from maskwork.proof._subject import Subject
-from maskwork.proof.specimens import VOCABULARY, Specimen, seeded, tokens
+from maskwork.proof._probes.subject import Subject
+from maskwork.proof._probes.tolerance import tolerance
+from maskwork.proof.zoo import VOCABULARY, Specimen, seeded, tokens
 
 IDS = tokens(24, 0)
 

@@ -3,9 +3,7 @@
 import pytest
 
 import maskwork as mw
-from maskwork.proof.honest import LENGTH, Honest, honest_models, hugging_face_models
-from maskwork.proof.mutants import Mutant, mutants
-from maskwork.proof.specimens import tokens
+from maskwork.proof.zoo import LENGTH, Honest, Mutant, honest_models, hugging_face_models, mutants, tokens
 
 MUTANTS = mutants()
 HONEST = [*honest_models(), *hugging_face_models()]
@@ -57,7 +55,7 @@ def test_every_cause_is_planted():
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.check != "mask"], ids=lambda m: m.name)
 def test_without_the_fault_the_same_check_is_clean(mutant: Mutant):
     """The check is not what fails: the specimen without its twist passes it."""
-    from maskwork.proof.specimens import Specimen, seeded
+    from maskwork.proof.zoo import Specimen, seeded
 
     honest = seeded(lambda: Specimen(mutant.expect), 0)
     report = mw.audit(honest, tokens(LENGTH, 0), mutant.expect, checks=[mutant.check])

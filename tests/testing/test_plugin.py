@@ -9,8 +9,7 @@ import pytest
 import torch
 
 import maskwork as mw
-from maskwork.proof.mutants import mutants
-from maskwork.proof.specimens import Specimen, seeded, tokens
+from maskwork.proof.zoo import Specimen, mutants, seeded, tokens
 
 ASSERTIONS = {
     "cache": mw.testing.assert_cache_exact,

@@ -134,7 +134,7 @@ def build(kind: Any, config: Any, *, shrink: bool, seed: int) -> torch.nn.Module
     """A model of this class with random weights."""
     import torch
 
-    from ._tiny import tiny
+    from ..hf._tiny import tiny
 
     config = tiny(config) if shrink else config
     torch.manual_seed(seed)

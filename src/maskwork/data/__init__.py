@@ -1,17 +1,17 @@
 """Text to tokens to packed rows: corpora, a byte-level tokenizer, packing, and yardsticks of compression."""
 
-from ..folders import default_cache_dir
-from ._compression import compressed_bits_per_byte
-from ._corpus import Corpus, Document
-from ._example import IGNORED, Example, Reason
-from ._files import temporary_beside, write_atomic
-from ._packing import PackedRows, Waste, pack
-from ._reading import read_corpus, standard_library
-from ._row import PackedRow, Side
-from ._token_text import token_text, visible
-from ._tokenizer import Tokenizer
-from ._tokenizer_training import train_tokenizer
-from ._tokens import as_tokens
+from .._shared.files import temporary_beside, write_atomic
+from .._shared.folders import default_cache_dir
+from ._corpus.compression import compressed_bits_per_byte
+from ._corpus.corpus import Corpus, Document
+from ._corpus.reading import read_corpus, standard_library
+from ._packing.example import IGNORED, Example, Reason
+from ._packing.packing import PackedRows, Waste, pack
+from ._packing.row import PackedRow, Side
+from ._packing.tokens import as_tokens
+from ._tokenizer.text import token_text, visible
+from ._tokenizer.tokenizer import Tokenizer
+from ._tokenizer.training import train_tokenizer
 
 __all__ = [
     "IGNORED",

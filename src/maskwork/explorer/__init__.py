@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._shared.lazy import lazy_exports
 from ._notebook import explore
 
 if TYPE_CHECKING:
-    from ._app import create_app
-    from ._server import serve
+    from ._server.app import create_app
+    from ._server.serve import serve
 
 __all__ = ["create_app", "explore", "serve"]
 
-# What needs starlette and uvicorn; the processes that answer questions load neither.
-_LAZY = {"create_app": "_app", "serve": "_server"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+# These need starlette and uvicorn, which the processes that compute answers do not load.
+__getattr__ = lazy_exports(__name__, {"create_app": "_server.app", "serve": "_server.serve"})
 
 
 def __dir__() -> list[str]:

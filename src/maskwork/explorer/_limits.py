@@ -42,3 +42,5 @@ MAX_CONFIG = 1 << 20
 #: Bytes of a request's body, and of an address: two masks of the longest, each character written as three.
 MAX_BODY = 64 << 10
 MAX_QUERY_STRING = 6 * MAX_EXPRESSION + 4096
+#: Bytes of a request's head: its address and headers.
+MAX_HEAD = MAX_QUERY_STRING + (32 << 10)

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 
 from ..errors import ArgumentError
 from ..masks import BoundMask, Grid, Mask, parse
-from ._ask import Asked
-from ._text import full_text
+from ..masks._text.full import full_text
+from . import _limits as limits
+from ._answers.request import Asked
 
 #: Who may hold the page in a frame: notebooks that this machine serves on any port, and VS Code, whose notebooks are
 #: pages of its own schemes. A page of the web is none of these, so no site can lay itself over the explorer.
@@ -99,8 +100,8 @@ def _served() -> tuple[int, str]:
     with _lock:
         if _serving is None:
             try:
-                from ._app import create_app
-                from ._server import Server, listen
+                from ..web import Server, listen
+                from ._server.app import create_app
             except ModuleNotFoundError as error:
                 raise ArgumentError(
                     f"the explorer needs starlette and uvicorn; {error.name} is not installed; "
@@ -109,6 +110,7 @@ def _served() -> tuple[int, str]:
             listening = listen("127.0.0.1", 0)
             app = create_app(frame_ancestors=NOTEBOOKS)
             atexit.register(app.state.close)
-            threading.Thread(target=Server(app).run, kwargs={"sockets": [listening]}, daemon=True).start()
+            server = Server(app, max_incomplete=limits.MAX_HEAD)
+            threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
             _serving = listening.getsockname()[1], app.state.token
         return _serving

@@ -21,7 +21,7 @@ MAX_DENSE = 1 << 28
 
 #: From the fastest to the most general.
 IMPLEMENTATIONS: MappingProxyType[str, Attend] = MappingProxyType(
-    {"flex": _flex.attend, "tiled": _tiled.attend, "sdpa": _sdpa.attend, "reference": _reference.attend}
+    {"flex": _flex.attend, "tiled": _tiled.run_tiles, "sdpa": _sdpa.attend, "reference": _reference.attend}
 )
 _CANNOT: MappingProxyType[str, Callable[[Call], str | None]] = MappingProxyType(
     {"flex": _flex.cannot, "tiled": _tiled.cannot, "sdpa": _sdpa.cannot, "reference": _reference.cannot}

@@ -1,32 +1,67 @@
-"""Masks into what backends eat. Each lowering equals `b.dense()` cell for cell, or raises."""
+"""Masks into what backends eat. Each lowering equals `b.dense()` cell for cell, or raises.
 
-from ._block_mask import span_mask_mod, to_block_mask
-from ._dense import to_additive, to_dense
-from ._graph import outside_graph
-from ._hf import HuggingFaceMask, to_hf
-from ._memo import bind_outside_graph, lowered
-from ._sdpa import SdpaArguments, sdpa_shortcut, to_sdpa
-from ._tiles import Pattern, Schedule, Tile, read_schedule, to_tiles
-from ._varlen import VarlenArguments, to_varlen
+The names load when they are first used: `to_code` needs NumPy only, and the others torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._shared.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ._block_mask import span_mask_mod, to_block_mask
+    from ._dense import to_additive, to_dense
+    from ._graph import outside_graph
+    from ._hf import HuggingFaceMask, to_hf
+    from ._memo import bind_outside_graph, lowered
+    from ._sdpa import SdpaArguments, sdpa_shortcut, to_sdpa
+    from ._source.code import CODE_LIBRARIES, to_code
+    from ._varlen import VarlenArguments, to_varlen
 
 __all__ = [
+    "CODE_LIBRARIES",
     "HuggingFaceMask",
-    "Pattern",
-    "Schedule",
     "SdpaArguments",
-    "Tile",
     "VarlenArguments",
     "bind_outside_graph",
     "lowered",
     "outside_graph",
-    "read_schedule",
     "sdpa_shortcut",
     "span_mask_mod",
     "to_additive",
     "to_block_mask",
+    "to_code",
     "to_dense",
     "to_hf",
     "to_sdpa",
-    "to_tiles",
     "to_varlen",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "span_mask_mod": "_block_mask",
+        "to_block_mask": "_block_mask",
+        "to_additive": "_dense",
+        "to_dense": "_dense",
+        "outside_graph": "_graph",
+        "HuggingFaceMask": "_hf",
+        "to_hf": "_hf",
+        "bind_outside_graph": "_memo",
+        "lowered": "_memo",
+        "SdpaArguments": "_sdpa",
+        "sdpa_shortcut": "_sdpa",
+        "to_sdpa": "_sdpa",
+        "VarlenArguments": "_varlen",
+        "to_varlen": "_varlen",
+        "CODE_LIBRARIES": "_source.code",
+        "to_code": "_source.code",
+    },
+    # The schedule of the tiled kernel is the kernel's own.
+    moved={"to_tiles": "maskwork.kernels"},
+)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *globals()})

@@ -1,23 +1,23 @@
 """WHAT MAY BE SEEN: masks as immutable expressions, and masks bound to a grid. NumPy only."""
 
 from . import recipes
-from ._ancestry import tree
-from ._atoms import band, causal, empty, full, padding, prefix, sinks, sliding_window
-from ._blocks import block_causal, chunked
-from ._borders import from_cu_seqlens, from_key_padding_mask
+from ._atoms.blocks import block_causal, chunked
+from ._atoms.custom import custom, from_dense
+from ._atoms.documents import document, within
+from ._atoms.ids import match, real
+from ._atoms.interop import from_cu_seqlens, from_key_padding_mask
+from ._atoms.neighborhood import neighborhood
+from ._atoms.per import per_head, per_row
+from ._atoms.positions import band, causal, empty, full, padding, prefix, sinks, sliding_window
+from ._atoms.sparse import dilated, global_tokens, random_blocks
+from ._atoms.tree import tree
 from ._bound import BoundMask
-from ._custom import custom, from_dense
-from ._diff import Diff
-from ._document import document, within
-from ._explanation import Explanation
-from ._grammar import parse
 from ._grid import Grid, missing_q_start
-from ._ids import match, real
 from ._mask import Mask
-from ._neighborhood import neighborhood
-from ._per import per_head, per_row
-from ._sparse import dilated, global_tokens, random_blocks
-from ._verdict import Verdict
+from ._questions.diff import Diff
+from ._questions.explain import Explanation
+from ._questions.verdict import Verdict
+from ._text.grammar import parse
 
 __all__ = [
     "BoundMask",

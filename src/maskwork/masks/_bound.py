@@ -16,14 +16,14 @@ from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints, as_int, as_ints
 from ._evaluate import evaluate
-from ._explanation import Cell, Explanation
 from ._grid import Grid
 from ._mask import Mask
-from ._verdict import Verdict
+from ._questions.explain import Cell, Explanation
+from ._questions.verdict import Verdict
 
 if TYPE_CHECKING:
-    from ._cost import Cost
-    from ._diff import Diff
+    from ._questions.cost import Cost
+    from ._questions.diff import Diff
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class BoundMask:
         >>> rolling.dense()[0, 0].astype(int).tolist()
         [[1, 1, 0, 1]]
         """
-        from ._derived import select
+        from ._questions.derived import select
 
         return select(self, q, k)
 
@@ -151,7 +151,7 @@ class BoundMask:
         >>> mw.sliding_window(3).bind(100).reach(4).spans.row(50)    # 4 layers x 2 tokens back
         [(42, 51)]
         """
-        from ._derived import reach
+        from ._questions.derived import reach
 
         return reach(self, layers, budget)
 
@@ -181,7 +181,7 @@ class BoundMask:
         moved                35.00 GiB (121 FLOP per byte)
         KV cache             512.00 MiB, 512.00 MiB if evicted
         """
-        from ._cost import cost
+        from ._questions.cost import cost
 
         return cost(self, layers, heads, kv_heads, head_dim, dtype, block_size)
 
@@ -262,7 +262,7 @@ class BoundMask:
         >>> mw.sliding_window(4096).bind(1_000_000).diff(mw.sliding_window(4097)).only_right
         995904
         """
-        from ._diff import diff
+        from ._questions.diff import diff
 
         return diff(self, self._same_grid(other), as_int(first, "first", minimum=0))
 
@@ -327,7 +327,7 @@ class BoundMask:
         rows: queries ↓   columns: keys →
         █ may attend   · may not
         """
-        from ._draw import draw_text, printable
+        from ._drawing.terminal import draw_text, printable
 
         print(printable(draw_text(self, width, b=b, h=h), sys.stdout.encoding))
 
@@ -340,7 +340,7 @@ class BoundMask:
             size: pixels of the drawing's longer side, without its labels.
             labels: whether to write title, positions and legend round it.
         """
-        from ._svg import draw_svg
+        from ._drawing.svg import draw_svg
 
         return draw_svg(self, b, h, size, labels)
 

@@ -14,17 +14,9 @@ import numpy.typing as npt
 from .. import spans as sp
 from ..errors import MaskError
 from ..spans import Spans
-from ._explanation import (
-    Cell,
-    Explanation,
-    Row,
-    explain_atom,
-    explain_joined,
-    explanation,
-    reason_of_row,
-)
 from ._extent import Extent
-from ._written import Written
+from ._questions.explain import Cell, Explanation, Row, explain_atom, explain_joined, explanation, reason_of_row
+from ._text.written import Written
 
 if TYPE_CHECKING:
     from ._bound import BoundMask
@@ -217,7 +209,7 @@ class Mask(ABC):
         >>> (mw.causal() & mw.sinks(2)).to_json()
         '{"maskwork":1,"mask":{"name":"&","args":[{"name":"causal"},{"name":"sinks","args":[2]}]}}'
         """
-        from ._json import write_json
+        from ._text.json import write_json
 
         return write_json(self)
 
@@ -233,12 +225,12 @@ class Mask(ABC):
         >>> mw.Mask.from_json(mask.to_json()) == mask
         True
         """
-        from ._json import read_json
+        from ._text.json import read_json
 
         return read_json(text)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from ._registry import make
+        from ._text.registry import make
 
         written = self._written()
         return make, (written.name, written.args, dict(written.named))

@@ -7,10 +7,10 @@ import numpy as np
 from ..errors import GridError
 from ..spans import Spans
 from ._arrays import as_int
-from ._explanation import Cell, Explanation, explanation
 from ._extent import Extent
 from ._mask import Constant, Mask, Queries, bracketed
-from ._written import Written
+from ._questions.explain import Cell, Explanation, explanation
+from ._text.written import Written
 
 _FURTHEST = 2**31 - 1
 

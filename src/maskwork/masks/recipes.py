@@ -6,14 +6,14 @@ from typing import Any
 
 from ..errors import MaskError
 from ._arrays import as_int, as_ints
-from ._atoms import band, causal, empty, prefix, sliding_window
-from ._atoms import sinks as sink_tokens
-from ._blocks import block_causal, chunked
-from ._document import document, within
-from ._ids import match
+from ._atoms.blocks import block_causal, chunked
+from ._atoms.documents import document, within
+from ._atoms.ids import match
+from ._atoms.neighborhood import neighborhood
+from ._atoms.positions import band, causal, empty, prefix, sliding_window
+from ._atoms.positions import sinks as sink_tokens
+from ._atoms.sparse import global_tokens, random_blocks
 from ._mask import Mask
-from ._neighborhood import neighborhood
-from ._sparse import global_tokens, random_blocks
 
 __all__ = [
     "bigbird",

@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .._shared.checksum import tensors_crc32
 from ..data import temporary_beside
 from ..errors import CheckpointError
-from ._checksum import tensors_crc32
 
 _CRC32 = "maskwork_weights_crc32"
 

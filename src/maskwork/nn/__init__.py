@@ -1,7 +1,7 @@
 """Modules: mask, positions and cache are arguments of forward, never hidden state."""
 
-from ..kernels.positions import LinearScaling, NTKScaling, YaRNScaling, rotate
 from ._attention import Attention
+from ._positions import LinearScaling, NTKScaling, YaRNScaling, rotate
 from ._precomputed import PrecomputedMask
 from ._rotary import Rotary
 from ._swiglu import SwiGLU

@@ -8,8 +8,8 @@ from torch import nn
 from ..cache import KVCache
 from ..errors import ArgumentError
 from ..kernels import PositionBias, attention
-from ..kernels.positions import rotate
 from ..masks import BoundMask, Mask
+from ._positions import rotate
 from ._precomputed import PrecomputedMask
 
 # Suffixes say the axes: B batch, L new positions, W width, C context positions, X context width, H query heads,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..kernels.positions import RotaryScaling, rotary_table
+from ._positions import RotaryScaling, rotary_table
 
 
 class Rotary(nn.Module):
-    """Cosines and sines of every position, looked up by `position_ids`; see `maskwork.kernels.positions`.
+    """Cosines and sines of every position, looked up by `position_ids`; see `maskwork.nn._positions`.
 
     Args:
         head_dim: width of one head, even.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data._tokens import as_count
+from ..data._packing.tokens import as_count
 from ..errors import ArgumentError
 
 

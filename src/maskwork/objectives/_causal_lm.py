@@ -12,8 +12,8 @@ import torch
 from ..data import IGNORED, Example, PackedRow, Reason, as_tokens
 from ..errors import ArgumentError
 from ..masks import Mask, causal
-from ._batch import Batch
-from ._collate import batch_of
+from ._batches.batch import Batch
+from ._batches.collate import batch_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 
 from ..data import Reason
 from ..errors import ArgumentError
-from ._batch import Batch
-from ._with_weights import with_weights
+from ._batches.batch import Batch
+from ._batches.with_weights import with_weights
 
 
 @dataclass(frozen=True)

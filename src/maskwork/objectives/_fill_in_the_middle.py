@@ -13,9 +13,9 @@ from ..data import IGNORED, Example, Reason, as_tokens
 from ..errors import ArgumentError
 from ..masks import Mask, causal
 from ._arguments import check_absent, check_rate, check_token
-from ._batch import Batch
+from ._batches.batch import Batch
+from ._batches.collate import collate, pad
 from ._causal_lm import CausalLM
-from ._collate import collate, pad
 from ._random import numpy_generator
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from ..data import IGNORED, Example, PackedRow, Reason, as_tokens
-from ..data._tokens import as_count
+from ..data._packing.tokens import as_count
 from ..errors import ArgumentError
 from ..masks import causal, prefix
 from ._arguments import as_weights, check_rate
-from ._batch import Batch
-from ._collate import batch_of
+from ._batches.batch import Batch
+from ._batches.collate import batch_of
 from ._random import numpy_generator
 
 Split = int | float | Callable[[np.ndarray], int]

@@ -13,12 +13,12 @@ from ..data import Example, Reason, Side, as_tokens
 from ..errors import ArgumentError
 from ..masks import Mask, full
 from ._arguments import check_absent, check_rate, check_token
-from ._batch import Batch
-from ._collate import collate, pad
+from ._batches.batch import Batch
+from ._batches.collate import collate, pad
+from ._batches.sequence_batch import SequenceBatch
+from ._batches.unscored import unscored_batch
 from ._masked_lm import MaskedLM
 from ._random import numpy_generator
-from ._sequence_batch import SequenceBatch
-from ._unscored import unscored_batch
 
 Sentences = Sequence[Sequence[int] | np.ndarray]
 

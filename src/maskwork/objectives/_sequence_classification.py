@@ -13,9 +13,9 @@ from ..data import IGNORED, Reason, Side, as_tokens
 from ..errors import ArgumentError
 from ..masks import Mask, full
 from ._arguments import as_weights
+from ._batches.sequence_batch import Read, SequenceBatch, check_read
+from ._batches.unscored import unscored_batch
 from ._labels import as_labels, label_reasons
-from ._sequence_batch import Read, SequenceBatch, check_read
-from ._unscored import unscored_batch
 
 
 @dataclass(frozen=True)

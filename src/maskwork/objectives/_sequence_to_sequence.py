@@ -11,8 +11,8 @@ import torch
 from ..data import as_tokens
 from ..errors import ArgumentError
 from ._arguments import check_token, ended
-from ._seq2seq_batch import Seq2SeqBatch, collate_pairs
-from ._seq2seq_example import Seq2SeqExample, pad_pairs
+from ._batches.seq2seq_batch import Seq2SeqBatch, collate_pairs
+from ._batches.seq2seq_example import Seq2SeqExample, pad_pairs
 
 SourceTarget = tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]
 

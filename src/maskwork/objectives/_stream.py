@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data import Example, PackedRow, as_tokens
-from ..data._packing import Overflow, Packing, Piece, Pieces, Strategy, drained, row_of
+from ..data._packing.packing import Overflow, Packing, Piece, Pieces, Strategy, drained, row_of
 from ..errors import ArgumentError, CheckpointError
-from ._batch import Batch, Objective
-from ._collate import collate
+from ._batches.batch import Batch, Objective
+from ._batches.collate import collate
 
 Document = Sequence[int] | np.ndarray | Example
 

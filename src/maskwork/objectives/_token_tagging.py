@@ -13,8 +13,8 @@ from ..data import IGNORED, Example, Reason, as_tokens
 from ..errors import ArgumentError
 from ..masks import Mask, full
 from ._arguments import as_weights
-from ._batch import Batch
-from ._collate import collate, pad
+from ._batches.batch import Batch
+from ._batches.collate import collate, pad
 from ._labels import as_labels, label_reasons
 
 

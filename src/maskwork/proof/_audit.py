@@ -10,21 +10,21 @@ import torch
 
 from ..errors import ArgumentError, MaskworkError
 from ..masks import Mask, causal
-from . import _encoder_decoder as pairs
-from ._check_batch import check_batch, steady
-from ._check_cache import check_cache
-from ._check_determinism import check_determinism, whole_reach
-from ._check_mask import check_mask
-from ._check_packing import check_packing
-from ._check_padding import check_padding
-from ._dialects import alone
+from ._checks import encoder_decoder as pairs
+from ._checks.batch import check_batch, steady
+from ._checks.cache import check_cache
+from ._checks.determinism import check_determinism, whole_reach
+from ._checks.mask import check_mask
+from ._checks.packing import check_packing
+from ._checks.padding import check_padding
 from ._expect import Expected, depth
-from ._outcome import Outcome
-from ._report import Report
-from ._restore import as_found
-from ._subject import CannotRun, Subject
-from ._survey import Survey, survey
-from ._whole import Whole
+from ._probes.black_box import Whole
+from ._probes.calls import alone
+from ._probes.restore import as_found
+from ._probes.subject import CannotRun, Subject
+from ._probes.survey import Survey, survey
+from ._verdicts.outcome import Outcome
+from ._verdicts.report import Report
 
 #: Longest sequence audited at once: the work grows with its square.
 MAX_LENGTH = 512

@@ -11,8 +11,8 @@ import torch
 from ..errors import ArgumentError, GridError
 from ..lower import to_dense
 from ..masks import Mask
-from ._subject import CannotRun
-from ._survey import Survey
+from ._probes.subject import CannotRun
+from ._probes.survey import Survey
 
 # What configurations call the number of their layers.
 _COUNTS = ("layers", "num_hidden_layers", "n_layer", "num_layers", "n_layers")

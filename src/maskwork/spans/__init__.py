@@ -7,10 +7,9 @@ from ._compare import Cell, first_cell, first_common, first_difference, first_ou
 from ._count import count_tiles
 from ._last_seen import last_seen
 from ._reach import REACH_BUDGET, over_heads, reach
-from ._runs import BlockRuns
+from ._runs import BlockRuns, Int32s, Ints, subtract
 from ._select import pick_rows, take_keys
-from ._spans import MAX_SLOTS, Spans, check_budget, join_batch, join_rows, single
-from ._tiling import Segment, Tiles, cut_tiles, find_segments
+from ._spans import MAX_SLOTS, Planes, Spans, check_budget, join_batch, join_rows, single
 
 __all__ = [
     "CHUNK_CELLS",
@@ -19,18 +18,17 @@ __all__ = [
     "BlockRuns",
     "Blocks",
     "Cell",
-    "Segment",
+    "Int32s",
+    "Ints",
+    "Planes",
     "Spans",
-    "Tiles",
     "by_chunks",
     "check_budget",
     "classify",
     "complement",
     "count_tiles",
-    "cut_tiles",
     "difference",
     "distinct",
-    "find_segments",
     "first_cell",
     "first_common",
     "first_difference",
@@ -46,6 +44,7 @@ __all__ = [
     "reach",
     "scan_rows",
     "single",
+    "subtract",
     "take_keys",
     "take_rows",
     "union",

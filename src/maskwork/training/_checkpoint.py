@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from .._shared.checksum import tensors_crc32
 from ..data import temporary_beside
 from ..errors import ArgumentError, CheckpointError
-from ..models._checksum import tensors_crc32
 from ._optimizer import load_optimizer_tensors, optimizer_tensors
 
 #: The layout of the file; another number is another maskwork's.

@@ -1,5 +1,6 @@
 """Query tiles against exactly the keys that they see, forward and backward, on the CPU."""
 
-from ._attend import attend, beats_is_causal, cannot, not_worth_it
+from .attend import attend as run_tiles
+from .attend import beats_is_causal, cannot, not_worth_it
 
-__all__ = ["attend", "beats_is_causal", "cannot", "not_worth_it"]
+__all__ = ["beats_is_causal", "cannot", "not_worth_it", "run_tiles"]

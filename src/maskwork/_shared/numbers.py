@@ -1,0 +1,99 @@
+"""The one rule for integers in the whole package: Python's and NumPy's are accepted, bool and floats are refused.
+
+Each guard returns the value as a Python `int`, so that what is stored, printed and written to JSON is one type:
+
+    layers = at_least(layers, 1, "layers")
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import SupportsIndex, TypeGuard
+
+from ..errors import ArgumentError, MaskworkError
+
+
+def is_integer(value: object) -> TypeGuard[SupportsIndex]:
+    """Return whether `value` is one integer: an `int`, a NumPy integer, or an integer tensor of one element.
+
+    >>> import numpy as np
+    >>> is_integer(3), is_integer(np.int64(3)), is_integer(True), is_integer(3.0)
+    (True, True, False, False)
+    """
+    # bool is a subclass of int; NumPy's and torch's bools are told by their dtype, without importing torch
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+        return False
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # what arrays and tensors raise that are not one integer
+        return False
+    return True
+
+
+def integer(
+    value: object,
+    name: str,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    error: type[MaskworkError] = ArgumentError,
+) -> int:
+    """Return `value` as an `int` within `[minimum, maximum]`.
+
+    Args:
+        value: what the caller passed.
+        name: how the caller knows the argument; the message begins with it.
+        minimum: the smallest integer that is accepted, None = no bound.
+        maximum: the largest, None = no bound.
+        error: the type that is raised.
+
+    Raises:
+        MaskworkError: of the type `error`, where `value` breaks the rule.
+
+    >>> integer(7, "layers", minimum=1)
+    7
+    >>> integer(2.5, "layers", minimum=1)
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ArgumentError: layers must be an integer, got 2.5 (float); pass an int
+    """
+    if not is_integer(value):
+        raise error(f"{name} must be an integer, got {value!r:.60} ({type(value).__name__}); pass an int")
+    number = operator.index(value)
+    if minimum is not None and number < minimum:
+        raise error(f"{name} must be at least {minimum}, got {_printable(number)}")
+    if maximum is not None and number > maximum:
+        raise error(f"{name} must be at most {maximum}, got {_printable(number)}")
+    return number
+
+
+def at_least(value: object, minimum: int, name: str, *, error: type[MaskworkError] = ArgumentError) -> int:
+    """Return `value` as an `int` of at least `minimum`.
+
+    >>> at_least(0, 1, "layers")
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ArgumentError: layers must be at least 1, got 0
+    """
+    return integer(value, name, minimum=minimum, error=error)
+
+
+def between(value: object, low: int, high: int, name: str, *, error: type[MaskworkError] = ArgumentError) -> int:
+    """Return `value` as an `int` within `[low, high]`, both ends included.
+
+    >>> between(65_537, 1, 65_535, "port")
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ArgumentError: port must be an integer from 1 to 65535, got 65537
+    """
+    if not is_integer(value):
+        return integer(value, name, error=error)
+    number = operator.index(value)
+    if not low <= number <= high:
+        raise error(f"{name} must be an integer from {low} to {high}, got {_printable(number)}")
+    return number
+
+
+def _printable(number: int) -> str:
+    # Python refuses to print the longest integers
+    return str(number) if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"

@@ -1,0 +1,76 @@
+"""The attention weights that a model really uses, layer by layer: watched while it runs, never worked out anew.
+
+A picture that put the declared mask over computed scores would show what should be; a leak could not appear in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ...errors import ArgumentError
+from ...nn import _attention as home
+
+
+def attended(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
+    """Weights `(H, L, L)` of each layer, float64, for tokens `ids` `(L,)`.
+
+    Every call of `mw.attention` within the model's `mw.nn.Attention` is made once more with its own queries, keys, mask
+    and scale, and with the identity for values: what comes back is the weights of that very call. What a model moves
+    between positions elsewhere is not among them; `mw.audit` finds it.
+
+    >>> import torch, maskwork as mw
+    >>> model = mw.models.Transformer(mw.models.ModelConfig(
+    ...     vocab_size=20, layers=2, width=16, heads=2, kv_heads=1, hidden=16, context=16))
+    >>> weights = attended(model, torch.arange(8))
+    >>> len(weights), weights[0].shape, float(weights[0].triu(1).sum())
+    (2, torch.Size([2, 8, 8]), 0.0)
+    """
+    with torch.inference_mode(), _watched() as seen:
+        model(ids.unsqueeze(0))
+    return _checked(seen, len(ids))
+
+
+def attended_hugging_face(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
+    """The same of a model of transformers that runs eager attention: its own, as it returns them."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ArgumentError("weights are shown of models of one sequence, this one has an encoder and a decoder")
+    with torch.inference_mode():
+        out = model(input_ids=ids.unsqueeze(0), output_attentions=True, use_cache=False)
+    found = getattr(out, "attentions", None) or ()
+    return _checked([layer.double() for layer in found if layer is not None], len(ids))
+
+
+def _checked(layers: list[torch.Tensor], length: int) -> list[torch.Tensor]:
+    if not layers:
+        raise ArgumentError(
+            "weights are shown of a model that attends, this one has no attention that could be watched"
+        )
+    for layer in layers:
+        if layer.ndim != 4 or layer.shape[0] != 1 or layer.shape[2:] != (length, length):
+            raise ArgumentError(
+                f"weights are shown of {length} queries and as many keys, this model attends with "
+                f"{tuple(layer.shape)}; take another prompt length, or another model"
+            )
+    return [layer[0] for layer in layers]
+
+
+@contextmanager
+def _watched() -> Iterator[list[torch.Tensor]]:
+    """Weights `(B, H, Q, K)` of every call of `mw.attention` that `mw.nn.Attention` makes, in their order."""
+    seen: list[torch.Tensor] = []
+    real = home.attention
+
+    def watch(q: Any, k: Any, v: Any, mask: Any = None, **named: Any) -> Any:
+        identity = torch.eye(k.shape[2], dtype=v.dtype).expand(*k.shape[:3], k.shape[2])
+        seen.append(real(q, k, identity, mask, **named).double())
+        return real(q, k, v, mask, **named)
+
+    home.attention = watch  # type: ignore[assignment]
+    try:
+        yield seen
+    finally:
+        home.attention = real

@@ -1,0 +1,1 @@
+"""The explorer over HTTP: routes, limits, and the process that computes answers."""

@@ -1,0 +1,1 @@
+"""transformers: one place that opens a Hugging Face model and reads its own mask."""

@@ -1,0 +1,91 @@
+"""The operators that a compiled graph sees: tensors in, tensors out, so that another mask is another input."""
+
+from __future__ import annotations
+
+import torch
+
+from ...errors import CannotExpress
+from . import run as _run
+
+
+@torch.library.custom_op("maskwork::tiled_attention", mutates_args=(), device_types="cpu")
+def tiled_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    schedule: torch.Tensor,
+    bias: torch.Tensor | None,
+    by_distance: bool,
+    scale: float,
+    dropout_p: float,
+    seed: torch.Tensor | None,
+    want_lse: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output `(B, Hq, Q, Dv)` and log-sum-exp `(B, Hq, Q)`; `want_lse` makes the latter differentiable."""
+    call = _run.TiledCall(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed)
+    return _run.forward(call)
+
+
+@tiled_attention.register_fake
+def _(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed, want_lse):
+    lse = torch.promote_types(q.dtype, torch.float32)
+    return q.new_empty((*q.shape[:3], v.shape[3])), q.new_empty(q.shape[:3], dtype=lse)
+
+
+@torch.library.custom_op("maskwork::tiled_attention_backward", mutates_args=(), device_types="cpu")
+def tiled_attention_backward(
+    d_out: torch.Tensor,
+    d_lse: torch.Tensor | None,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    out: torch.Tensor,
+    lse: torch.Tensor,
+    schedule: torch.Tensor,
+    bias: torch.Tensor | None,
+    by_distance: bool,
+    scale: float,
+    dropout_p: float,
+    seed: torch.Tensor | None,
+    want_bias: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients of q, k, v and, where wanted, of the bias."""
+    call = _run.TiledCall(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed)
+    return _run.backward(call, out, lse, d_out, d_lse, want_bias)
+
+
+@tiled_attention_backward.register_fake
+def _(d_out, d_lse, q, k, v, out, lse, schedule, bias, by_distance, scale, dropout_p, seed, want_bias):
+    d_bias = bias.new_empty(bias.shape) if want_bias else q.new_empty(0)
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), d_bias
+
+
+def _remember(ctx, inputs, output) -> None:
+    q, k, v, schedule, bias, by_distance, scale, dropout_p, seed, want_lse = inputs
+    ctx.save_for_backward(q, k, v, *output, schedule, bias, seed)
+    ctx.settings = by_distance, scale, dropout_p
+    ctx.want_lse = want_lse
+    if not want_lse:
+        ctx.mark_non_differentiable(output[1])
+
+
+def _differentiate(ctx, d_out, d_lse):
+    q, k, v, out, lse, schedule, bias, seed = ctx.saved_tensors
+    by_distance, scale, dropout_p = ctx.settings
+    want_bias = bias is not None and ctx.needs_input_grad[4]
+    d_q, d_k, d_v, d_bias = tiled_attention_backward(
+        d_out, d_lse if ctx.want_lse else None, q, k, v, out, lse, schedule, bias, by_distance, scale, dropout_p, seed,
+        want_bias,
+    )  # fmt: skip
+    return d_q, d_k, d_v, None, d_bias if want_bias else None, None, None, None, None, None
+
+
+def _once_only(ctx, *grads):
+    raise CannotExpress(
+        "impl='tiled' differentiates once, and a second derivative was asked for; impl='reference' can be "
+        "differentiated again"
+    )
+
+
+tiled_attention.register_autograd(_differentiate, setup_context=_remember)
+tiled_attention_backward.register_autograd(_once_only)

@@ -1,0 +1,1 @@
+"""A mask as source code for other libraries, and as a formula."""

@@ -1,0 +1,1 @@
+"""The questions that a bound mask answers: why, where masks differ, what they cost."""

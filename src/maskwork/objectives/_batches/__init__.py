@@ -1,0 +1,1 @@
+"""What an objective returns: batches, and how examples become one."""

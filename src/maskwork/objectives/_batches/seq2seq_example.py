@@ -1,0 +1,164 @@
+"""`Seq2SeqExample`: a source and what is predicted from it; `pad_pairs` and `pack_pairs` lay pairs into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...data import IGNORED, Example, PackedRow, Reason, Side
+from ...errors import ArgumentError
+from ...masks import causal, full
+from .._arguments import as_weights
+from .collate import pad
+from .unscored import unscored
+
+
+@dataclass(frozen=True, eq=False)
+class Seq2SeqExample:
+    """One pair: two examples, one for each side of an encoder-decoder.
+
+    Attributes:
+        source: what the encoder reads, and what it may see there; nothing in it is scored.
+        target: what the decoder reads (its start token, then the targets before each position), its targets, weights
+            and mask. It also sees the whole source of its own pair, and of no other.
+
+    Raises:
+        ArgumentError: a side is empty.
+    """
+
+    source: Example
+    target: Example
+
+    def __post_init__(self) -> None:
+        if not len(self.source) or not len(self.target):
+            raise ArgumentError(
+                "a pair has at least one token on each side, since attention reads the source and a prediction the "
+                f"target; found {len(self.source)} and {len(self.target)}; append an end token, or leave the pair out"
+            )
+
+    @staticmethod
+    def of(
+        source: np.ndarray,
+        target: np.ndarray,
+        decoder_start: int,
+        weights: Sequence[float] | np.ndarray | None = None,
+    ) -> Seq2SeqExample:
+        """Teacher forcing: the decoder reads `decoder_start` and all targets but the last, each predicting the next.
+
+        Args:
+            source: (n,) int64, read both ways.
+            target: (m,) int64, read causally.
+            decoder_start: the token that the decoder begins with.
+            weights: (m,) floats, how much each target counts; 1 if left out.
+
+        >>> pair = Seq2SeqExample.of(np.array([5, 6]), np.array([7, 8, 1]), decoder_start=0)
+        >>> pair.target.tokens.tolist(), pair.target.targets.tolist()
+        ([0, 7, 8], [7, 8, 1])
+        """
+        worth = as_weights(weights, len(target))
+        start = [decoder_start] if len(target) else []
+        read = np.concatenate([np.array(start, dtype=np.int64), target[:-1]])
+        reasons = np.where(worth == 0, Reason.ZERO_WEIGHT, Reason.SCORED).astype(np.uint8)
+        return Seq2SeqExample(
+            unscored(source, full()), Example(read, np.where(worth == 0, IGNORED, target), worth, causal(), reasons)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Seq2SeqRow:
+    """One row of packed pairs: a row for the encoder and one for the decoder, with the same pairs in one order.
+
+    Attributes:
+        source: what the encoder reads: S tokens.
+        target: what the decoder reads: T tokens.
+
+    Raises:
+        ArgumentError: the two hold different numbers of examples, or none.
+    """
+
+    source: PackedRow
+    target: PackedRow
+
+    def __post_init__(self) -> None:
+        found = len(self.source.examples), len(self.target.examples)
+        if found[0] != found[1] or not found[0]:
+            raise ArgumentError(
+                f"a row of pairs has one source for each target, and a pair; found {found[0]} sources and {found[1]} "
+                "targets; make rows with pad_pairs or pack_pairs"
+            )
+
+
+def pad_pairs(pairs: Sequence[Seq2SeqExample], *, side: Side = "right", multiple_of: int = 1) -> list[Seq2SeqRow]:
+    """Each pair in a row of its own, padded to the longest source and the longest target.
+
+    Args:
+        pairs: at least one.
+        side: where the sources are padded; targets are padded on the right.
+        multiple_of: both lengths are rounded up to a multiple of it.
+
+    Raises:
+        ArgumentError: no pairs, another side.
+
+    >>> pairs = [Seq2SeqExample.of(np.arange(n), np.arange(m), 0) for n, m in ((3, 1), (2, 2))]
+    >>> [(row.source.lengths, row.target.lengths) for row in pad_pairs(pairs, side="left")]
+    [((3,), (1, 1)), ((1, 2), (2,))]
+    """
+    sources = pad([pair.source for pair in pairs], side=side, multiple_of=multiple_of)
+    targets = pad([pair.target for pair in pairs], multiple_of=multiple_of)
+    return [Seq2SeqRow(source, target) for source, target in zip(sources, targets, strict=True)]
+
+
+def pack_pairs(
+    pairs: Iterable[Seq2SeqExample], max_source: int, max_target: int, *, open_rows: int = 64
+) -> Iterator[Seq2SeqRow]:
+    """Several pairs to a row of `max_source` and `max_target` tokens: first fit, over a stream.
+
+    Each pair goes into the oldest open row that has room for both its sides. When `open_rows` rows are open and none
+    has room, the oldest is handed out: no more than that many rows are in memory. Deterministic.
+
+    Args:
+        pairs: any number of them.
+        max_source: the length of a row for the encoder.
+        max_target: the length of a row for the decoder.
+        open_rows: how many rows wait for pairs that fit, at least 1.
+
+    Raises:
+        ArgumentError: a pair that doesn't fit an empty row, when it is reached; `open_rows` below 1.
+
+    >>> pairs = [Seq2SeqExample.of(np.arange(n), np.arange(m), 0) for n, m in ((3, 1), (2, 2), (1, 1))]
+    >>> [(row.source.document_lengths, row.target.document_lengths) for row in pack_pairs(pairs, 4, 3)]
+    [((3, 1), (1, 1)), ((2,), (2,))]
+    """
+    if open_rows < 1:
+        raise ArgumentError(f"open_rows is at least 1; found {open_rows}; leave it out for 64")
+    held: list[list[Seq2SeqExample]] = []
+    for index, pair in enumerate(pairs):
+        if not _fits([pair], max_source, max_target):
+            raise ArgumentError(
+                f"a pair fits a row of {max_source} and {max_target} tokens; pair {index} has {len(pair.source)} and "
+                f"{len(pair.target)}; cut its text, or make the rows longer"
+            )
+        row = next((row for row in held if _fits([*row, pair], max_source, max_target)), None)
+        if row is not None:
+            row.append(pair)
+            continue
+        if len(held) == open_rows:
+            yield _row(held.pop(0), max_source, max_target)
+        held.append([pair])
+    for row in held:
+        yield _row(row, max_source, max_target)
+
+
+def _fits(pairs: Sequence[Seq2SeqExample], max_source: int, max_target: int) -> bool:
+    return (
+        sum(len(pair.source) for pair in pairs) <= max_source and sum(len(pair.target) for pair in pairs) <= max_target
+    )
+
+
+def _row(pairs: Sequence[Seq2SeqExample], max_source: int, max_target: int) -> Seq2SeqRow:
+    return Seq2SeqRow(
+        PackedRow.of([pair.source for pair in pairs], max_source),
+        PackedRow.of([pair.target for pair in pairs], max_target),
+    )

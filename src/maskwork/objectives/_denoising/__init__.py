@@ -1,0 +1,1 @@
+"""Span corruption (T5) and its mixture (UL2)."""

@@ -1,0 +1,1 @@
+"""`explain_batch`: every token with its target, weight, document and reason."""

@@ -1,0 +1,138 @@
+"""A batch's explanation in a terminal: each row as running text and as a table, in colour and readable without.
+
+Lines are made here and not by rich's tables, which take a minute for the 16,000 tokens of an ordinary batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from ...data import IGNORED
+
+if TYPE_CHECKING:
+    from .batch import BatchExplanation, ExplainedRow, ExplainedToken
+
+#: Pieces of text, each with the name of a style of rich.
+Line = list[tuple[str, str]]
+
+#: Warnings printed before "and N more"; `to_json` has all.
+MOST_WARNINGS = 20
+
+_KEY = "⟦ ⟧ the output at this token is scored   ‖ between documents   ▒ padding   ␣ space   ↵ newline   ⇥ tab"
+#: A longer token pushes its own line to the right; it is never cut.
+_WIDEST = 24
+
+_STYLES = {
+    "SCORED": "bold green",
+    "MASKED": "bold green",
+    "RANDOM": "bold magenta",
+    "KEPT": "bold cyan",
+    "PADDING": "dim",
+    "BAD_WEIGHT": "bold red",
+    "CONTEXT": "blue",
+    "READ": "blue",
+    "POOLED": "bold green",
+    "ROLE_NOT_TRAINED": "blue",
+    "TEMPLATE": "yellow",
+}
+_OTHERS = "yellow"
+
+
+def lines(explanation: BatchExplanation, width: int) -> Iterator[Line]:
+    """What is printed, from top to bottom; the warnings come last, where a terminal stops."""
+    yield [(title(explanation), "bold")]
+    for row in explanation.rows:
+        yield []
+        yield [(row.title, "bold")]
+        yield from _running(row, explanation.has_text, width)
+        yield []
+        yield from _table(row, explanation.has_text)
+    yield []
+    yield [(_KEY, "dim")]
+    yield from _reasons(explanation)
+    yield from ([(text, "bold red")] for text in warning_lines(explanation))
+
+
+def title(explanation: BatchExplanation) -> str:
+    rows, warnings = len({row.row for row in explanation.rows}), len(explanation.warnings)
+    said = f"; {warnings} WARNING{'S' * (warnings != 1)}" if warnings else ""
+    return f"batch of {rows} row{'s' * (rows != 1)}: {explanation.summary}{said}"
+
+
+def warning_lines(explanation: BatchExplanation) -> list[str]:
+    """One line each, the first `MOST_WARNINGS` of them."""
+    found = explanation.warnings
+    shown = [f"WARNING {warning.text}" for warning in found[:MOST_WARNINGS]]
+    return shown + [f"and {len(found) - MOST_WARNINGS} more warnings; to_json() has all"] * (len(found) > MOST_WARNINGS)
+
+
+def _running(row: ExplainedRow, has_text: bool, width: int) -> Iterator[Line]:
+    """The tokens in reading order, broken between tokens to `width` columns."""
+    line: Line = []
+    used = 0
+    for word, style in _words(row, has_text):
+        size = cell_len(word) + 1
+        if line and used + size > width - 2:
+            yield line
+            line, used = [], 0
+        line += [(" " if line else "  ", ""), (word, style)]
+        used += size
+    yield line
+
+
+def _words(row: ExplainedRow, has_text: bool) -> Iterator[tuple[str, str]]:
+    for count, (document, group) in enumerate(groupby(row.tokens, key=lambda token: token.document)):
+        tokens = list(group)
+        if count:
+            yield "‖", "bold"
+        if document < 0 and not any(token.scored for token in tokens):
+            yield f"▒×{len(tokens)}", "dim"
+        else:
+            yield from ((_marked(token, has_text), _style(token)) for token in tokens)
+
+
+def _table(row: ExplainedRow, has_text: bool) -> Iterator[Line]:
+    text = (
+        [("token", "<"), ("id", ">"), ("target", "<"), ("id", ">")] if has_text else [("token", ">"), ("target", ">")]
+    )
+    columns = [("#", ">"), ("doc", ">"), ("pos", ">"), *text, ("weight", ">"), ("reason", "<")]
+    table = [[name for name, _ in columns], *(_cells(token, has_text) for token in row.tokens)]
+    widths = [min(_WIDEST, max(map(cell_len, column))) for column in zip(*table, strict=True)]
+    styles = ["bold", *(_style(token) for token in row.tokens)]
+    for cells, style in zip(table, styles, strict=True):
+        padded = [_padded(cell, width, side) for cell, width, (_, side) in zip(cells, widths, columns, strict=True)]
+        yield [("  ", ""), ("  ".join(padded[:3]), "dim"), ("  ", ""), ("  ".join(padded[3:]).rstrip(), style)]
+
+
+def _cells(token: ExplainedToken, has_text: bool) -> list[str]:
+    target = "–" if token.target == IGNORED else str(token.target)
+    document = "▒" if token.document < 0 else str(token.document)
+    words = [str(token.id), token.target_text or "–", target] if has_text else [target]
+    marked = _marked(token, has_text)
+    return [str(token.index), document, str(token.position), marked, *words, f"{token.weight:g}", token.reason]
+
+
+def _padded(text: str, width: int, side: str) -> str:
+    room = " " * (width - cell_len(text))
+    return text + room if side == "<" else room + text
+
+
+def _reasons(explanation: BatchExplanation) -> Iterable[Line]:
+    digits = len(str(max(explanation.reasons.values(), default=0)))
+    longest = max(map(len, explanation.reasons), default=0)
+    for reason, count in explanation.reasons.items():
+        style = _STYLES.get(reason, _OTHERS)
+        yield [(f"{count:>{digits}}  ", ""), (f"{reason:<{longest}}", style), (f"  {explanation.legend[reason]}", "")]
+
+
+def _marked(token: ExplainedToken, has_text: bool) -> str:
+    text = token.text if has_text else str(token.id)
+    return f"⟦{text}⟧" if token.scored else text
+
+
+def _style(token: ExplainedToken) -> str:
+    return _STYLES.get(token.reason, _OTHERS)

@@ -1,0 +1,1 @@
+"""How a model is called, changed and measured, whatever the check."""

@@ -1,0 +1,73 @@
+"""One module's step while the model decodes with its cache: on which of its own inputs its outputs depend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .subject import Subject, main_output
+from .tolerance import change
+
+_ROWS = 16
+
+
+def cached_step(subject: Subject, name: str, run: Callable[[torch.Tensor], Any]) -> torch.Tensor | None:
+    """bool `(L, L)`: output q of module `name` changes when its own input k does; None when that cannot be tried.
+
+    The input is replaced on the module's doorstep, piece by piece, so that no other layer carries the change.
+    """
+    assert subject.module is not None
+    module, length = subject.module.get_submodule(name), subject.length
+    seen = torch.zeros(length, length, dtype=torch.bool)
+    before = _outputs(module, lambda: run(subject.rows(_ROWS)), [])
+    for first in range(0, length, _ROWS):
+        keys = list(range(first, min(first + _ROWS, length)))
+        after = _outputs(module, lambda: run(subject.rows(_ROWS)), keys)
+        if before is None or after is None or before.shape != after.shape or before.shape[1] != length:
+            return None
+        for r, k in enumerate(keys):
+            seen[:, k] = (change(after[r], before[r]) > 0).cpu()
+    return seen
+
+
+def _outputs(module: torch.nn.Module, call: Callable[[], Any], keys: list[int]) -> torch.Tensor | None:
+    """`(B, L, …)`: what the module returned over all pieces, with position `keys[r]` of row r's input replaced."""
+    outputs: list[torch.Tensor] = []
+    done = 0
+
+    def before(_: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        nonlocal done
+        leaves = [*enumerate(args), *named.items()]
+        place = next(
+            (i for i, v in leaves if isinstance(v, torch.Tensor) and v.is_floating_point() and v.ndim == 3), None
+        )
+        if place is None:
+            return None
+        old = args[place] if isinstance(place, int) else named[place]
+        data = old.clone()
+        for r, k in enumerate(keys):
+            if done <= k < done + data.shape[1]:
+                data[r, k - done] = data[r, k - done].flip(0) * 1.5 + 0.1
+        done += data.shape[1]
+        if isinstance(place, int):
+            return (*args[:place], data, *args[place + 1 :]), named
+        return args, {**named, place: data}
+
+    def after(_: Any, args: Any, out: Any) -> None:
+        value = main_output(out)
+        if isinstance(value, torch.Tensor):
+            outputs.append(value.detach().clone())
+
+    handles = [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
+    try:
+        with torch.no_grad():
+            call()
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return None
+    finally:
+        for handle in handles:
+            handle.remove()
+    shapes = {value.shape[2:] for value in outputs}
+    return torch.cat(outputs, dim=1) if len(shapes) == 1 else None

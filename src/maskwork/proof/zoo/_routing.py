@@ -1,0 +1,74 @@
+"""Modules that mix positions, or rows, without attention: what models of the zoos have in a block."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ._specimens import WIDTH
+
+
+class SequenceNorm(nn.Module):
+    """Normalises over positions as well as features."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean((1, 2), keepdim=True)) / (x.std((1, 2), keepdim=True) + 1e-5)
+
+
+class PerRowNorm(nn.Module):
+    """Normalises each position over the rows of the batch: it mixes rows, and no positions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean(0, keepdim=True)
+
+
+class SequenceConvolution(nn.Module):
+    """A convolution of three taps padded on both sides; the tap that looks ahead is scaled by `ahead`."""
+
+    def __init__(self, ahead: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(WIDTH, WIDTH, 2)
+        self.ahead = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.scale = ahead
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        causal = self.convolution(nn.functional.pad(x, (0, 0, 1, 0)).transpose(1, 2)).transpose(1, 2)
+        return causal + self.scale * nn.functional.pad(self.ahead(x)[:, 1:], (0, 0, 0, 1))
+
+
+class Router(nn.Module):
+    """A mixture of experts: each position goes to the one of its highest score."""
+
+    def __init__(self, experts: int = 4) -> None:
+        super().__init__()
+        self.gate = nn.Linear(WIDTH, experts)
+        self.experts = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(experts))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`(B, L, W)` -> `(B, L, W)`."""
+        flat = x.reshape(-1, WIDTH)
+        scores = self.gate(x)
+        chosen = scores.argmax(-1).reshape(-1)
+        kept = self.kept(scores).reshape(-1)
+        out = torch.zeros_like(flat)
+        for e, expert in enumerate(self.experts):
+            mine = (chosen == e) & kept
+            out[mine] = expert(flat[mine])
+        return out.view_as(x)
+
+    def kept(self, scores: torch.Tensor) -> torch.Tensor:
+        """bool `(B, L)`: which positions their expert takes; all of them here."""
+        return torch.ones(scores.shape[:-1], dtype=torch.bool)
+
+
+class CapacityRouter(Router):
+    """Experts take only so many positions, those of the highest scores: later ones push earlier ones out."""
+
+    def kept(self, scores: torch.Tensor) -> torch.Tensor:
+        best, chosen = scores.max(-1)
+        kept = torch.zeros_like(best, dtype=torch.bool)
+        for e in range(scores.shape[-1]):
+            mine = torch.where(chosen == e, best, -torch.inf)
+            top = mine.topk(min(4, mine.shape[1]), dim=1)
+            kept.scatter_(1, top.indices, top.values > -torch.inf)
+        return kept

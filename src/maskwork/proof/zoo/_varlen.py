@@ -1,0 +1,64 @@
+"""Decoders told of packed documents by their ends, as flash-attention's varlen kernels are: one flat row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ._specimens import Output, Specimen, Twist
+
+#: int (D + 1,), the documents' ends with 0 before them, and a length -> int64 (L,), the document of each position.
+Split = Callable[[torch.Tensor, int], torch.Tensor]
+
+
+def by_ends(ends: torch.Tensor, length: int) -> torch.Tensor:
+    """A document's end is not its own: the next one begins there."""
+    return torch.bucketize(torch.arange(length), ends[1:].contiguous(), right=True)
+
+
+class Varlen(Specimen):
+    """`forward(input_ids, cu_seqlens, max_seqlen)`; it counts each document's positions itself.
+
+    Args:
+        twists: layer -> the fault in its attention.
+        split: which document a position belongs to.
+        restart: whether positions begin anew in each document.
+    """
+
+    def __init__(self, *, twists: dict[int, Twist] | None = None, split: Split = by_ends, restart: bool = True) -> None:
+        super().__init__(twists=twists)
+        self.split, self.restart = split, restart
+
+    def forward(  # type: ignore[override]
+        self, input_ids: torch.Tensor, cu_seqlens: torch.Tensor, max_seqlen: int
+    ) -> Output:
+        """Logits `(1, L, V)` for ids `(1, L)`: varlen kernels know one row."""
+        length = input_ids.shape[1]
+        assert len(input_ids) == 1
+        assert int(cu_seqlens.diff().max()) == max_seqlen
+        documents = self.split(cu_seqlens, length)
+        starts = cu_seqlens.long()[by_ends(cu_seqlens, length)]
+        places = torch.arange(length) - (starts if self.restart else 0)
+        return super().forward(input_ids, position_ids=places[None], document_ids=documents[None])
+
+
+class FlashArguments(Varlen):
+    """The same in the names that transformers hands to flash-attention; positions are told."""
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        cu_seq_lens_k: torch.Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
+    ) -> Output:
+        """Logits `(B, L, V)` for ids `(B, L)`; one row where documents are told."""
+        if cu_seq_lens_q is None:
+            return Specimen.forward(self, input_ids, position_ids=position_ids)
+        assert torch.equal(cu_seq_lens_q, cu_seq_lens_k)
+        assert max_length_q == max_length_k
+        documents = self.split(cu_seq_lens_q, input_ids.shape[1])
+        return Specimen.forward(self, input_ids, position_ids=position_ids, document_ids=documents[None])

@@ -1,0 +1,93 @@
+"""`Guard`: what every request and answer passes: Host, Origin, sizes, and the headers that fence the page in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware.
+
+    A page of another site can make a browser ask this server, under that site's name (DNS rebinding) or its own
+    origin: both are refused by their names, and no answer carries a CORS header. With `any_address` every IP address is
+    a name too: none is looked up, so none can be rebound.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], *, max_query: int, max_body: int,
+        frame_ancestors: str = "'self'", any_address: bool = False,
+    ) -> None:  # fmt: skip
+        """Fence `app` in; `max_query` and `max_body` are the most bytes of an address's query and of a body."""
+        self.app, self.hosts, self.any_address = app, frozenset(host.lower() for host in hosts), any_address
+        self.max_query, self.max_body = max_query, max_body
+        self.headers = {name: value.format(ancestors=frame_ancestors) for name, value in _HEADERS.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def fenced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers[name] = value
+            await send(message)
+
+        refused = self._refused(scope)
+        app = self.app if refused is None else refused
+        await app(scope, receive, fenced)
+
+    def _refused(self, scope: Scope) -> JSONResponse | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
+        name = _name(host)
+        if name not in self.hosts and not (self.any_address and _is_address(name)):
+            names = ", ".join(sorted(self.hosts))
+            return _no(403, f"this server answers to {names}; asked as {host[:80]!r}; open the address that it printed")
+        origin = headers.get("origin")
+        if origin is not None and origin.lower().partition("://")[2] != host:
+            return _no(403, f"this server answers its own page; asked from {origin[:80]!r}; open its own")
+        if len(scope["query_string"]) > self.max_query:
+            return _no(413, f"an address may have {self.max_query} bytes; this one has more; write less")
+        if _body(headers, self.max_body + 1) > self.max_body:
+            return _no(413, f"a request may have {self.max_body >> 10} KiB; this one has more; write a shorter one")
+        return None
+
+
+def _name(host: str) -> str:
+    """The host without its port; brackets of IPv6 stay."""
+    return host.rsplit(":", 1)[0] if ":" in host.rsplit("]", 1)[-1] else host
+
+
+def _is_address(name: str) -> bool:
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        return (ip_address(name[1:-1] if bracketed else name).version == 6) == bracketed
+    except ValueError:
+        return False
+
+
+def _body(headers: Headers, too_long: int) -> int:
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() and len(length) <= 16 else too_long
+
+
+def _no(status: int, error: str) -> JSONResponse:
+    return JSONResponse({"error": error}, status_code=status)
