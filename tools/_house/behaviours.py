@@ -32,7 +32,7 @@ BEHAVIOURS = (
     Behaviour("select", ("select",), ("select",), "masks"),
     Behaviour("grammar", ("parse",), ("grammar", "parse"), "masks"),
     Behaviour("JSON", ("read_json",), ("json",), "masks"),
-    Behaviour("flex", ("_flex", "attend_flex", "FlexAttention"), ("flex",), "kernels"),
+    Behaviour("flex", ("_flex", "Flex", "_Flex", "FlexAttention"), ("flex",), "kernels"),
     Behaviour("sampling", ("sample",), ("sampling",), "decoding"),
     Behaviour("schedule", ("learning_rate",), ("schedule",), "training"),
     Behaviour("auto's choice", ("choose",), ("plan", "auto", "choose"), "kernels"),

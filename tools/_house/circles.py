@@ -119,13 +119,15 @@ class Modules:
 
     def definer(self, module: str, name: str) -> str | None:
         """Return the module that defines `name` of `module`, looking through packages that pass the name on."""
-        seen: set[str] = set()
-        while module in self.sources and module not in seen:
-            seen.add(module)
+        visited: set[tuple[str, str]] = set()
+        while (module, name) not in visited:
+            visited.add((module, name))
+            if name and (submodule := f"{module}.{name}") in self.sources:
+                return submodule
+            if module not in self.sources:
+                return None
             if not name:
                 return module
-            if (submodule := f"{module}.{name}") in self.sources:
-                return submodule
             origin = next((i for i in self.imports[module] if i.bound == name), None)
             if not self.is_package(module) or origin is None:
                 return module

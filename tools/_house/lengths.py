@@ -93,7 +93,7 @@ def blank_text(script: str) -> str:
     return "".join(out)
 
 
-_NO_FUNCTION = {"if", "for", "while", "switch", "catch", "with"}
+_NO_FUNCTION = {"if", "for", "await", "while", "switch", "catch", "with"}
 
 
 def javascript_functions(script: str) -> Iterator[tuple[str, int, int]]:

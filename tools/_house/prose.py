@@ -37,10 +37,8 @@ def measure_comments(checkout: Checkout) -> Figure:
     for counter in folders.values():
         total.update(counter)
     details = tuple(f"{folder}: {_rate(c)} ({c['comments']} / {c['code']})" for folder, c in sorted(folders.items()))
-    rate = _rate(total)
-    return Figure(
-        "comments", "comments per 100 lines of code", rate, f">= {LEAST_COMMENTS}", rate >= LEAST_COMMENTS, details
-    )
+    rate, enough = _rate(total), 100 * total["comments"] >= LEAST_COMMENTS * total["code"]
+    return Figure("comments", "comments per 100 lines of code", rate, f">= {LEAST_COMMENTS}", enough, details)
 
 
 def comments_and_code(source: Source) -> tuple[int, int]:

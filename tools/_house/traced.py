@@ -1,7 +1,7 @@
 """Files that a behaviour runs through: those of the package in which a function was executed.
 
-`python tools/_house/traced.py attention` runs one behaviour in a process of its own and prints JSON: file -> names of
-the functions. Every module is imported beforehand, so that what an import executes isn't counted.
+A behaviour runs in a process of its own. Every module is imported beforehand, so that what an import executes isn't
+counted; nothing has run before, so that what a cache would hide is counted.
 """
 
 from __future__ import annotations
