@@ -106,7 +106,8 @@ class Whole:
     figure = house("names").measure_function_words(plant(a=code))
     words = {line.rpartition(" ")[2] for line in figure.details}
     assert words == {
-        "Whole", "told", "asked", "here", "there", "kept", "at", "own", "given", "known", "found", "of", "at_once", "named",
+        "Whole", "told", "asked", "here", "there", "kept", "at", "own", "given", "known", "found", "of", "at_once",
+        "named",
     }  # fmt: skip
     assert "src/maskwork/a.py:3: told" in figure.details
     assert not figure.ok
