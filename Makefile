@@ -13,7 +13,7 @@ WORKERS := --numprocesses=auto
 NODE_TOOLS := axe-core@4.14.1 typescript@7.0.2
 NODE_DONE := $(if $(shell command -v npm),.venv/node.done)
 
-.PHONY: demo test check test-slow test-cuda test-browser screenshots bench bench-cuda pos-tagging format clean
+.PHONY: demo test check test-slow test-cuda test-browser screenshots house bench bench-cuda pos-tagging format clean
 
 demo: .venv/demo.done
 	$(BIN)/maskwork demo
@@ -41,6 +41,10 @@ test-browser: .venv/dev.done .venv/node.done
 # The pictures of the explorer in the README and docs/: needs chromium on the PATH.
 screenshots: .venv/dev.done
 	$(BIN)/python docs/make_screenshots.py
+
+# The figures of the house beside their goals: folders, circles of imports, names, prose, types, tests. Half a minute.
+house: .venv/dev.done
+	$(BIN)/python tools/house.py
 
 # Ten minutes on a quiet machine. With nanoGPT's character-level text also its training setting:
 # make bench DATA=path/to/tinyshakespeare.txt
