@@ -290,7 +290,7 @@ def test_a_drawing_is_the_masks_own():
         ("compare", {"mask": "causal"}, "in other"),
         ("compare", {"mask": "causal", "other": "per_head([causal, full])", "heads": "3"}, "3"),
         ("code", {"mask": "causal", "to": "jax"}, "maskwork, flex, sdpa, hf"),
-        ("code", {"mask": "causal", "layers": "2"}, "leave them at 0"),
+        ("code", {"mask": "causal", "layers": "2"}, "leave layers at 0"),
         ("cost", {"mask": "causal", "dtype": "int3"}, "dtype"),
         ("path", {"mask": "causal", "q": "3", "k": "64"}, r"\[0, 64\)"),
         ("svg", {"mask": "causal", "size": "1"}, "size is a number"),
