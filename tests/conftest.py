@@ -1,15 +1,11 @@
-"""Shared by all tests: the examples in Markdown run too, and helpers are importable."""
+"""Shared by all tests: one thread a process, no deadlines, lines that are printed at the end of the run."""
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # A shell that starts the tests in the background has Ctrl-C ignored, for them and for what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

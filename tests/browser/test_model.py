@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import maskwork as mw
+from helpers.small_models import IDS, write_folders
 from maskwork.explorer._answers.model import ANSWERS
-from small_models import IDS, write_folders
 
 from .conftest import Server
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Error, Page, Route, expect
 
 import maskwork as mw
-from small_models import IDS, write_run
+from helpers.small_models import IDS, write_run
 
 from .conftest import Server
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from command_line import Done, maskwork
+from helpers.command_line import Done, maskwork
 from maskwork._shared.checksum import tensors_crc32
 
 RECIPE = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import Done, maskwork
+from helpers.command_line import Done, maskwork
 from maskwork.training import Experiment, Recipe, RunFolder, rows_of_step
 
 RECIPE = {

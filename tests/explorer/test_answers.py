@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import BATCH, HEADS, Case, cases, grids
 from maskwork.errors import MaskworkError
 from maskwork.explorer._answers.mask import ANSWERS
 from maskwork.masks import BoundMask
 from maskwork.masks._text.full import full_text
-from strategies import BATCH, HEADS, Case, cases, grids
 
 few = settings(max_examples=40)
 

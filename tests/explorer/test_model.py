@@ -14,12 +14,12 @@ import torch
 import transformers
 
 import maskwork as mw
+from helpers.small_models import IDS, transformer, write_folders
 from maskwork.errors import ArgumentError, MaskworkError
 from maskwork.explorer._answers.attention_weights import attended
 from maskwork.explorer._answers.model import ANSWERS
 from maskwork.models import Transformer
 from maskwork.proof import plant
-from small_models import IDS, transformer, write_folders
 
 LENGTH = len(IDS)
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from processes import eventually, is_alive
+from helpers.processes import eventually, is_alive
 
 get = partial(httpx2.get, timeout=300, trust_env=False)
 

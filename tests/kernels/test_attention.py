@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import BATCH, LENGTH, Case, cases, grids
 from maskwork.errors import ArgumentError, CannotExpress, GridError, MaskError
-from strategies import BATCH, LENGTH, Case, cases, grids
 
 IMPLS = ("reference", "sdpa", "tiled")
 

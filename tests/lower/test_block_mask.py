@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, create_mask
 
 import maskwork as mw
+from helpers.strategies import BATCH, HEADS, Case, cases, grids
 from maskwork.errors import ArgumentError, CannotExpress
 from maskwork.lower import to_block_mask
-from strategies import BATCH, HEADS, Case, cases, grids
 
 PAIRS = (
     ("kv_num_blocks", "kv_indices"),

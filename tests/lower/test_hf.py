@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from transformers import masking_utils
 
 import maskwork as mw
+from helpers.strategies import BATCH, Case, cases, grids
 from maskwork.errors import CannotExpress
 from maskwork.lower import HuggingFaceMask, to_hf
-from strategies import BATCH, Case, cases, grids
 
 LAYERED = "causal & (sliding_window(3) | sinks(1))"
 

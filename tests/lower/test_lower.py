@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from hypothesis import given
 
 import maskwork as mw
+from helpers.strategies import Case, cases, grids
 from maskwork.errors import ArgumentError
 from maskwork.lower import to_additive, to_dense, to_sdpa
-from strategies import Case, cases, grids
 
 
 @given(cases, grids())

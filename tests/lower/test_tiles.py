@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import Case, cases, grids
+from helpers.strategies_sparse import sparse_cases
 from maskwork.kernels._tiled import schedule as _tiles
 from maskwork.kernels._tiled.schedule import Schedule, read_schedule, to_tiles
-from strategies import Case, cases, grids
-from strategies_sparse import sparse_cases
 
 
 def paint(schedule: Schedule, shape: tuple[int, int, int, int]) -> np.ndarray:

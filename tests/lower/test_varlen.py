@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import LENGTH, Case, cases, grids, lengths
 from maskwork.errors import CannotExpress
 from maskwork.lower import VarlenArguments, to_varlen
-from strategies import LENGTH, Case, cases, grids, lengths
 
 
 def cells(arguments: VarlenArguments) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import maskwork as mw
-from against import DOCUMENTS, ISLANDS, N, same
+from helpers.against import DOCUMENTS, ISLANDS, N, same
 
 
 def test_next_scale():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
-from strategies import LENGTH, Case, cases, grids
+from helpers.strategies import LENGTH, Case, cases, grids
 
 
 @settings(max_examples=400)

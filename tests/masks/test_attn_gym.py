@@ -9,7 +9,7 @@ from attn_gym import masks as gym
 from torch.nn.attention.flex_attention import noop_mask
 
 import maskwork as mw
-from against import N, same
+from helpers.against import N, same
 
 LENGTHS = [5, 9, 3, 7]
 OFFSETS = torch.tensor([0, *np.cumsum(LENGTHS)])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
-from strategies import Case, cases, grids
+from helpers.strategies import Case, cases, grids
 
 
 @given(cases, cases, grids(), st.integers(0, 5))

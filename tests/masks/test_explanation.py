@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import LENGTH, Case, cases
 from maskwork.masks._atoms.documents import _Within
 from maskwork.masks._atoms.per import _PerHead, _PerRow
 from maskwork.masks._mask import And, Mask, Not, Or, Xor
 from maskwork.masks._shift import Shift
-from strategies import LENGTH, Case, cases
 
 Path = tuple[Mask, ...]
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import Case, cases
 from maskwork.errors import ParseError
-from strategies import Case, cases
 
 WORDS = [
     "causal", "full", "empty", "band(", "sinks(", "prefix(", "padding(", "real(", "document(", "within(", "match(",

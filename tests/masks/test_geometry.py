@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import LENGTH, Case, cases, grids
 from maskwork import spans as sp
 from maskwork.errors import GridError, MaskError, TooManySpans
-from strategies import LENGTH, Case, cases, grids
 
 GridOf = tuple[int, int, int]
 

@@ -10,7 +10,7 @@ import transformers
 from transformers import masking_utils as hf
 
 import maskwork as mw
-from against import DOCUMENTS, ISLANDS, N, same
+from helpers.against import DOCUMENTS, ISLANDS, N, same
 
 BATCH = 2
 LENGTHS = [5, 9, 3, 7]

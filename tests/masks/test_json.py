@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import Case, cases
 from maskwork.errors import MaskError
 from maskwork.masks._text.registry import MAKERS
-from strategies import Case, cases
 
 
 @settings(max_examples=200)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import Case, cases, grids
 from maskwork.masks._drawing.terminal import draw_text, printable
-from strategies import Case, cases, grids
 
 SVG = "{http://www.w3.org/2000/svg}"
 

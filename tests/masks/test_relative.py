@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
-from strategies import BATCH, HEADS, LENGTH, Case, cases
+from helpers.strategies import BATCH, HEADS, LENGTH, Case, cases
 
 N = 12
 

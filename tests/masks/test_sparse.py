@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import LENGTH, Case, grids
+from helpers.strategies_sparse import floyd, sparse_atoms, sparse_cases
 from maskwork.errors import GridError, MaskError, TooManySpans
 from maskwork.masks._atoms.sparse import _mix, draw_blocks
-from strategies import LENGTH, Case, grids
-from strategies_sparse import floyd, sparse_atoms, sparse_cases
 
 
 def check(case: Case, grid: tuple[int, int, int]):

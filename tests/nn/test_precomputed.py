@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.strategies import BATCH, Case, cases
 from maskwork.errors import ArgumentError, GridError
 from maskwork.nn import Attention, PrecomputedMask
-from strategies import BATCH, Case, cases
 
 MAX = 12
 LAYERED = mw.causal() & (mw.sliding_window(3) | mw.sinks(1))

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from loss_ranks import CASES, ROWS, Part, cut, denominator_of, loss_and_gradient, rank_main, whole
+from helpers.loss_ranks import CASES, ROWS, Part, cut, denominator_of, loss_and_gradient, rank_main, whole
 from maskwork.objectives import count_targets
 
 

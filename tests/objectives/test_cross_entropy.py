@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import loss_oracle
+from helpers import loss_oracle
 from maskwork.errors import ArgumentError
 from maskwork.objectives import TargetCounts, masked_cross_entropy
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
-from chi_squared import chi_squared_p
+from helpers.chi_squared import chi_squared_p
 from maskwork.data import Document, Reason, train_tokenizer
 from maskwork.errors import ArgumentError
 from maskwork.objectives import IGNORED, FillInTheMiddle, collate, pad

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loss_oracle import NAN, REDUCTIONS, formula
+from helpers.loss_oracle import NAN, REDUCTIONS, formula
 from maskwork.errors import ArgumentError
 from maskwork.objectives import linear_masked_cross_entropy, masked_cross_entropy
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chi_squared import chi_squared_p, same_distribution_p
+from helpers.chi_squared import chi_squared_p, same_distribution_p
 from maskwork.data import PackedRow, Reason
 from maskwork.errors import ArgumentError, CannotExpress
 from maskwork.objectives import IGNORED, MaskedLM, collate, masked_cross_entropy, pad

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chi_squared import chi_squared_p
+from helpers.chi_squared import chi_squared_p
 from maskwork.errors import ArgumentError
 from maskwork.objectives import SpanCorruption, collate_pairs, corrupt_spans, pad_pairs, sentinels_of
 from maskwork.objectives._denoising.noise_spans import noise_spans

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chi_squared import chi_squared_p
+from helpers.chi_squared import chi_squared_p
 from maskwork.data import Reason
 from maskwork.errors import ArgumentError
 from maskwork.objectives import IGNORED, UL2, Batch, Denoiser, Seq2SeqBatch, SpanCorruption, collate, pad

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 import maskwork as mw
-from strategies import BATCH, LENGTH, Case, _joined, atoms
+from helpers.strategies import BATCH, LENGTH, Case, _joined, atoms
 
 numbers = st.integers(0, LENGTH + 2)
 

@@ -1,0 +1,1 @@
+"""What several tests share: strategies of masks, oracles, small models, processes."""
