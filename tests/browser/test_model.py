@@ -53,7 +53,7 @@ def assert_drawn(page: Page, answer: dict[str, Any]) -> None:
     side = len(answer["tokens"])
     weights = np.frombuffer(base64.b64decode(answer["weights"]), "<f8").reshape(side, side)
     allowed = np.array([[cell == "1" for cell in row] for row in answer["allowed"]])
-    colours = page.evaluate("async () => (await import('/paint.js')).palette()")
+    colours = page.evaluate("async () => (await import('/matrix/paint.js')).palette()")
     found = np.array(page.locator("canvas.weights").evaluate(COLOURS), dtype=float)
     none, full = np.array(colours["none"]), np.array(colours["all"])
     wanted = none + (full - none) * np.sqrt(weights)[..., None]

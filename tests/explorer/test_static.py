@@ -27,8 +27,14 @@ def test_a_module_says_its_idea_is_checked_and_stays_short(path: Path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_modules_import_what_is_there(path: Path):
-    for name in re.findall(r'from "\./([\w-]+\.js)"', path.read_text(encoding="utf-8")):
-        assert (STATIC / name).is_file()
+    for name in re.findall(r'from "([^"]+)"', path.read_text(encoding="utf-8")):
+        assert name.startswith("."), f"{name} is no file of the page"
+        assert (path.parent / name).is_file(), name
+
+
+def test_no_folder_holds_more_than_20_entries():
+    for folder in (STATIC, *(path for path in STATIC.rglob("*") if path.is_dir())):
+        assert len(list(folder.iterdir())) <= 20, folder
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_inline():
@@ -40,6 +46,10 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_inline():
 
 
 def test_every_panel_has_its_module():
-    listed = re.findall(r'^\s*\["(\w+)", "', (STATIC / "panels.js").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(
+        r'^\s*\["(\w+)", "', (STATIC / "panels" / "panels.js").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert len(listed) == 9
-    assert {f"panel-{name}.js" for name in listed} == {path.name for path in MODULES if path.name.startswith("panel-")}
+    mounted = {path.stem for path in MODULES if "export const panel = {" in path.read_text(encoding="utf-8")}
+    assert set(listed) == mounted
+    assert all((STATIC / "panels" / f"{name}.js").is_file() for name in listed)

@@ -1,8 +1,8 @@
 // Under the matrix: what it counts, which plane of it is shown, and buttons for those who have no wheel.
 // @ts-check
 
-import { palette, ramp } from "./paint.js";
-import { made, swatch } from "./parts.js";
+import { palette, ramp } from "./matrix/paint.js";
+import { made, swatch } from "./panels/parts.js";
 import { MAX_LENGTH } from "./state.js";
 
 const MAX_PLANE = 255; // of batch rows and heads, from 0

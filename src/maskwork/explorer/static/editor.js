@@ -2,7 +2,7 @@
 // @ts-check
 
 import { grid } from "./api.js";
-import { whole } from "./parts.js";
+import { whole } from "./panels/parts.js";
 import { MAX_LENGTH } from "./state.js";
 
 const PAUSE = 180; // ms without a key before the mask is read

@@ -3,9 +3,9 @@
 
 import { createApi, grid, takeToken } from "./api.js";
 import { createEditor } from "./editor.js";
-import { createMatrix } from "./matrix.js";
+import { createMatrix } from "./matrix/matrix.js";
 import { createControls } from "./controls.js";
-import { createPanels } from "./panels.js";
+import { createPanels } from "./panels/panels.js";
 import { createState } from "./state.js";
 import { greet, startTour } from "./tour.js";
 

@@ -1,7 +1,7 @@
 // Sliders for the numbers of the mask: what they say is written into its text.
 // @ts-check
 
-import { made, noticePlace, numberField, refuse } from "./parts.js";
+import { made, noticePlace, numberField, refuse } from "./panels/parts.js";
 
 /** @typedef {{name: string, at: number, end: number, value: number}} Written  name: of the atom and its argument */
 

@@ -1,7 +1,7 @@
 // A short tour for who comes first: leak, mask, softmax, decoding. Each step sets what it speaks of.
 // @ts-check
 
-import { button, fresh, made } from "./parts.js";
+import { button, fresh, made } from "./panels/parts.js";
 
 /** @typedef {import("./state.js").State} State */
 

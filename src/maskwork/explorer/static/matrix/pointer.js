@@ -1,8 +1,8 @@
 // Mouse, touch and keys on the matrix.
 // @ts-check
 
-/** @typedef {import("./state.js").View} View */
-/** @typedef {import("./state.js").Cell} Cell */
+/** @typedef {import("../state.js").View} View */
+/** @typedef {import("../state.js").Cell} Cell */
 
 /**
  * @typedef {object} Matrix
@@ -20,7 +20,7 @@
 const DRAG = 4; // CSS pixels, below which a press is a click
 const WHEEL = 60; // of a wheel's travel for a step of zoom
 
-/** @param {import("./main.js").App} app @param {HTMLCanvasElement} canvas @param {Matrix} matrix */
+/** @param {import("../main.js").App} app @param {HTMLCanvasElement} canvas @param {Matrix} matrix */
 export function attachPointer(app, canvas, matrix) {
   /** @type {Map<number, {x: number, y: number}>} */
   const down = new Map();

@@ -9,7 +9,7 @@ const PERIOD = 6; // CSS pixels from a stripe, or dot, to the next
 /** @typedef {{picture: Picture, x: number, y: number, size: number}} Placed  in device pixels */
 
 /** A canvas of a square's pixels, each as opaque as the share of its pairs that only one mask allows.
- * @param {import("./api.js").Counts} counts @param {Picture} picture @returns {HTMLCanvasElement} */
+ * @param {import("../api.js").Counts} counts @param {Picture} picture @returns {HTMLCanvasElement} */
 function stencil(counts, { high, wide }) {
   const canvas = document.createElement("canvas");
   canvas.width = wide.length;

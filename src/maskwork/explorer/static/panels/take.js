@@ -35,7 +35,7 @@ function png() {
 export const panel = {
   id: "take",
   title: "Export",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const pictureNotice = noticePlace();
     const notice = noticePlace();

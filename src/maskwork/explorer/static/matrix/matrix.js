@@ -3,15 +3,15 @@
 
 import { drawAxis, tokens } from "./axes.js";
 import { css, palette } from "./paint.js";
-import { noticePlace, refuse } from "./parts.js";
+import { noticePlace, refuse } from "../panels/parts.js";
 import { attachPointer } from "./pointer.js";
 import { cut, pattern } from "./sides.js";
-import { firstQuery } from "./state.js";
+import { firstQuery } from "../state.js";
 import { createTiles, TILE } from "./tiles.js";
 import { clamped, exact, fitting, nextZoom, pixelsOf, stepOf } from "./view.js";
 
-/** @typedef {import("./state.js").View} View */
-/** @typedef {import("./state.js").Cell} Cell */
+/** @typedef {import("../state.js").View} View */
+/** @typedef {import("../state.js").Cell} Cell */
 
 const MINI = 96;
 const REST = 120; // ms
@@ -28,7 +28,7 @@ function canvasIn(root, name) {
 /** @param {HTMLCanvasElement} canvas */
 const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
 
-/** @param {import("./main.js").App} app @param {HTMLElement} root */
+/** @param {import("../main.js").App} app @param {HTMLElement} root */
 export function createMatrix(app, root) {
   const cells = canvasIn(root, "cells");
   const over = canvasIn(root, "over");

@@ -1,15 +1,15 @@
 // Patterns: every atom and recipe as a small exact picture, with the models that it is known from; one click loads it.
 // @ts-check
 
-import { palette, ramp } from "./paint.js";
+import { palette, ramp } from "../matrix/paint.js";
 import { follow, fresh, made, noticePlace, whole } from "./parts.js";
-import { createSliders } from "./sliders.js";
+import { createSliders } from "../sliders.js";
 
 /** @typedef {{name: string, group: string, mask: string, length: number, used: string}} Pattern */
 
 const SIDE = 64; // most pixels along a side: a longer mask is counted, never sampled
 
-/** @param {HTMLCanvasElement} canvas @param {import("./api.js").Counts} counts @param {number} length @param {number} step */
+/** @param {HTMLCanvasElement} canvas @param {import("../api.js").Counts} counts @param {number} length @param {number} step */
 function paint(canvas, counts, length, step) {
   const side = Math.ceil(length / step);
   /** @param {number} at */
@@ -28,7 +28,7 @@ function paint(canvas, counts, length, step) {
 export const panel = {
   id: "patterns",
   title: "Patterns",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
     const body = made("div");

@@ -1,9 +1,9 @@
 // Why: the cell under the pointer, or the pinned one, and the terms that decide it.
 // @ts-check
 
-import { tokens } from "./axes.js";
+import { tokens } from "../matrix/axes.js";
 import { GRID, labelled, made, noticePlace, numberField, refuse, SHORT, whole } from "./parts.js";
-import { firstQuery } from "./state.js";
+import { firstQuery } from "../state.js";
 
 /** @typedef {{text: string, allowed: boolean, reason: string, children: Why[]}} Why */
 
@@ -11,7 +11,7 @@ const REST = 200; // ms on one cell before its column is asked for, which can ta
 
 const CLOSE = { zoom: 16, before: 6 }; // of a cell that was gone to, where cells are small: pixels, and cells before it
 
-/** Numbers of a query and a key, to go to their cell. @param {import("./main.js").App} app */
+/** Numbers of a query and a key, to go to their cell. @param {import("../main.js").App} app */
 function cellFields(app) {
   const [q, k] = [0, 1].map(() => numberField({ low: 0, high: 0, value: 0, act: go })); // `show` says the bounds
 
@@ -61,7 +61,7 @@ function said(runs, more) {
 export const panel = {
   id: "why",
   title: "Why",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const heading = made("h2");
     const hint = made("p", "hint", "Point at a cell, move with the arrow keys, or write its numbers; a click or Enter keeps it.");
@@ -80,7 +80,7 @@ export const panel = {
     let rest = 0;
     let asked = ""; // the grid and key that the last line speaks of
 
-    /** @param {import("./state.js").Cell} cell */
+    /** @param {import("../state.js").Cell} cell */
     async function cellAndRow(cell) {
       const grid = app.grid();
       const [because, row] = await Promise.all([
@@ -103,7 +103,7 @@ export const panel = {
       seenName.textContent = `key ${whole(cell.k)} is last seen by`;
     }
 
-    /** @param {import("./state.js").Cell} cell */
+    /** @param {import("../state.js").Cell} cell */
     async function column(cell) {
       const grid = app.grid();
       const last = (await app.ask("column", { ...grid, k: cell.k })).last_seen;

@@ -1,12 +1,12 @@
 // What panels are built of: elements, fields, numbers as text, and keeping in step with the state.
 // @ts-check
 
-import { grid } from "./api.js";
-import { css, palette } from "./paint.js";
-import { DEFAULTS } from "./state.js";
+import { grid } from "../api.js";
+import { css, palette } from "../matrix/paint.js";
+import { DEFAULTS } from "../state.js";
 
-/** @typedef {import("./main.js").App} App */
-/** @typedef {import("./state.js").State} State */
+/** @typedef {import("../main.js").App} App */
+/** @typedef {import("../state.js").State} State */
 
 const SLOW = 400; // ms, after which a panel says that it waits
 
@@ -251,7 +251,7 @@ export async function cellsOf(app, signal, what, square = false) {
 }
 
 /** A small square in the colour, and with the pattern, of a kind of cell.
- * @param {"all"|"none"|"left"|"right"|import("./paint.js").Rgb} kind */
+ * @param {"all"|"none"|"left"|"right"|import("../matrix/paint.js").Rgb} kind */
 export function swatch(kind) {
   const out = made("i", "swatch");
   const { stripe, dot, ...colours } = palette();

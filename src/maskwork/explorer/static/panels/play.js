@@ -2,7 +2,7 @@
 // @ts-check
 
 import { decode, labels, seesAhead } from "./decoding.js";
-import { css, palette } from "./paint.js";
+import { css, palette } from "../matrix/paint.js";
 import { button, cellsOf, follow, GRID, made, noticePlace, percent, table, whole } from "./parts.js";
 
 /** @typedef {import("./parts.js").Cells} Cells */
@@ -44,7 +44,7 @@ function hatch(context, x, y, size, ink) {
 export const panel = {
   id: "play",
   title: "Train & decode",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
     const [training, decoding, cache] = [made("canvas"), made("canvas"), made("canvas", "cache")];

@@ -1,7 +1,7 @@
 // Model: the attention weights that a model of one's own really uses, under the mask that it should keep.
 // @ts-check
 
-import { ApiError } from "./api.js";
+import { ApiError } from "../api.js";
 import { button, choice, labelled, made, noticePlace, numberField, refuse, whole } from "./parts.js";
 import { createHeatMap } from "./weights.js";
 
@@ -38,7 +38,7 @@ function numbers(text) {
 export const panel = {
   id: "model",
   title: "Model",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const kept = () => app.state.get().p.model ?? {};
     const path = made("input", "folder");
@@ -236,7 +236,7 @@ export const panel = {
       declared.show(whose);
     }
 
-    /** What the weights were asked with is no longer what the form says. @param {Readonly<import("./state.js").State>} before */
+    /** What the weights were asked with is no longer what the form says. @param {Readonly<import("../state.js").State>} before */
     function changed(before) {
       const [now, was] = [kept(), before.p.model ?? {}];
       const own = now.declared === "own";

@@ -19,7 +19,7 @@ const logBar = (value, most) => bar(value > 0 ? Math.log10(1 + value) / Math.log
 export const panel = {
   id: "cost",
   title: "Cost",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
     const body = made("div");

@@ -1,7 +1,7 @@
 // The tabs at the side, and the panel that is open.
 // @ts-check
 
-/** @typedef {{id: string, title: string, mount: (root: HTMLElement, app: import("./main.js").App) => void}} Panel */
+/** @typedef {{id: string, title: string, mount: (root: HTMLElement, app: import("../main.js").App) => void}} Panel */
 
 /** In the order of the tabs; a panel's module is loaded when it is opened first. */
 const PANELS = [
@@ -16,7 +16,7 @@ const PANELS = [
   ["take", "Export"],
 ];
 
-/** @param {import("./main.js").App} app @param {HTMLElement} tabs @param {HTMLElement} place */
+/** @param {import("../main.js").App} app @param {HTMLElement} tabs @param {HTMLElement} place */
 export function createPanels(app, tabs, place) {
   /** @type {Map<string, HTMLElement>} */
   const mounted = new Map();
@@ -57,7 +57,7 @@ export function createPanels(app, tabs, place) {
       root.className = `panel-${id}`;
       mounted.set(id, root);
       try {
-        const { panel } = await import(`./panel-${id}.js`);
+        const { panel } = await import(`./${id}.js`);
         panel.mount(root, app);
       } catch (error) {
         mounted.delete(id); // tried anew when it is opened again

@@ -44,7 +44,7 @@ const vectorText = (values) => `[${values.map((value) => shown(value)).join(" ")
 export const panel = {
   id: "softmax",
   title: "Softmax",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
     const fills = choice("What is added to masked scores", CHOICES, (fill) => app.state.remember("softmax", { fill }));

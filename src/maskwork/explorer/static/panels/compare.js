@@ -1,7 +1,7 @@
 // Compare: a second mask beside the first, exact counts of where they differ, and the first cells that do.
 // @ts-check
 
-import { firstQuery } from "./state.js";
+import { firstQuery } from "../state.js";
 import { button, follow, GRID, made, noticePlace, percent, swatch, table, whole } from "./parts.js";
 
 const PAUSE = 250; // ms without a key before the second mask is read
@@ -15,7 +15,7 @@ const CELL = 16; // pixels of a cell that is gone to
 export const panel = {
   id: "compare",
   title: "Compare",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
     const body = made("div");

@@ -2,7 +2,7 @@
 // of a cell and are rounded down, so that the whole nearly fills its room and each cell is still counted once.
 // @ts-check
 
-/** @typedef {import("./state.js").View} View */
+/** @typedef {import("../state.js").View} View */
 
 const MOST_PIXELS = 64;
 

@@ -1,7 +1,7 @@
 // Positions, or tokens, along the matrix: round numbers where there is room, nothing that overlaps.
 // @ts-check
 
-import { whole } from "./parts.js";
+import { whole } from "../panels/parts.js";
 
 /** The smallest of 1, 2, 5, 10, 20, … that is at least this. @param {number} least */
 export function roundStep(least) {

@@ -18,7 +18,7 @@ const PAINTING = 4; // ms of a frame for tiles that have come, after the first o
  * @property {number} step
  */
 /** @typedef {{qLen: number, kvLen: number}} Extent */
-/** @typedef {import("./api.js").Counts} Counts */
+/** @typedef {import("../api.js").Counts} Counts */
 /**
  * @typedef {object} Picture
  * @property {HTMLCanvasElement} canvas
@@ -71,7 +71,7 @@ function paint(tile, extent) {
 }
 
 /**
- * @param {import("./main.js").App} app
+ * @param {import("../main.js").App} app
  * @param {() => void} onArrival called when a tile has come
  */
 export function createTiles(app, onArrival) {

@@ -1,7 +1,7 @@
 // A heat map of attention weights: forbidden cells are hatched, and any weight on one is painted as an alarm.
 // @ts-check
 
-import { css, palette } from "./paint.js";
+import { css, palette } from "../matrix/paint.js";
 import { made } from "./parts.js";
 
 const WIDEST = 448; // CSS pixels of the map
@@ -22,7 +22,7 @@ export const strength = (weight) => Math.sqrt(Math.min(Math.max(weight, 0), 1));
 /** A weight as exactly as a float64 is written. @param {number} weight */
 const written = (weight) => (weight === 0 ? "0 (exactly)" : String(weight));
 
-/** @param {import("./main.js").App} app */
+/** @param {import("../main.js").App} app */
 export function createHeatMap(app) {
   const canvas = made("canvas", "weights");
   canvas.tabIndex = 0;

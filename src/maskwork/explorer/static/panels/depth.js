@@ -87,7 +87,7 @@ function picture(path) {
 export const panel = {
   id: "depth",
   title: "Depth",
-  /** @param {HTMLElement} root @param {import("./main.js").App} app */
+  /** @param {HTMLElement} root @param {import("../main.js").App} app */
   mount(root, app) {
     const notice = noticePlace();
     const slider = made("input");
@@ -132,7 +132,7 @@ export const panel = {
     }
 
     /** @param {number[]|null} path @param {number|null} first layers of the shortest path, if it was looked for
-     * @param {import("./state.js").Cell} cell @param {number} layers */
+     * @param {import("../state.js").Cell} cell @param {number} layers */
     function way(path, first, { q, k }, layers) {
       const heading = made("h3", "", `From key ${whole(k)} to query ${whole(q)}`);
       const many = counted(layers);
