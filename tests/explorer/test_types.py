@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = ["--allowJs", "--checkJs", "--noEmit", "--strict", "--target", "esnext", "--module", "esnext",
-           "--moduleResolution", "bundler", "--lib", "esnext,dom,dom.iterable"]  # fmt: skip
+OPTIONS = ["--allowJs", "--checkJs", "--noEmit", "--strict", "--noUnusedLocals", "--noUnusedParameters",
+           "--target", "esnext", "--module", "esnext", "--moduleResolution", "bundler",
+           "--lib", "esnext,dom,dom.iterable"]  # fmt: skip
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="TypeScript's compiler needs node, which is not installed")

@@ -1,117 +1,152 @@
 // Mouse, touch and keys on the matrix.
 // @ts-check
 
-/** @typedef {import("../state.js").View} View */
-/** @typedef {import("../state.js").Cell} Cell */
+import { cellAt, pannedView, pointOf, viewOn, zoomedView } from "./frame.js";
 
-/**
- * @typedef {object} Matrix
- * @property {(x: number, y: number) => Cell|null} cellAt
- * @property {(cell: Cell) => number[]} placeOf
- * @property {(direction: number, x: number, y: number) => void} zoom
- * @property {(x: number, y: number, from: View) => void} pan
- * @property {() => View} view
- * @property {(cell: Cell) => void} reveal
- * @property {() => {qLen: number, kvLen: number}} extent
- * @property {() => number} qStart
- * @property {() => void} fit
- */
+/** @typedef {import("../main.js").App} App */
+/** @typedef {import("../state.js").View} View */
+/** @typedef {import("./frame.js").Frame} Frame */
+/** @typedef {{x: number, y: number}} Point  CSS pixels of the canvas */
+/** @typedef {{app: App, canvas: HTMLCanvasElement, frame: () => Frame, setView: (view: View) => void}} Target */
 
 const DRAG = 4; // CSS pixels, below which a press is a click
 const WHEEL = 60; // of a wheel's travel for a step of zoom
+const PINCH = { out: 1.3, in: 0.77 }; // change of two fingers' distance for a step of zoom
+const FAR = 128; // device pixels that an arrow with Shift moves
 
-/** @param {import("../main.js").App} app @param {HTMLCanvasElement} canvas @param {Matrix} matrix */
-export function attachPointer(app, canvas, matrix) {
-  /** @type {Map<number, {x: number, y: number}>} */
-  const down = new Map();
-  let start = { x: 0, y: 0, view: matrix.view(), moved: false };
-  let spread = 0;
-  let travel = 0;
+/**
+ * Let mouse, touch and keys move the view, the cursor and the pinned cell.
+ * @param {App} app
+ * @param {HTMLCanvasElement} canvas
+ * @param {() => Frame} frame the current one
+ * @param {(view: View) => void} setView
+ */
+export function attachPointer(app, canvas, frame, setView) {
+  const target = { app, canvas, frame, setView };
+  attachDrag(target);
+  attachWheel(target);
+  attachKeys(target);
+}
+
+/** @param {Map<number, Point>} fingers of which there are two */
+function pinchOf(fingers) {
+  const [a, b] = [...fingers.values()];
+  return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, distance: Math.hypot(a.x - b.x, a.y - b.y) };
+}
+
+/** Pan by dragging, zoom by two fingers, pin by a click. @param {Target} target */
+function attachDrag({ app, canvas, frame, setView }) {
+  /** Where each finger, or the mouse, is pressed. @type {Map<number, Point>} */
+  const pressed = new Map();
+  let start = { x: 0, y: 0, view: frame().view, moved: false };
+  let distance = 0; // of two fingers, at the last step of zoom
 
   /** @param {PointerEvent} event */
-  const at = (event) => ({ x: event.offsetX, y: event.offsetY });
-  const distance = () => {
-    const [a, b] = [...down.values()];
-    return Math.hypot(a.x - b.x, a.y - b.y);
-  };
+  const pointOfEvent = (event) => ({ x: event.offsetX, y: event.offsetY });
+
+  function pinch() {
+    const { x, y, distance: next } = pinchOf(pressed);
+    const ratio = next / distance;
+    if (ratio <= PINCH.out && ratio >= PINCH.in) return;
+    setView(zoomedView(frame(), ratio > 1 ? 1 : -1, x, y));
+    distance = next;
+  }
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    down.set(event.pointerId, at(event));
-    start = { ...at(event), view: matrix.view(), moved: down.size > 1 };
-    if (down.size === 2) spread = distance();
+    pressed.set(event.pointerId, pointOfEvent(event));
+    start = { ...pointOfEvent(event), view: frame().view, moved: pressed.size > 1 };
+    if (pressed.size === 2) distance = pinchOf(pressed).distance;
   });
   canvas.addEventListener("pointermove", (event) => {
-    const here = at(event);
-    if (!down.has(event.pointerId)) {
-      app.hover.set(matrix.cellAt(here.x, here.y));
+    const point = pointOfEvent(event);
+    if (!pressed.has(event.pointerId)) {
+      app.hover.set(cellAt(frame(), point.x, point.y));
       return;
     }
-    down.set(event.pointerId, here);
-    if (down.size === 2) {
-      const ratio = distance() / spread;
-      if (ratio > 1.3 || ratio < 0.77) {
-        const [a, b] = [...down.values()];
-        matrix.zoom(ratio > 1 ? 1 : -1, (a.x + b.x) / 2, (a.y + b.y) / 2);
-        spread = distance();
-      }
-    } else if (start.moved || Math.hypot(here.x - start.x, here.y - start.y) > DRAG) {
+    pressed.set(event.pointerId, point);
+    if (pressed.size === 2) {
+      pinch();
+    } else if (start.moved || Math.hypot(point.x - start.x, point.y - start.y) > DRAG) {
       start.moved = true;
-      matrix.pan(here.x - start.x, here.y - start.y, start.view);
+      setView(pannedView(frame(), start.view, point.x - start.x, point.y - start.y));
     }
   });
   /** @param {PointerEvent} event */
-  const up = (event) => {
-    if (!down.delete(event.pointerId) || start.moved || event.type === "pointercancel") return;
-    const cell = matrix.cellAt(event.offsetX, event.offsetY);
+  function release(event) {
+    if (!pressed.delete(event.pointerId) || start.moved || event.type === "pointercancel") return;
+    const cell = cellAt(frame(), event.offsetX, event.offsetY);
     const { cell: pinned } = app.state.get();
     app.state.set({ cell: cell && pinned?.q === cell.q && pinned.k === cell.k ? null : cell });
-  };
-  canvas.addEventListener("pointerup", up);
-  canvas.addEventListener("pointercancel", up);
+  }
+  canvas.addEventListener("pointerup", release);
+  canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => app.hover.set(null));
+}
+
+/** Zoom by the wheel, pan across by the wheel with Shift, zoom by a double click. @param {Target} target */
+function attachWheel({ canvas, frame, setView }) {
+  let travel = 0;
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     if (event.shiftKey) {
-      matrix.pan(-event.deltaY || -event.deltaX, 0, matrix.view());
+      const current = frame();
+      setView(pannedView(current, current.view, -event.deltaY || -event.deltaX, 0));
       return;
     }
     travel -= event.deltaY;
     if (Math.abs(travel) >= WHEEL || Math.abs(event.deltaY) >= WHEEL) {
-      matrix.zoom(Math.sign(travel), event.offsetX, event.offsetY);
+      setView(zoomedView(frame(), Math.sign(travel), event.offsetX, event.offsetY));
       travel = 0;
     }
   }, { passive: false });
-  canvas.addEventListener("dblclick", (event) => matrix.zoom(event.shiftKey ? -1 : 1, event.offsetX, event.offsetY));
+  canvas.addEventListener("dblclick", (event) => {
+    setView(zoomedView(frame(), event.shiftKey ? -1 : 1, event.offsetX, event.offsetY));
+  });
+}
 
-  /** @param {number} dq @param {number} dk */
-  function move(dq, dk) {
-    const { qLen, kvLen } = matrix.extent();
-    const first = { q: matrix.qStart() + matrix.view().q, k: matrix.view().k };
-    const from = app.hover.get() ?? app.state.get().cell;
-    const cell = from ? { q: from.q + dq, k: from.k + dk } : first;
-    cell.q = Math.min(Math.max(cell.q, matrix.qStart()), matrix.qStart() + qLen - 1);
-    cell.k = Math.min(Math.max(cell.k, 0), kvLen - 1);
-    matrix.reveal(cell);
-    app.hover.set(cell);
-    app.announce(`query ${cell.q}, key ${cell.k}`);
+/**
+ * Move the cursor by cells and bring it into view.
+ * @param {Target} target
+ * @param {number} dq
+ * @param {number} dk
+ */
+function moveCursor({ app, frame, setView }, dq, dk) {
+  const current = frame();
+  const { qStart, qLen, kvLen, view } = current;
+  const from = app.hover.get() ?? app.state.get().cell;
+  const { q, k } = from ? { q: from.q + dq, k: from.k + dk } : { q: qStart + view.q, k: view.k };
+  const cell = { q: Math.min(Math.max(q, qStart), qStart + qLen - 1), k: Math.min(Math.max(k, 0), kvLen - 1) };
+  const next = viewOn(current, cell);
+  if (next) setView(next);
+  app.hover.set(cell);
+  app.announce(`query ${cell.q}, key ${cell.k}`);
+}
+
+/** Arrows move the cursor, + and - zoom, 0 shows all, Enter pins, Escape unpins. @param {Target} target */
+function attachKeys(target) {
+  const { app, canvas, frame, setView } = target;
+
+  /** Zoom at the cursor, or at the middle. @param {number} direction */
+  function zoom(direction) {
+    const cursor = app.hover.get() ?? app.state.get().cell;
+    const current = frame();
+    const { x, y } = cursor ? pointOf(current, cursor) : { x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 };
+    setView(zoomedView(current, direction, x, y));
   }
-
   canvas.addEventListener("keydown", (event) => {
     // One cell, and where cells are smaller than a pixel one pixel: a step can always be seen.
-    const many = Math.max(1, Math.round((event.shiftKey ? 128 : 1) / matrix.view().zoom));
-    const cursor = app.hover.get() ?? app.state.get().cell;
-    const middle = cursor ? matrix.placeOf(cursor) : [canvas.clientWidth / 2, canvas.clientHeight / 2];
+    const cells = Math.max(1, Math.round((event.shiftKey ? FAR : 1) / frame().view.zoom));
     /** @type {Record<string, () => void>} */
     const keys = {
-      ArrowUp: () => move(-many, 0),
-      ArrowDown: () => move(many, 0),
-      ArrowLeft: () => move(0, -many),
-      ArrowRight: () => move(0, many),
-      "+": () => matrix.zoom(1, middle[0], middle[1]),
-      "=": () => matrix.zoom(1, middle[0], middle[1]),
-      "-": () => matrix.zoom(-1, middle[0], middle[1]),
-      "0": () => matrix.fit(),
+      ArrowUp: () => moveCursor(target, -cells, 0),
+      ArrowDown: () => moveCursor(target, cells, 0),
+      ArrowLeft: () => moveCursor(target, 0, -cells),
+      ArrowRight: () => moveCursor(target, 0, cells),
+      "+": () => zoom(1),
+      "=": () => zoom(1),
+      "-": () => zoom(-1),
+      "0": () => app.state.set({ view: null }),
       Enter: () => app.state.set({ cell: app.hover.get() }),
       Escape: () => app.state.set({ cell: null }),
     };

@@ -1,9 +1,12 @@
 // The tabs at the side, and the panel that is open.
 // @ts-check
 
-/** @typedef {{id: string, title: string, mount: (root: HTMLElement, app: import("../main.js").App) => void}} Panel */
+import { clickNext, make } from "./parts.js";
 
-/** In the order of the tabs; a panel's module is loaded when it is opened first. */
+/** @typedef {import("../main.js").App} App */
+/** @typedef {{id: string, title: string, mount: (root: HTMLElement, app: App) => void}} Panel */
+
+/** Id and title, in the order of the tabs. A panel's module is loaded when the panel is first opened. */
 const PANELS = [
   ["why", "Why"],
   ["softmax", "Softmax"],
@@ -16,55 +19,65 @@ const PANELS = [
   ["take", "Export"],
 ];
 
-/** @param {import("../main.js").App} app @param {HTMLElement} tabs @param {HTMLElement} place */
-export function createPanels(app, tabs, place) {
-  /** @type {Map<string, HTMLElement>} */
-  const mounted = new Map();
-
+/** @param {App} app @param {HTMLElement} root */
+function createTabs(app, root) {
   const buttons = PANELS.map(([id, title]) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.role = "tab";
-    button.id = `tab-${id}`;
-    button.textContent = title;
+    const button = make("button", "", title);
+    Object.assign(button, { type: "button", role: "tab", id: `tab-${id}` });
     button.setAttribute("aria-controls", "panel");
     button.addEventListener("click", () => app.state.set({ panel: id }));
     return button;
   });
-  tabs.replaceChildren(...buttons);
-  tabs.addEventListener("keydown", (event) => {
+  root.replaceChildren(...buttons);
+  root.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const at = buttons.findIndex((button) => button === document.activeElement);
-    const next = buttons[(at + step + buttons.length) % buttons.length];
-    next.focus();
-    next.click();
+    if (step) clickNext(buttons, step);
   });
+  return {
+    /** @param {string} id of the panel that is open */
+    select(id) {
+      buttons.forEach((button, index) => {
+        const selected = PANELS[index][0] === id;
+        button.setAttribute("aria-selected", String(selected));
+        button.tabIndex = selected ? 0 : -1;
+        if (selected) root.scrollLeft = button.offsetLeft - root.offsetLeft - (root.clientWidth - button.clientWidth) / 2;
+      });
+    },
+  };
+}
+
+/**
+ * Create the tabs, and open the state's panel.
+ * @param {App} app
+ * @param {HTMLElement} tabRoot
+ * @param {HTMLElement} panelRoot
+ */
+export function createPanels(app, tabRoot, panelRoot) {
+  const tabs = createTabs(app, tabRoot);
+  /** @type {Map<string, HTMLElement>} */
+  const mounted = new Map();
+
+  /** @param {string} id @returns {Promise<HTMLElement>} */
+  async function mount(id) {
+    const root = make("div", `panel-${id}`);
+    mounted.set(id, root);
+    try {
+      const { panel } = await import(`./${id}.js`);
+      /** @type {Panel} */ (panel).mount(root, app);
+    } catch (error) {
+      mounted.delete(id); // the next opening tries again
+      root.textContent = `This panel could not be loaded: ${error instanceof Error ? error.message : error}`;
+    }
+    return root;
+  }
 
   async function show() {
-    const asked = app.state.get().panel;
-    const id = PANELS.some(([known]) => known === asked) ? asked : "why";
-    buttons.forEach((button, index) => {
-      const selected = PANELS[index][0] === id;
-      button.setAttribute("aria-selected", String(selected));
-      button.tabIndex = selected ? 0 : -1;
-      if (selected) tabs.scrollLeft = button.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - button.clientWidth) / 2;
-    });
-    place.setAttribute("aria-labelledby", `tab-${id}`);
-    let root = mounted.get(id);
-    if (!root) {
-      root = document.createElement("div");
-      root.className = `panel-${id}`;
-      mounted.set(id, root);
-      try {
-        const { panel } = await import(`./${id}.js`);
-        panel.mount(root, app);
-      } catch (error) {
-        mounted.delete(id); // tried anew when it is opened again
-        root.textContent = `This panel could not be loaded: ${error instanceof Error ? error.message : error}`;
-      }
-    }
-    if (app.state.get().panel === asked) place.replaceChildren(root);
+    const wanted = app.state.get().panel;
+    const id = PANELS.some(([known]) => known === wanted) ? wanted : "why";
+    tabs.select(id);
+    panelRoot.setAttribute("aria-labelledby", `tab-${id}`);
+    const root = mounted.get(id) ?? (await mount(id));
+    if (app.state.get().panel === wanted) panelRoot.replaceChildren(root);
   }
 
   app.state.on(["panel"], () => void show());

@@ -1,24 +1,17 @@
 // Softmax, step by step: from scores to weights on one row, with numbers, and what each way of masking lets through.
 // @ts-check
 
-import { attend, exact, FILLS, shown, vector } from "./numbers.js";
-import {
-  bar,
-  cellsOf,
-  choice,
-  follow,
-  GRID,
-  labelled,
-  made,
-  noticePlace,
-  numberField,
-  percent,
-  SHORT,
-  table,
-  whole,
-} from "./parts.js";
+import { formatInteger, formatPercent } from "../format.js";
+import { firstQuery } from "../state.js";
+import { fetchCells, follow, GRID } from "./follow.js";
+import { attend, exactOutput, FILLS, formatNumber, formatVector, vector } from "./numbers.js";
+import { make, makeBar, makeChoice, makeNotice, makeNumberField, makeTable, withLabel } from "./parts.js";
 
-/** @typedef {import("./parts.js").Cells} Cells */
+/** @typedef {import("../main.js").App} App */
+/** @typedef {import("./follow.js").Cells} Cells */
+/** @typedef {import("./numbers.js").Steps} Steps */
+
+const MAX_SEED = 9999;
 
 /** @type {[string, string][]} */
 const CHOICES = [
@@ -32,189 +25,170 @@ const CHOICES = [
 /** @type {Record<string, string>} */
 const NOTES = {
   "-inf": "Added to a score, −∞ leaves exactly 0 of its weight. A row in which every key is masked becomes 0 / 0.",
-  min: "The smallest float32. It swallows the score it is added to: as good as −∞, until a whole row is masked.",
-  "-1e9": "A large number, as in much older code: its exp is 0 beside any real score. Not so where all are masked.",
-  "-1": "Too small a number: masked keys keep e⁻¹ of their weight.",
-  none: "Nothing is masked: every key takes its share, and what the mask forbids is in the output.",
+  min: "The smallest float32. The score is lost in rounding: as good as −∞, unless every key of the row is masked.",
+  "-1e9": "A large number, common in older code: its exp is 0 beside a real score, but not where every key is masked.",
+  "-1": "The number is too small: masked keys keep e⁻¹ of their weight.",
+  none: "Nothing is masked: every key gets its share, and forbidden keys contribute to the output.",
 };
 
-/** @param {number[]} values */
-const vectorText = (values) => `[${values.map((value) => shown(value)).join(" ")}]`;
+/** @param {string} row of cells @returns {boolean[]} */
+const allowedIn = (row) => [...row].map((cell) => cell === "1");
+
+/** @param {number} leak */
+const isWrong = (leak) => leak > 0 || Number.isNaN(leak);
+
+/**
+ * @param {HTMLElement} verdict
+ * @param {number} leak of the row
+ * @param {boolean[]} allowed
+ * @param {number[]} leaks of all rows
+ */
+function showVerdict(verdict, leak, allowed, leaks) {
+  const forbidden = allowed.filter((yes) => !yes).length;
+  const empty = forbidden === allowed.length ? "This row may see no key. " : "";
+  let text = forbidden ? "no weight is on forbidden keys" : "this row has no forbidden key";
+  if (Number.isNaN(leak)) text = "0 / 0: the output is NaN, and the loss with it";
+  else if (leak > 0) text = `${formatPercent(leak)} of the weight is on forbidden keys`;
+  const wrong = leaks.filter(isWrong).length;
+  verdict.className = isWrong(leak) ? "verdict no" : "verdict yes";
+  verdict.replaceChildren(
+    make("b", "", `${isWrong(leak) ? "⚠" : "✓"} ${empty}${text}.`),
+    make("span", "", ` Rows that go wrong: ${formatInteger(wrong)} of ${formatInteger(leaks.length)}.`),
+  );
+}
+
+/** @param {Steps} steps @param {boolean[]} allowed */
+function makeSteps({ scores, masked, max, shifted, exps, sum, weights }, allowed) {
+  const rows = scores.map((score, key) => {
+    const bar = makeBar(weights[key] || 0, allowed[key] ? "" : "leak");
+    const numbers = [score, masked[key], shifted[key], exps[key]].map(formatNumber);
+    return [String(key), ...numbers, make("span", "weight", bar, formatNumber(weights[key]))];
+  });
+  const out = makeTable(["key", "q·k/√d", "masked", "− max", "exp", "weight"], rows, "steps");
+  out.querySelectorAll("tbody tr").forEach((line, key) => {
+    if (allowed[key]) return;
+    line.className = weights[key] > 0 ? "masked leaking" : "masked";
+    line.querySelector("th")?.append(make("span", "visually-hidden", " masked"));
+  });
+  const total = weights.reduce((a, b) => a + b, 0);
+  const foot = ["", "", `max ${formatNumber(max)}`, "", `Σ ${formatNumber(sum)}`, formatNumber(total)];
+  out.append(make("tfoot", "", make("tr", "", ...foot.map((text) => make("td", "", text)))));
+  return out;
+}
+
+/** @param {number[]} output @param {number[]} right */
+function makeOutput(output, right) {
+  const difference = Math.max(...output.map((value, i) => Math.abs(value - right[i])));
+  const rows = [
+    ["output, weights × V", make("code", "", formatVector(output))],
+    ["of mw.attention", make("code", "", formatVector(right))],
+    ["largest difference", make("code", "", formatNumber(difference))],
+  ];
+  return makeTable([], rows, "plain");
+}
+
+/** @param {number} seed @param {number} query @param {number} keys */
+function makeVectors(seed, query, keys) {
+  const rows = Array.from({ length: keys }, (_, key) => [
+    String(key),
+    formatVector(vector(seed, "k", key)),
+    formatVector(vector(seed, "v", key)),
+  ]);
+  return [
+    make("p", "", `q of query ${query}: `, make("code", "", formatVector(vector(seed, "q", query)))),
+    makeTable(["key", "k", "v"], rows, "steps"),
+  ];
+}
+
+/** Create the fields and the places of the panel. @param {App} app */
+function makeElements(app) {
+  /** @param {string} key */
+  const remember = (key) => (/** @type {number|string} */ value) => app.state.remember("softmax", { [key]: String(value) });
+  const fills = makeChoice("What is added to masked scores", CHOICES, remember("fill"));
+  const row = makeNumberField({ low: 0, high: 0, value: 0, act: remember("row") }); // `showBounds` sets the bounds
+  const seed = makeNumberField({ low: 0, high: MAX_SEED, value: 1, act: remember("seed") });
+  const [note, verdict] = [make("p", "hint"), make("div", "verdict")];
+  verdict.setAttribute("role", "status");
+  const [output, steps, vectors] = [make("div"), make("div", "scroll"), make("div", "scroll")];
+  const details = make("details", "", make("summary", "", "The vectors q, k and v"), vectors);
+  const body = make("div", "", note, verdict, output, steps, details);
+  return { fills, row, seed, note, verdict, output, steps, vectors, details, body };
+}
+
+/**
+ * Draw attention of one query.
+ * @param {ReturnType<typeof makeElements>} elements
+ * @param {Cells} cells
+ * @param {{query: number, seed: number, fill: string}} chosen
+ */
+function drawAll(elements, cells, { query, seed, fill }) {
+  const { rows, q_start: first } = cells;
+  const allowed = allowedIn(rows[query - first]);
+  const steps = attend(seed, query, allowed, FILLS[fill]);
+  if (document.activeElement !== elements.row) elements.row.value = String(query);
+  if (document.activeElement !== elements.seed) elements.seed.value = String(seed);
+  elements.note.textContent = NOTES[fill];
+  const leaks = rows.map((row, index) => attend(seed, first + index, allowedIn(row), FILLS[fill]).leak);
+  showVerdict(elements.verdict, steps.leak, allowed, leaks);
+  elements.steps.replaceChildren(makeSteps(steps, allowed));
+  elements.output.replaceChildren(makeOutput(steps.output, exactOutput(seed, query, allowed)));
+  if (elements.details.open) elements.vectors.replaceChildren(...makeVectors(seed, query, allowed.length));
+}
 
 export const panel = {
   id: "softmax",
   title: "Softmax",
-  /** @param {HTMLElement} root @param {import("../main.js").App} app */
+  /** @param {HTMLElement} root @param {App} app */
   mount(root, app) {
-    const notice = noticePlace();
-    const fills = choice("What is added to masked scores", CHOICES, (fill) => app.state.remember("softmax", { fill }));
-    const row = numberField({
-      low: 0,
-      high: SHORT - 1,
-      value: 0,
-      act: (q) => app.state.remember("softmax", { row: String(q) }),
-    });
-    const seed = numberField({
-      low: 0,
-      high: 9999,
-      value: 1,
-      act: (n) => app.state.remember("softmax", { seed: String(n) }),
-    });
-    const note = made("p", "hint");
-    const verdict = made("div", "verdict");
-    verdict.setAttribute("role", "status");
-    const steps = made("div", "scroll");
-    const out = made("div");
-    const vectors = made("div", "scroll");
-    const details = made("details", "", made("summary", "", "The vectors q, k and v"), vectors);
-    const body = made("div", "", note, verdict, out, steps, details);
+    const notice = makeNotice();
+    const elements = makeElements(app);
+    const { fills, row, seed, details, body } = elements;
     root.append(
-      made("h2", "", "From scores to weights"),
-      made("div", "fields", labelled("query", row), labelled("seed", seed)),
-      made("div", "fields", made("span", "field-name", "added to masked scores"), fills.root),
+      make("h2", "", "From scores to weights"),
+      make("div", "fields", withLabel("query", row), withLabel("seed", seed)),
+      make("div", "fields", make("span", "field-name", "added to masked scores"), fills.root),
       notice,
       body,
     );
     /** @type {Cells|null} */
     let cells = null;
+    const written = () => app.state.get().p.softmax ?? {};
 
-    const kept = () => app.state.get().p.softmax ?? {};
-
-    /** The query shown: the one pointed at, the one asked for, the pinned one, or one in the middle. */
-    function query() {
-      const { rows, q_start: first } = /** @type {Cells} */ (cells);
-      const asked = /^\d+$/.test(kept().row) ? Number(kept().row) : undefined;
-      const q = app.hover.get()?.q ?? asked ?? app.state.get().cell?.q ?? first + Math.floor(rows.length / 2);
+    /** The query that is pointed at, written, pinned, or in the middle. @param {Cells} shown */
+    function queryOf({ rows, q_start: first }) {
+      const number = /^\d+$/.test(written().row) ? Number(written().row) : undefined;
+      const q = app.hover.get()?.q ?? number ?? app.state.get().cell?.q ?? first + Math.floor(rows.length / 2);
       return Math.min(Math.max(q, first), first + rows.length - 1);
     }
 
+    function showBounds() {
+      const state = app.state.get();
+      const first = firstQuery(state);
+      [row.min, row.max] = [String(first), String(first + (state.qLen ?? state.length) - 1)];
+    }
+
     function draw() {
-      const name = Object.hasOwn(FILLS, kept().fill) ? kept().fill : "-inf";
-      fills.show(name);
+      const fill = Object.hasOwn(FILLS, written().fill) ? written().fill : "-inf";
+      fills.show(fill);
       if (!cells || !root.isConnected) return;
-      const q = query();
-      const number = Number(kept().seed ?? 1) || 0;
-      /** @param {number} at */
-      const allowedAt = (at) => [.../** @type {Cells} */ (cells).rows[at]].map((cell) => cell === "1");
-      const allowed = allowedAt(q - cells.q_start);
-      const found = attend(number, q, allowed, FILLS[name]);
-      row.min = String(cells.q_start);
-      row.max = String(cells.q_start + cells.rows.length - 1);
-      if (document.activeElement !== row) row.value = String(q);
-      if (document.activeElement !== seed) seed.value = String(number);
-      note.textContent = NOTES[name];
-      showVerdict(
-        found,
-        allowed,
-        cells.rows.map((_, at) => {
-          const line = allowedAt(at);
-          return attend(number, /** @type {Cells} */ (cells).q_start + at, line, FILLS[name]).leak;
-        }),
-      );
-      showSteps(found, allowed);
-      showOutput(found, exact(number, q, allowed));
-      if (details.open) showVectors(number, q, allowed);
-    }
-
-    /** @param {import("./numbers.js").Steps} found @param {boolean[]} allowed @param {number[]} leaks of all rows */
-    function showVerdict(found, allowed, leaks) {
-      const broken = Number.isNaN(found.leak);
-      const bad = broken || found.leak > 0;
-      verdict.className = bad ? "verdict no" : "verdict yes";
-      const forbidden = allowed.filter((yes) => !yes).length;
-      const empty = forbidden === allowed.length ? "This row may see no key. " : "";
-      const what = broken
-        ? "0 / 0: the output is NaN, and the loss with it"
-        : bad
-          ? `${percent(found.leak)} of the weight is on forbidden keys`
-          : forbidden
-            ? "no weight is on forbidden keys"
-            : "this row has no forbidden key";
-      const others = leaks.filter((leak) => leak > 0 || Number.isNaN(leak)).length;
-      verdict.replaceChildren(
-        made("b", "", `${bad ? "⚠" : "✓"} ${empty}${what}.`),
-        made(
-          "span",
-          "",
-          ` Rows that go wrong: ${whole(others)} of ${whole(leaks.length)}.`,
-        ),
-      );
-    }
-
-    /** @param {import("./numbers.js").Steps} found @param {boolean[]} allowed */
-    function showSteps({ scores, masked, max, shifted, exps, sum, weights }, allowed) {
-      const rows = scores.map((score, key) => {
-        const weight = made(
-          "span",
-          "weight",
-          bar(weights[key] || 0, allowed[key] ? "" : "leak"),
-          shown(weights[key]),
-        );
-        return [String(key), shown(score), shown(masked[key]), shown(shifted[key]), shown(exps[key]), weight];
-      });
-      const out = table(["key", "q·k/√d", "masked", "− max", "exp", "weight"], rows, "steps");
-      out.querySelectorAll("tbody tr").forEach((line, key) => {
-        if (allowed[key]) return;
-        line.className = weights[key] > 0 ? "masked leaking" : "masked";
-        line.querySelector("th")?.append(made("span", "visually-hidden", " masked"));
-      });
-      const foot = made("tr");
-      for (const text of [
-        "",
-        "",
-        `max ${shown(max)}`,
-        "",
-        `Σ ${shown(sum)}`,
-        shown(weights.reduce((a, b) => a + b, 0)),
-      ]) {
-        foot.append(made("td", "", text));
-      }
-      out.append(made("tfoot", "", foot));
-      steps.replaceChildren(out);
-    }
-
-    /** @param {import("./numbers.js").Steps} found @param {number[]} right */
-    function showOutput({ output }, right) {
-      const off = Math.max(...output.map((value, i) => Math.abs(value - right[i])));
-      out.replaceChildren(
-        table(
-          [],
-          [
-            ["output, weights × V", made("code", "", vectorText(output))],
-            ["of mw.attention", made("code", "", vectorText(right))],
-            ["largest difference", made("code", "", shown(off))],
-          ],
-          "plain",
-        ),
-      );
-    }
-
-    /** @param {number} number @param {number} q @param {boolean[]} allowed */
-    function showVectors(number, q, allowed) {
-      const rows = allowed.map((_, key) => [
-        String(key),
-        vectorText(vector(number, "k", key)),
-        vectorText(vector(number, "v", key)),
-      ]);
-      vectors.replaceChildren(
-        made("p", "", `q of query ${q}: `, made("code", "", vectorText(vector(number, "q", q)))),
-        table(["key", "k", "v"], rows, "steps"),
-      );
+      drawAll(elements, cells, { query: queryOf(cells), seed: Number(written().seed ?? 1) || 0, fill });
     }
 
     details.addEventListener("toggle", draw);
     app.hover.on((cell) => cell && draw());
     app.state.on(["p", "panel"], draw);
+    app.state.on(["length", "qLen", "qStart"], showBounds);
     app.state.on(["cell"], ({ cell }) => {
       if (cell && app.state.get().panel === "softmax") app.state.remember("softmax", { row: String(cell.q) });
     });
+    showBounds();
     draw();
     follow(app, "softmax", GRID, {
       notice,
       body,
-      ask: (signal) => cellsOf(app, signal, "Numbers are shown"),
-      show(found) {
-        cells = found;
+      ask: (signal) => fetchCells(app, signal),
+      show(answer) {
+        cells = answer;
         draw();
       },
     });

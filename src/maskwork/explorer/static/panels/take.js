@@ -1,7 +1,11 @@
-// Take it away: the picture as PNG and SVG, the page as a link, and code that makes the mask elsewhere.
+// Export: the picture as PNG and SVG, the page as a link, and code that makes the mask elsewhere.
 // @ts-check
 
-import { button, choice, copies, follow, GRID, made, noticePlace, refuse, save } from "./parts.js";
+import { contextOf } from "../matrix/paint.js";
+import { follow, GRID } from "./follow.js";
+import { make, makeButton, makeChoice, makeNotice, showError } from "./parts.js";
+
+/** @typedef {import("../main.js").App} App */
 
 /** @type {[string, string][]} */
 const TARGETS = [
@@ -10,82 +14,105 @@ const TARGETS = [
   ["sdpa", "SDPA"],
   ["hf", "Hugging Face"],
 ];
+const SHORTER = 512; // the length that is offered where the state's is too long
+const COPIED = 1500; // ms that a button says so
+const DOWNLOAD = 10_000; // ms until the file may be dropped
 
-/** What is on the canvases, on the page's own ground. @returns {Promise<Blob>} */
-function png() {
+/** Return what is on the canvases, on the page's background. @returns {Promise<Blob>} */
+function makePng() {
   const [cells, over] = /** @type {HTMLCanvasElement[]} */ (
     [".cells", ".over"].map((name) => document.querySelector(`#matrix ${name}`))
   );
-  const canvas = made("canvas");
+  const canvas = make("canvas");
   canvas.width = cells.width;
   canvas.height = cells.height;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const context = contextOf(canvas);
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--card");
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(cells, 0, 0);
   context.drawImage(over, 0, 0);
   return new Promise((resolve, reject) =>
     canvas.toBlob(
-      (blob) => (blob ? resolve(blob) : reject(new Error("The browser made no picture of it."))),
+      (blob) => (blob ? resolve(blob) : reject(new Error("the browser could not make the PNG"))),
       "image/png",
     ),
   );
 }
 
+/** @param {Blob} blob @param {string} name */
+function saveFile(blob, name) {
+  const link = make("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), DOWNLOAD);
+}
+
+/** Create a button that copies a text and says so. @param {App} app @param {string} label @param {() => string} text */
+function makeCopyButton(app, label, text) {
+  const button = makeButton(label, async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "The browser does not allow copying";
+    }
+    app.announce(button.textContent);
+    setTimeout(() => (button.textContent = label), COPIED);
+  });
+  return button;
+}
+
+/**
+ * Create the buttons that save the picture.
+ * @param {App} app
+ * @param {HTMLElement} notice
+ */
+function makeSaveButtons(app, notice) {
+  /** @param {string} text @param {string} file @param {() => Promise<Blob>} makeBlob */
+  const saveButton = (text, file, makeBlob) =>
+    makeButton(text, async () => {
+      try {
+        showError(app, notice, null);
+        saveFile(await makeBlob(), file);
+      } catch (error) {
+        showError(app, notice, error);
+      }
+    });
+  return [
+    saveButton("PNG of what is shown", "mask.png", makePng),
+    saveButton("SVG of the whole", "mask.svg", async () => {
+      const { svg } = await app.ask("svg", app.grid());
+      return new Blob([svg], { type: "image/svg+xml" });
+    }),
+  ];
+}
+
+function makeSource() {
+  const source = make("pre", "code");
+  source.tabIndex = 0;
+  source.setAttribute("role", "region");
+  source.setAttribute("aria-label", "Code");
+  return source;
+}
+
 export const panel = {
   id: "take",
   title: "Export",
-  /** @param {HTMLElement} root @param {import("../main.js").App} app */
+  /** @param {HTMLElement} root @param {App} app */
   mount(root, app) {
-    const pictureNotice = noticePlace();
-    const notice = noticePlace();
-    const source = made("pre", "code");
-    source.tabIndex = 0;
-    source.setAttribute("role", "region");
-    source.setAttribute("aria-label", "Code");
-    const targets = choice("Code for", TARGETS, (to) => app.state.remember("take", { to }));
-
-    /** @param {() => Promise<[Blob, string]>} make */
-    const saves = (make) => async () => {
-      try {
-        refuse(app, pictureNotice, null);
-        save(...(await make()));
-      } catch (error) {
-        refuse(app, pictureNotice, error);
-      }
-    };
-    const copy = copies(
-      app,
-      button("Copy", () => {}),
-      () => source.textContent ?? "",
-    );
-    const link = copies(
-      app,
-      button("Copy link", () => {}),
-      () => location.href,
-    );
-    const body = made("div", "source", source, copy);
+    const [pictureNotice, notice] = [makeNotice(), makeNotice()];
+    const source = makeSource();
+    const targets = makeChoice("Code for", TARGETS, (to) => app.state.remember("take", { to }));
+    const copy = makeCopyButton(app, "Copy", () => source.textContent ?? "");
+    const link = makeCopyButton(app, "Copy link", () => location.href);
+    const body = make("div", "source", source, copy);
     root.append(
-      made("h2", "", "Take it away"),
-      made("h3", "", "Picture"),
-      made(
-        "div",
-        "fields",
-        button(
-          "PNG of what is shown",
-          saves(async () => [await png(), "mask.png"]),
-        ),
-        button(
-          "SVG of the whole",
-          saves(async () => {
-            const { svg } = await app.ask("svg", app.grid());
-            return [new Blob([svg], { type: "image/svg+xml" }), "mask.svg"];
-          }),
-        ),
-        link,
-      ),
+      make("h2", "", "Export"),
+      make("h3", "", "Picture"),
+      make("div", "fields", ...makeSaveButtons(app, pictureNotice), link),
       pictureNotice,
-      made("h3", "", "Code"),
+      make("h3", "", "Code"),
       targets.root,
       notice,
       body,
@@ -95,10 +122,10 @@ export const panel = {
       const to = app.state.get().p.take?.to;
       return TARGETS.some(([name]) => name === to) ? to : "maskwork";
     };
-    const again = follow(app, "take", GRID, {
+    const askAgain = follow(app, "take", GRID, {
       notice,
       body,
-      length: 512,
+      length: SHORTER,
       ask(signal) {
         targets.show(target());
         return app.ask("code", { ...app.grid(), to: target() }, signal);
@@ -108,7 +135,8 @@ export const panel = {
         copy.disabled = false;
       },
     });
-    app.state.on(["p"], (state, before) => state.p.take?.to !== before.p.take?.to && again());
+    app.state.on(["p"], (state, previous) => state.p.take?.to !== previous.p.take?.to && askAgain());
+    // Code of the state before must not be copied.
     app.state.on(["p", ...GRID], () => (copy.disabled = body.classList.contains("stale")));
   },
 };
