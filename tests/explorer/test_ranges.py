@@ -26,9 +26,10 @@ RANGES = {one.name: (one.low, one.high) for _, one in BOUNDED}
 #: Parameters with which every question has an answer.
 VALID = {"mask": "causal", "other": "full", "length": "8", "q": "3", "k": "2"}
 
-#: Import ranges.js with a description in place of the server's answer, then read addresses.
+#: The description, as the page imports it.
+IMPORTED = "/api/openapi.json"
+
 READ = """
-globalThis.fetch = async () => ({ json: async () => JSON.parse(process.env.DESCRIPTION) });
 const { ranges } = await import(process.env.STATIC + "/ranges.js");
 const { readAddress } = await import(process.env.STATIC + "/state.js");
 console.log(JSON.stringify({ ranges, states: JSON.parse(process.env.ADDRESSES).map(readAddress) }));
@@ -70,14 +71,14 @@ def test_an_address_is_read_within_the_described_ranges(tmp_path: Path):
             "b": "b", "h": "h", "layers": "layers"}  # fmt: skip
     cases = [(name, value) for name in keys for value in (RANGES[name][0], RANGES[name][1])]
     outside = [(name, RANGES[name][1] + 1) for name in keys]  # type: ignore[operator]
-    package = tmp_path / "package.json"
-    package.write_text('{"type": "module"}')
-    shutil.copytree(STATIC, tmp_path / "static")
-    surroundings = {
-        "STATIC": (tmp_path / "static").as_uri(),
-        "DESCRIPTION": json.dumps(description()),
-        "ADDRESSES": json.dumps([f"?{name}={value}" for name, value in (*cases, *outside)]),
-    }
+    page = tmp_path / "static"
+    shutil.copytree(STATIC, page)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (page / "openapi.json").write_text(json.dumps(description()))
+    assert IMPORTED in SOURCES["ranges.js"]
+    (page / "ranges.js").write_text(SOURCES["ranges.js"].replace(IMPORTED, "./openapi.json"), encoding="utf-8")
+    addresses = [f"?{name}={value}" for name, value in (*cases, *outside)]
+    surroundings = {"STATIC": page.as_uri(), "ADDRESSES": json.dumps(addresses)}
     command = [str(shutil.which("node")), "--input-type=module", "--eval", READ]
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,18 +1,18 @@
 // The range of each whole number that the server accepts, read from the server's own description: no bound is written twice.
 // @ts-check
 
+// Part of the module graph, not a later request: the page is not shown as loaded before its fields have their bounds.
+// @ts-expect-error the server answers under this address; it is no file
+import description from "/api/openapi.json" with { type: "json" };
+
 /** @typedef {{low: number, high: number}} Range  both ends included */
 /**
  * @typedef {"length"|"q_len"|"q_start"|"batch"|"heads"|"b"|"h"|"layers"|"shrink"|"model_layers"|"query_heads"
  *   |"kv_heads"|"head_dim"|"block_size"} RangeName  a parameter of the server's questions
  */
 
-/**
- * Return the ranges of all parameters in an OpenAPI description.
- * @param {any} description
- * @returns {Record<RangeName, Range>}
- */
-export function rangesOf(description) {
+/** @returns {Record<RangeName, Range>} */
+function readRanges() {
   /** @type {Record<string, Range>} */
   const ranges = {};
   for (const { get } of Object.values(description.paths)) {
@@ -23,5 +23,5 @@ export function rangesOf(description) {
   return ranges;
 }
 
-/** The modules that import this one run after the server has answered. */
-export const ranges = rangesOf(await (await fetch("/api/openapi.json")).json());
+/** The range of each parameter that is a whole number, by its name. */
+export const ranges = readRanges();
