@@ -41,6 +41,13 @@ def test_a_module_says_its_idea_is_checked_and_stays_short(path: Path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_what_a_module_exports_is_documented(path: Path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    exports = [n for n, line in enumerate(lines) if line.startswith("export ") and line != "export const panel = {"]
+    assert [lines[n] for n in exports if not lines[n - 1].rstrip().endswith("*/")] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_no_function_is_long(path: Path):
     lengths = function_lengths(path.read_text(encoding="utf-8"))
     assert {name: length for name, length in lengths.items() if length > 100} == {}

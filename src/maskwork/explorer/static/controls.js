@@ -7,7 +7,10 @@ import { ranges } from "./ranges.js";
 
 /** @typedef {import("./main.js").App} App */
 
-/** Fields of numbers: label, key of the state, its range. @type {[string, "b"|"h"|"qStart"|"qLen", import("./ranges.js").Range][]} */
+/**
+ * Fields of numbers: label, key of the state, range.
+ * @type {[string, "b"|"h"|"qStart"|"qLen", import("./ranges.js").Range][]}
+ */
 const NUMBERS = [
   ["queries", "qLen", ranges.q_len],
   ["q_start", "qStart", ranges.q_start],

@@ -1,4 +1,4 @@
-// The range of each whole number that the server accepts, read from the server's own description: no bound is written twice.
+// The range of each integer that the server accepts, read from the server's description: no bound is written twice.
 // @ts-check
 
 // Part of the module graph, not a later request: the page is not shown as loaded before its fields have their bounds.
@@ -23,5 +23,5 @@ function readRanges() {
   return ranges;
 }
 
-/** The range of each parameter that is a whole number, by its name. */
+/** The range of each parameter that is an integer, by its name. */
 export const ranges = readRanges();

@@ -25,7 +25,8 @@ import { ranges } from "./ranges.js";
  * @property {Record<string, Record<string, string>>} p  fields of each panel, by its id
  */
 
-const WRITE_DELAY = { afterLast: 250, afterFirst: 3000 }; // ms from the last and the first change to the written address
+// ms from the last change, and from the first, until the address is written
+const WRITE_DELAY = { afterLast: 250, afterFirst: 3000 };
 
 /** @type {Readonly<State>} */
 export const DEFAULTS = Object.freeze({

@@ -48,7 +48,7 @@ function onPixelRatio(act) {
   }, { once: true });
 }
 
-/** Let go of the cell under the cursor where it is outside the grid. @param {App} app @param {Frame} frame */
+/** Clear the cell under the cursor where the cell is outside the grid. @param {App} app @param {Frame} frame */
 function dropHoverOutside(app, { qLen, kvLen, qStart }) {
   const cell = app.hover.get();
   if (cell && (cell.k >= kvLen || cell.q < qStart || cell.q >= qStart + qLen)) app.hover.set(null);

@@ -28,7 +28,7 @@ export const TILE = 256;
 /** Cells under each pixel of a side, which the grid's end may cut short. @param {number} from @param {number} step
  * @param {number} end */
 function cellsUnderPixels(from, step, end) {
-  const edge = (/** @type {number} */ index) => Math.min(from + Math.floor(index * step), end);
+  const edge = (/** @type {number} */ pixelEdge) => Math.min(from + Math.floor(pixelEdge * step), end);
   return Float64Array.from({ length: TILE }, (_, index) => edge(index + 1) - edge(index));
 }
 
@@ -51,20 +51,23 @@ export function paintTile({ counts, q0, k0, step }, { qLen, kvLen }) {
   // Neighbours are often alike: their colour is computed once.
   let [lastCells, lastFirst, lastLeft, lastRight] = [-1, -1, -1, -1];
   let colour = 0;
-  for (let i = 0, at = 0; i < TILE; i++) {
-    for (let j = 0; j < TILE; j++, at++) {
+  for (let i = 0, index = 0; i < TILE; i++) {
+    for (let j = 0; j < TILE; j++, index++) {
       const cells = high[i] * wide[j];
       if (!cells) continue;
-      if (cells !== lastCells || first[at] !== lastFirst || (left && (left[at] !== lastLeft || right[at] !== lastRight))) {
+      const sidesChanged = left && (left[index] !== lastLeft || right[index] !== lastRight);
+      if (cells !== lastCells || first[index] !== lastFirst || sidesChanged) {
         lastCells = cells;
-        lastFirst = first[at];
+        lastFirst = first[index];
         if (left) {
-          lastLeft = left[at];
-          lastRight = right[at];
+          lastLeft = left[index];
+          lastRight = right[index];
+          colour = pixel(fourWay(lastFirst, lastLeft, lastRight, cells, colours));
+        } else {
+          colour = pixel(ramp(lastFirst, cells, colours));
         }
-        colour = pixel(left ? fourWay(lastFirst, lastLeft, lastRight, cells, colours) : ramp(lastFirst, cells, colours));
       }
-      pixels[at] = colour;
+      pixels[index] = colour;
     }
   }
   context.putImageData(image, 0, 0);

@@ -19,9 +19,9 @@ function makeStencil(counts, { high, wide }) {
   const context = contextOf(canvas);
   const image = context.createImageData(canvas.width, canvas.height);
   const { data } = image;
-  for (let i = 0, at = 0; i < high.length; i++) {
-    for (let j = 0; j < wide.length; j++, at++) {
-      if (counts[at]) data[at * 4 + 3] = Math.ceil((counts[at] / (high[i] * wide[j])) * 255);
+  for (let i = 0, index = 0; i < high.length; i++) {
+    for (let j = 0; j < wide.length; j++, index++) {
+      if (counts[index]) data[index * 4 + 3] = Math.ceil((counts[index] / (high[i] * wide[j])) * 255);
     }
   }
   context.putImageData(image, 0, 0);

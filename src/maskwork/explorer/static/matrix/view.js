@@ -1,5 +1,5 @@
-// Zoom and view: the pixels of a cell. A cell takes whole pixels. Further out, a pixel takes whole cells, or its edges go
-// by eighths of a cell and are rounded down: the matrix nearly fills its room, and each cell is still counted once.
+// Zoom and view. A cell takes whole pixels. Further out a pixel takes whole cells, or the pixels' edges go by eighths of
+// a cell and are rounded down: the matrix nearly fills its room, and each cell is still counted once.
 // @ts-check
 
 import { ranges } from "../ranges.js";
@@ -56,7 +56,9 @@ export const fittingZoom = (cells, pixels) => exactZoom(Math.max(pixels, 1) / Ma
  * @param {number} least
  */
 export function nextZoom(zoom, direction, least) {
-  if (direction > 0) return zoom < 1 ? exactZoom(zoom * 2) : Math.min(MAX_ZOOM, Math.max(zoom + 1, Math.round(zoom * 1.4)));
+  if (direction > 0) {
+    return zoom < 1 ? exactZoom(zoom * 2) : Math.min(MAX_ZOOM, Math.max(zoom + 1, Math.round(zoom * 1.4)));
+  }
   const further = zoom <= 1 ? exactZoom(zoom / 2) : Math.max(1, Math.min(zoom - 1, Math.round(zoom / 1.4)));
   return Math.max(further, least);
 }

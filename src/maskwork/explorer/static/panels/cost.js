@@ -1,4 +1,4 @@
-// Cost: what attention under this mask computes, moves and stores, against attention without one. Counted, not measured.
+// Cost: what attention under this mask computes, moves and stores, beside unmasked attention. Counted, not measured.
 // @ts-check
 
 import { formatInteger, formatPercent, formatUnit } from "../format.js";
@@ -71,10 +71,10 @@ function makeWaste({ waste }) {
 }
 
 /** @param {Cost} cost */
-function makeCache({ cache_bytes: all, cache_bytes_kept: kept }) {
+function makeCache({ cache_bytes: all, cache_bytes_kept: evicting }) {
   const rows = [
     ["all kept", makeFigure(makeBar(1), formatBytes(all))],
-    ["evicting", makeFigure(makeBar(kept / Math.max(all, 1)), formatBytes(kept))],
+    ["evicting", makeFigure(makeBar(evicting / Math.max(all, 1)), formatBytes(evicting))],
   ];
   return makeTable([], rows, "bars");
 }
@@ -108,8 +108,9 @@ function createFields(app) {
   const root = make("div", "fields even");
   const written = () => app.state.get().p.cost ?? {};
   /** @type {Record<string, string>} */
-  let usual = {};
-  const defaults = Object.fromEntries(NUMBERS.map(([name, , value]) => [name, String(value)]));
+  let headsOfMask = {};
+  /** @type {Record<string, string>} */
+  const defaults = { ...Object.fromEntries(NUMBERS.map(([name, , value]) => [name, String(value)])), dtype: DTYPE };
   const fields = NUMBERS.map(([name, text, value]) => {
     const act = (/** @type {number} */ next) => app.state.remember("cost", { [name]: String(next) });
     const field = makeNumberField({ ...ranges[name], value, act });
@@ -122,16 +123,15 @@ function createFields(app) {
 
   /** What is asked; a number of the address is sent as it is, for the server to refuse. */
   const values = () => {
-    const entries = Object.entries(written()).filter(([name, value]) => value && (Object.hasOwn(defaults, name) || name === "dtype"));
-    return { ...defaults, dtype: DTYPE, ...usual, ...Object.fromEntries(entries) };
+    const entries = Object.entries(written()).filter(([name, value]) => value && Object.hasOwn(defaults, name));
+    return { ...defaults, ...headsOfMask, ...Object.fromEntries(entries) };
   };
   return {
     root,
     values,
     /** Take the heads of a mask that has several, and show all numbers. @param {number} heads */
     show(heads) {
-      usual = heads > 1 ? { query_heads: String(heads), kv_heads: String(heads) } : {};
-      /** @type {Record<string, string>} */
+      headsOfMask = heads > 1 ? { query_heads: String(heads), kv_heads: String(heads) } : {};
       const shown = values();
       for (const { name, field } of fields) if (document.activeElement !== field) field.value = shown[name];
       dtype.value = DTYPES.includes(shown.dtype) ? shown.dtype : DTYPE;

@@ -9,8 +9,8 @@
  * @property {number} cached  pairs of this step with a cache
  * @property {number} freshSum  of all steps up to this one
  * @property {number} cachedSum
- * @property {number} held  entries of a cache that stores every key
- * @property {number} kept  entries of a cache that drops a key after its last query
+ * @property {number} storedAll  entries of a cache that stores every key
+ * @property {number} storedEvicting  entries of a cache that drops a key after its last query
  */
 
 /**
@@ -47,8 +47,9 @@ export function stepsOf({ rows, last_seen: last, q_start: first }) {
     const fresh = rows.slice(0, index + 1).reduce((sum, one) => sum + keysSeen(one, time), 0);
     freshSum += fresh;
     cachedSum += cached;
-    const held = Math.min(time + 1, last.length);
-    return { fresh, cached, freshSum, cachedSum, held, kept: last.slice(0, held).filter((end) => end >= time).length };
+    const storedAll = Math.min(time + 1, last.length);
+    const storedEvicting = last.slice(0, storedAll).filter((end) => end >= time).length;
+    return { fresh, cached, freshSum, cachedSum, storedAll, storedEvicting };
   });
 }
 

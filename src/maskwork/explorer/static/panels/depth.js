@@ -20,6 +20,7 @@ import { makePath } from "./path.js";
  */
 
 const SLIDER = 32; // layers of the slider; the field takes as many as the server
+const PIN = "Pin a cell of the matrix (click, or Enter) to see the path from its key to its query.";
 const LIVE = 4096; // up to this length the matrix follows the slider while it moves
 
 /** Return the numbers of layers that are counted up to the wanted one: 1, 2, 4, …. @param {number} layers */
@@ -50,10 +51,11 @@ function makeVerdict({ path, needed, cell: { q, k }, layers }) {
     return [heading, make("p", "verdict no", make("b", "", `✗ Not through ${layersText(layers)}.`), more)];
   }
   const steps = path.length - 1;
+  const rest = steps < layers ? "; residual connections carry it on" : "";
   const text =
     steps === 0
       ? "✓ The position itself: the residual connection carries it."
-      : `✓ In ${formatInteger(steps)} of ${layersText(layers)}${steps < layers ? "; residual connections carry it on" : ""}.`;
+      : `✓ In ${formatInteger(steps)} of ${layersText(layers)}${rest}.`;
   return [heading, make("p", "verdict yes", text), ...(steps ? [makePath(path)] : [])];
 }
 
@@ -71,8 +73,10 @@ async function askReach(app, signal) {
     app.ask("path", { ...grid, layers, ...cell }, signal),
     ...milestones(layers).map((count) => app.ask("row", { ...grid, layers: count, q: cell.q }, signal)),
   ]);
-  const most = ranges.layers.high;
-  const shortest = path || length > LIVE ? path : (await app.ask("path", { ...grid, layers: most, ...cell }, signal)).path;
+  let shortest = path;
+  if (!path && length <= LIVE) {
+    shortest = (await app.ask("path", { ...grid, layers: ranges.layers.high, ...cell }, signal)).path;
+  }
   return {
     path,
     needed: shortest ? shortest.length - 1 : null,
@@ -135,7 +139,7 @@ export const panel = {
         body.replaceChildren(
           ...(reach
             ? [...makeVerdict(reach), ...makeCounts(reach)]
-            : [make("p", "hint", "Pin a cell of the matrix (click, or Enter) to see the path from its key to its query.")]),
+            : [make("p", "hint", PIN)]),
         );
       },
     });

@@ -4,8 +4,15 @@
 import { make, makeButton, makeChoice, withLabel } from "./parts.js";
 
 /** @typedef {import("../main.js").App} App */
-/** @typedef {{path: string, mask: string|null, prompt?: string, ids?: number[]}} ModelRequest  mask null: the model's own */
+/**
+ * What the server is asked for; mask null: the model's own.
+ * @typedef {{path: string, mask: string|null, prompt?: string, ids?: number[]}} ModelRequest
+ */
 
+/** @type {[string, string][]} */
+const KINDS = [["text", "text"], ["ids", "token ids"]];
+/** @type {[string, string][]} */
+const MASKS = [["page", "the mask above"], ["own", "the model's own"]];
 const PROMPT = "The cat ate the fish";
 
 /** Small models of the server, for a first look. @type {[string, string][]} */
@@ -41,9 +48,8 @@ export function createModelForm(app, { onLoad, onAudit }) {
   const prompt = make("textarea", "expression");
   Object.assign(prompt, { rows: 2, spellcheck: false });
   prompt.addEventListener("input", () => remember({ prompt: prompt.value }));
-  const kind = makeChoice("What the prompt is", [["text", "text"], ["ids", "token ids"]], (value) => remember({ kind: value }));
-  const declared = makeChoice("The expected mask", [["page", "the mask above"], ["own", "the model's own"]], (value) =>
-    remember({ declared: value }));
+  const kind = makeChoice("What the prompt is", KINDS, (value) => remember({ kind: value }));
+  const declared = makeChoice("The expected mask", MASKS, (value) => remember({ declared: value }));
   const load = make("button", "main", "Show its weights");
   load.type = "submit";
   const audit = makeButton("Audit it", onAudit);

@@ -6,8 +6,8 @@ import { make, makeButton } from "./parts.js";
 
 /** @typedef {{cells: number, weight: number|null, of: number}} Forbidden  weight null: not a finite number */
 /** @typedef {{query: number, key: number|null, text: string, evidence: string, picture: string}} Finding */
-/** @typedef {{mask: string, own: string, tokens: string[], layer: number, head: number, weights: string, allowed: string[],
- *   forbidden: Forbidden, everywhere: Forbidden[][], notes: string[]}} WeightsAnswer */
+/** @typedef {{mask: string, own: string, tokens: string[], layer: number, head: number, weights: string,
+ *   allowed: string[], forbidden: Forbidden, everywhere: Forbidden[][], notes: string[]}} WeightsAnswer */
 /** @typedef {{mask: string, ok: boolean, checks: Record<string, string>, evidence: Record<string, string>,
  *   warnings: Record<string, string>, findings: Finding[]}} Report */
 

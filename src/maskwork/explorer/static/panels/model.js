@@ -59,8 +59,7 @@ function createWeightsView(app, remember) {
       facts.replaceChildren(...makeFacts(answer));
       map.show({ tokens, values: floatsOf(weights), allowed, findings });
       map.root.dataset.shown = `${answer.layer},${answer.head}`; // for tests: the picture is of this layer and head
-      const show = (/** @type {number} */ l, /** @type {number} */ h) => remember({ layer: String(l), head: String(h) });
-      heads.replaceChildren(...makeHeads(everywhere, show));
+      heads.replaceChildren(...makeHeads(everywhere, (l, h) => remember({ layer: String(l), head: String(h) })));
     },
   };
 }

@@ -50,8 +50,13 @@ function drawCells(context, rows, { all, none, line }, alpha) {
   context.strokeRect(0.5, 0.5, wide - 1, high - 1);
 }
 
-/** A disc for a scored label, a ring for none, a square for a leak. @param {CanvasRenderingContext2D} context
- * @param {import("./decoding.js").Label} label @param {{x: number, y: number, radius: number}} place @param {Inks} inks */
+/**
+ * Draw a disc for a scored label, a ring for none, a square for a leak.
+ * @param {CanvasRenderingContext2D} context
+ * @param {import("./decoding.js").Label} label
+ * @param {{x: number, y: number, radius: number}} place
+ * @param {Inks} inks
+ */
 function drawLabel(context, label, { x, y, radius }, { mark, muted, all }) {
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
@@ -155,7 +160,7 @@ export function makeCounters(cells, step) {
   /** @param {number} part @param {number} total */
   const share = (part, total) => (total ? formatPercent(part / total) : "–");
   /** @param {typeof steps} some */
-  const mostKept = (some) => formatInteger(Math.max(...some.map(({ kept }) => kept)));
+  const mostStored = (some) => formatInteger(Math.max(...some.map(({ storedEvicting }) => storedEvicting)));
   return makeTable(
     ["", "this step", "so far", "to the end"],
     [
@@ -167,8 +172,8 @@ export function makeCounters(cells, step) {
         share(now.cachedSum, now.freshSum),
         share(end.cachedSum, end.freshSum),
       ],
-      ["cache entries, all kept", ...[now.held, now.held, end.held].map(formatInteger)],
-      ["cache entries, evicting", ...[[now], steps.slice(0, step + 1), steps].map(mostKept)],
+      ["cache entries, all kept", ...[now.storedAll, now.storedAll, end.storedAll].map(formatInteger)],
+      ["cache entries, evicting", ...[[now], steps.slice(0, step + 1), steps].map(mostStored)],
     ],
     "numbers",
   );

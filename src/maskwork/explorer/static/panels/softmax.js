@@ -102,8 +102,8 @@ function makeVectors(seed, query, keys) {
 
 /** Create the fields and the places of the panel. @param {App} app */
 function makeElements(app) {
-  /** @param {string} key */
-  const remember = (key) => (/** @type {number|string} */ value) => app.state.remember("softmax", { [key]: String(value) });
+  /** @param {string} key @returns {(value: number|string) => void} */
+  const remember = (key) => (value) => app.state.remember("softmax", { [key]: String(value) });
   const fills = makeChoice("What is added to masked scores", CHOICES, remember("fill"));
   const row = makeNumberField({ low: 0, high: 0, value: 0, act: remember("row") }); // `showBounds` sets the bounds
   const seed = makeNumberField({ low: 0, high: MAX_SEED, value: 1, act: remember("seed") });

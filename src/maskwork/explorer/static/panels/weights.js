@@ -121,7 +121,10 @@ export function createHeatMap(app) {
   let cursor = null;
 
   /** CSS pixels of a cell. @param {Weights} weights */
-  const stepOf = ({ tokens }) => Math.max(1, Math.floor(Math.min(MAX_WIDTH, root.clientWidth || MAX_WIDTH) / tokens.length));
+  const stepOf = ({ tokens }) => {
+    const wide = Math.min(MAX_WIDTH, root.clientWidth || MAX_WIDTH);
+    return Math.max(1, Math.floor(wide / tokens.length));
+  };
 
   function draw() {
     if (shown) drawMap(canvas, shown, stepOf(shown), cursor, inksOf(root));

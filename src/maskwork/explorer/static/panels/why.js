@@ -12,6 +12,7 @@ import { make, makeNotice, makeNumberField, showError, withLabel } from "./parts
 /** @typedef {{text: string, allowed: boolean, reason: string, children: Explanation[]}} Explanation */
 /** @typedef {{runs: [number, number][], more: number, count: number}} Row  the keys that a query sees, as runs */
 
+const HINT = "Point at a cell, move with the arrow keys, or write its numbers; a click or Enter pins it.";
 const COLLECT = 40; // ms in which moves of the pointer share one question
 const REST = 200; // ms on one cell before its column is asked for, which can take a second at great lengths
 const MAX_RUNS = 12; // runs of keys that are written
@@ -57,9 +58,10 @@ function makeTree({ text, allowed, reason, children }) {
 
 /** @param {Row} row */
 function runsText({ runs, more }) {
-  const parts = runs
-    .slice(0, MAX_RUNS)
-    .map(([start, end]) => (end - start === 1 ? formatInteger(start) : `${formatInteger(start)} to ${formatInteger(end - 1)}`));
+  const parts = runs.slice(0, MAX_RUNS).map(([start, end]) => {
+    const first = formatInteger(start);
+    return end - start === 1 ? first : `${first} to ${formatInteger(end - 1)}`;
+  });
   const left = more + Math.max(0, runs.length - MAX_RUNS);
   return parts.join(", ") + (left ? `, and ${formatInteger(left)} more runs` : "");
 }
@@ -88,7 +90,7 @@ function makeElements() {
  * Show the answers about a cell.
  * @param {ReturnType<typeof makeElements>} elements
  * @param {Cell} cell
- * @param {{answer: {allowed: boolean, why: Explanation}, row: Row, words: string[]}} found
+ * @param {{answer: {allowed: boolean, why: Explanation}, row: Row, words: string[]}} answers
  */
 function showCell({ heading, tree, seesName, sees, seenName }, { q, k }, { answer, row, words }) {
   /** @param {number} position */
@@ -146,7 +148,7 @@ export const panel = {
   /** @param {HTMLElement} root @param {App} app */
   mount(root, app) {
     const notice = makeNotice();
-    const hint = make("p", "hint", "Point at a cell, move with the arrow keys, or write its numbers; a click or Enter pins it.");
+    const hint = make("p", "hint", HINT);
     const elements = makeElements();
     root.append(elements.heading, createCellFields(app), hint, notice, elements.tree, elements.facts);
     const { askCell, askColumn } = createQuestions(app, elements, notice);
