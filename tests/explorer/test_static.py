@@ -38,6 +38,7 @@ def test_a_module_says_its_idea_is_checked_and_stays_short(path: Path):
     assert lines[0].startswith("// ")
     assert "// @ts-check" in lines[:3]
     assert len(lines) <= 400
+    assert max(map(len, lines)) <= 120
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)

@@ -1,5 +1,5 @@
-// Zoom and view. A cell takes whole pixels. Further out a pixel takes whole cells, or the pixels' edges go by eighths of
-// a cell and are rounded down: the matrix nearly fills its room, and each cell is still counted once.
+// Zoom and view. A cell takes whole pixels. Further out a pixel takes whole cells, or the edges of pixels go by eighths
+// of a cell and are rounded down: the matrix nearly fills its room, and each cell is still counted once.
 // @ts-check
 
 import { ranges } from "../ranges.js";

@@ -40,8 +40,10 @@ function createTabs(app, root) {
         const selected = PANELS[index][0] === id;
         button.setAttribute("aria-selected", String(selected));
         button.tabIndex = selected ? 0 : -1;
-        const margin = (root.clientWidth - button.clientWidth) / 2;
-        if (selected) root.scrollLeft = button.offsetLeft - root.offsetLeft - margin;
+        if (selected) {
+          const margin = (root.clientWidth - button.clientWidth) / 2;
+          root.scrollLeft = button.offsetLeft - root.offsetLeft - margin;
+        }
       });
     },
   };
