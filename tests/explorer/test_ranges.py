@@ -14,9 +14,9 @@ import pytest
 
 import maskwork as mw
 from maskwork.errors import ArgumentError, MaskworkError
-from maskwork.explorer._answers import ANSWERS
-from maskwork.explorer._describe import description
-from maskwork.explorer._questions import QUESTIONS, Parameter
+from maskwork.explorer._answers.mask import ANSWERS
+from maskwork.explorer._server.openapi import description
+from maskwork.explorer._server.routes import QUESTIONS, Parameter
 
 STATIC = Path(str(files("maskwork.explorer"))) / "static"
 SOURCES = {path.relative_to(STATIC).as_posix(): path.read_text(encoding="utf-8") for path in STATIC.rglob("*.js")}
