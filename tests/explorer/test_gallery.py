@@ -38,7 +38,7 @@ def names(mask: mw.Mask) -> set[str]:
     """The makers and operators that a mask is written with."""
     spec = mask._spec()
     found = {spec.name}
-    values: list[Any] = [*spec.args, *spec.named.values()]
+    values: list[Any] = [*spec.args, *spec.keywords.values()]
     while values:
         value = values.pop()
         if isinstance(value, mw.Mask):

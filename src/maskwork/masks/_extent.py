@@ -33,7 +33,7 @@ class Extent:
 def check_cover(
     mask: object, parameter: str, covered: Ints, extent: Extent, need: int | None = None, fix: str = _LENGTHEN
 ) -> None:
-    """Check that an array parameter covers every position of the grid, and of a full sequence no more.
+    """Raise `GridError` unless an array parameter covers every position of the grid, and of a full sequence no more.
 
     Args:
         mask: the mask, for the message.

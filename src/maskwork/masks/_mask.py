@@ -406,8 +406,9 @@ def combine(kind: type[And] | type[Or], masks: Iterable[Mask]) -> Mask:
             elif term.value != kind.neutral:
                 return term
     _check_batch_and_heads(terms.values())
-    if any((~term)._key in terms for term in terms.values()):
-        return Constant(not kind.neutral)  # a & ~a allows nothing, a | ~a everything
+    # a & ~a allows nothing, a | ~a everything.
+    if any(isinstance(term, Not) and term.operand._key in terms for term in terms.values()):
+        return Constant(not kind.neutral)
     if not terms:
         return Constant(kind.neutral)
     return next(iter(terms.values())) if len(terms) == 1 else kind(_in_order(terms.values()))

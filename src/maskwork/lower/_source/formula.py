@@ -29,7 +29,7 @@ class Formula:
     def of(self, mask: Mask) -> str:
         """The formula, which is true where query `q` may see key `k`; it binds at least as tightly as `&`."""
         spec = mask._spec()
-        name, args, named = spec.name, spec.args, spec.named
+        name, args, named = spec.name, spec.args, spec.keywords
         if name in ("&", "|", "^"):
             return f" {name} ".join(_bracketed(self.of(part)) for part in args)
         if name == "~":

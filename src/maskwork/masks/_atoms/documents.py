@@ -241,7 +241,7 @@ class _ById(Mask):
         self.ids = ids
 
     def _spec(self) -> Spec:
-        return Spec("document", named={"ids": self.ids})
+        return Spec("document", keywords={"ids": self.ids})
 
     @property
     def batch(self) -> int:

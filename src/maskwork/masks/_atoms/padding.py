@@ -31,7 +31,7 @@ class _LeftPadding(KeyBound):
     """The mask of `padding(starts=…)`: real keys are [bound, kv_len)."""
 
     def _spec(self) -> Spec:
-        return Spec("padding", named={"starts": self.bound})
+        return Spec("padding", keywords={"starts": self.bound})
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return single(self.bound.reshape(-1, 1, 1), kv_len, kv_len)

@@ -22,8 +22,8 @@ def documents(mask: Mask, length: int, b: int = 0) -> list[int] | None:
         return next((numbers for numbers in found if numbers is not None), None)
     if spec.name not in ("document", "within"):
         return None
-    if "ids" in spec.named:
-        return _row(spec.named["ids"], b)[:length].tolist()
+    if "ids" in spec.keywords:
+        return _row(spec.keywords["ids"], b)[:length].tolist()
     lengths = _row(spec.args[-1], b)
     return np.repeat(np.arange(len(lengths)), lengths)[:length].tolist()
 

@@ -191,6 +191,7 @@ class _Parser:
         if self.accept("~"):
             return ~self.unary(depth + 1)
         opened = self.token
+        # A bracket, or an atom with its arguments; then any number of shifts.
         if self.accept("("):
             mask = self.expression(depth + 1)
             self.expect(")", opened)
@@ -224,6 +225,7 @@ class _Parser:
                 self.argument(args, keywords, depth)
         return args, keywords
 
+    # `name=value`, or a value alone before all named ones, as in Python.
     def argument(self, args: list[Any], keywords: dict[str, Any], depth: int) -> None:
         token, after = self.token, self.tokens[min(self.index + 1, len(self.tokens) - 1)]
         if token.kind == "name" and after.text == "=" and after.kind == "sign":
@@ -248,6 +250,7 @@ class _Parser:
                 items.append(self.value(depth + 1))
             return items
         after = self.tokens[min(self.index + 1, len(self.tokens) - 1)]
+        # `-` is no operator of numbers: it belongs to the integer that follows.
         negative = self.token.text == "-" and after.kind == "int"
         if negative:
             self.index += 1

@@ -53,8 +53,8 @@ def _encode(value: Any, depth: int) -> Any:
         node: dict[str, Any] = {"name": spec.name}
         if spec.args:
             node["args"] = [_encode(item, depth + 1) for item in spec.args]
-        if spec.named:
-            node["named"] = {name: _encode(item, depth + 1) for name, item in spec.named.items()}
+        if spec.keywords:
+            node["named"] = {name: _encode(item, depth + 1) for name, item in spec.keywords.items()}
         return node
     raise MaskError(
         f"JSON cannot carry {value!r:.60} ({type(value).__name__}), which the mask holds; pickle it instead"

@@ -78,11 +78,13 @@ class Atom:
 
     def form_of(self, spec: Spec) -> Form:
         """Return the form with the keyword arguments of `spec`, the first one where none has them."""
-        return next((form for form in self.forms if any(f"{name}=" in form.call for name in spec.named)), self.forms[0])
+        return next(
+            (form for form in self.forms if any(f"{name}=" in form.call for name in spec.keywords)), self.forms[0]
+        )
 
     def values_of(self, spec: Spec) -> dict[str, Any]:
         """Return the arguments of `spec` by the names of their parameters."""
-        return inspect.signature(self.maker).bind(*spec.args, **spec.named).arguments
+        return inspect.signature(self.maker).bind(*spec.args, **spec.keywords).arguments
 
 
 # The registry is written while the files of `masks` are imported, and read only afterwards.
@@ -131,8 +133,8 @@ def atoms() -> tuple[Atom, ...]:
     return tuple(_atoms.values())
 
 
-def make(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Mask:
-    """Return the mask of `Spec(name, args, named)`.
+def make(name: str, args: Sequence[Any], keywords: Mapping[str, Any]) -> Mask:
+    """Return the mask of `Spec(name, args, keywords)`.
 
     Raises:
         MaskError: no atom or operator has this name, or the arguments break its rules.
@@ -140,12 +142,13 @@ def make(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Mask:
     maker = MAKERS.get(name) or OPERATORS.get(name)
     if maker is None:
         raise MaskError(f"a mask is made of known atoms, got {name[:40]!r}; {_fix_for_name(name)}")
+    # The arguments come from outside: what does not fit the signature is the caller's mistake, not a TypeError of ours.
     try:
-        inspect.signature(maker).bind(*args, **named)
+        inspect.signature(maker).bind(*args, **keywords)
     except TypeError as error:
         parameters = ", ".join(str(p).split(":")[0] for p in inspect.signature(maker).parameters.values())
         raise MaskError(f"{name} takes ({parameters}): {error}") from None
-    return maker(*args, **named)
+    return maker(*args, **keywords)
 
 
 def _fix_for_name(name: str) -> str:

@@ -66,39 +66,41 @@ class Expression:
         return self._short_text
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickling imports the registry, and with it the package of masks, where all atoms register.
         spec = self._spec()
-        return make, (spec.name, spec.args, dict(spec.named))
+        return make, (spec.name, spec.args, dict(spec.keywords))
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The call `name(*args, **named)` that makes a mask. Several spellings of equal masks have one spec.
+    """The call `name(*args, **keywords)` that makes a mask. Several spellings of equal masks have one spec.
 
     Attributes:
         name: the name of an atom or operator that the registry knows.
         args: positional arguments: int, str, None, read-only int64 or bool arrays, masks, tuples of these, a function.
-        named: keyword arguments, of the same types.
+        keywords: keyword arguments, of the same types.
     """
 
     name: str
     args: tuple[Any, ...] = ()
-    named: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    keywords: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def key(self) -> tuple[Any, ...]:
         """Return a hashable tuple that is equal for equal specs."""
-        return (self.name, *map(_key, self.args), *((name, _key(value)) for name, value in self.named.items()))
+        return (self.name, *map(_key, self.args), *((name, _key(value)) for name, value in self.keywords.items()))
 
     def text(self, arrays: Arrays) -> str:
         """Return the call as `mw.parse` reads it; with `arrays="short"`, a long array is a digest instead."""
         if self.name in LEVELS:
             level = LEVELS[self.name]
+            # Canonical operands are never of the operator itself, so that equal levels need no brackets.
             operands = [bracketed(operand, level, arrays) for operand in self.args]
             return f"~{operands[0]}" if self.name == "~" else f" {self.name} ".join(operands)
         # A method such as `.shift` stands behind its first argument, an atom in front of all.
         is_method = self.name.startswith(".")
         target = bracketed(self.args[0], TIGHTEST, arrays) if is_method else ""
         parts = [_text(value, arrays) for value in self.args[is_method:]]
-        parts += [f"{name}={_text(value, arrays)}" for name, value in self.named.items()]
+        parts += [f"{name}={_text(value, arrays)}" for name, value in self.keywords.items()]
         return f"{target}{self.name}({', '.join(parts)})" if parts else f"{target}{self.name}"
 
 
@@ -128,6 +130,7 @@ def _text(value: Any, arrays: Arrays) -> str:
                 "that can be read back; use to_json"
             )
         return array_text(array)
+    # The grammar has lists and no tuples; a maker takes either.
     if isinstance(value, tuple):
         return f"[{', '.join(_text(item, arrays) for item in cast('tuple[Any, ...]', value))}]"
     if isinstance(value, Expression):
