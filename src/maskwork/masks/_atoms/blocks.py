@@ -23,6 +23,7 @@ class _Chunked(Mask):
         return Spec("chunked", (self.size,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # The chunk of a query, which is also its row: [start, start + size).
         start = queries - queries % self.size
         return single(start, start + self.size, kv_len)
 
@@ -60,6 +61,7 @@ class _BlockCausal(Packed):
         return Spec("block_causal", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # A block is stored like a document: the row ends where the query's block does.
         return single(0, self._documents(queries)[2], kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:

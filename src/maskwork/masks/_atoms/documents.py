@@ -93,11 +93,11 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
 
 
 class Packed(Mask):
-    """The base of `document(lengths)`, `within` and `block_causal`: documents laid end to end.
+    """The base of `document(lengths)`, `within` and `block_causal`: documents laid end to end."""
 
-    lengths      [3, 0, 2]
-    positions    0 1 2 | | 3 4        the second document is empty and no position's
-    """
+    # lengths          3    0   2      the second document is empty: no position is in it
+    # positions    0 1 2        3 4
+    # ends             3    3   5      searched for the document of a position
 
     lengths: Ints
 
@@ -190,6 +190,8 @@ class _Within(Packed):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         number, starts, ends = self._documents(queries)
         longest = int(self.lengths.max(initial=0))
+        # Rows of the inner mask at positions inside the document, moved to where the document starts and cut where
+        # the document ends.
         if len(self.masks) == 1:
             inner = self.masks[0]._spans(queries - starts, longest)
             return _runs(
@@ -225,6 +227,7 @@ class _Within(Packed):
             if columns.any():
                 local = np.where(in_group, queries - starts, 0)[..., columns]
                 parts.append((in_group[..., columns], columns, mask._spans(local, mask_longest)))
+        # A cell that no part writes keeps [longest, longest), which is cut empty at the end of the document.
         lead = np.broadcast_shapes(group.shape[:2], *(part.shape[:2] for _, _, part in parts))
         shape = (max((part.runs for _, _, part in parts), default=1), *lead, group.shape[-1])
         first, last = np.full(shape, longest, dtype=np.int64), np.full(shape, longest, dtype=np.int64)
@@ -266,7 +269,7 @@ class _ById(Mask):
 
 
 def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:
-    """Clip sorted runs to the keys. Runs that become empty are the last of their row."""
+    """Cut sorted runs off at the last key. Runs that become empty are the last of their row."""
     first, last = np.minimum(starts, kv_len).astype(np.int32), np.minimum(ends, kv_len).astype(np.int32)
     empty = first >= last
     if empty.any():

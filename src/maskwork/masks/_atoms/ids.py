@@ -100,14 +100,13 @@ class Groups:
 
 
 class _RunIndex:
-    """One batch row of `Groups`. The runs of one id lie side by side, in the order of positions.
+    """One batch row of `Groups`. The runs of one id lie side by side, in the order of positions."""
 
-    k_ids          0 0 1 1 0 2 2 -1           three ids, four runs; -1 has none
-    first          0 4 | 2 | 5                where the runs start, sorted by id
-    last           2 5 | 4 | 7                where the runs end
-    begin          0     2   3   4            the first run of each id; the last entry is for ids without keys
-    slot           index into `begin` of every query's id
-    """
+    # k_ids      0 0 1 1 0 2 2 -1      three ids in four runs; -1 matches nothing
+    # first      0 4 | 2 | 5           where the runs start, sorted by id
+    # last       2 5 | 4 | 7           where the runs end
+    # begin      0     2   3   4       the first run of each id; the last entry is for ids that no key has
+    # slot                             for each query, the index of its id in `begin`
 
     def __init__(self, q_ids: Ints, k_ids: Ints) -> None:
         edges = np.flatnonzero(np.diff(k_ids, prepend=k_ids[:1] - 1, append=k_ids[-1:] - 1)).astype(np.int32)

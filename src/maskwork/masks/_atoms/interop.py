@@ -34,6 +34,8 @@ def from_cu_seqlens(cu: Any) -> Mask:
     if not len(ends) or ends[0] != 0:
         fault = f"{ends[0]}" if len(ends) else "no entries"
         raise MaskError(f"cumulative lengths start at 0, got {fault}; prepend a 0, or pass lengths to mw.document")
+    # ends      0   2       5      the cumulated lengths
+    # lengths     2     3
     lengths = np.diff(ends)
     if (lengths < 0).any():
         before = int(np.flatnonzero(lengths < 0)[0])

@@ -20,16 +20,16 @@ _LARGER = "give a larger shape, or bind it to its own size"
 
 
 class _Neighborhood(Mask):
-    """The mask of `neighborhood`.
+    """The mask of `neighborhood`, whose positions count cells row by row, or tile by tile."""
 
-    A position is a sum with one part for each axis. On a grid of 4 x 4 cells with tiles of 2 x 2:
-
-         0  1 |  4  5        cell (row 1, column 2) is position 6: the tile at 4, and 2 inside it
-         2  3 |  6  7
-        ------+------
-         8  9 | 12 13
-        10 11 | 14 15
-    """
+    # A position is a sum with one part for each axis. On a grid of 4 x 4 cells with tiles of 2 x 2, the cell in row 1
+    # and column 2 is position 6: its tile begins at 4, and the cell is 2 inside the tile.
+    #
+    #      0  1 |  4  5
+    #      2  3 |  6  7
+    #     ------+------
+    #      8  9 | 12 13
+    #     10 11 | 14 15
 
     def __init__(self, sizes: tuple[int, ...], kernel: tuple[int, ...], tile: tuple[int, ...]) -> None:
         self.sizes, self.kernel, self.tile = sizes, kernel, tile
@@ -80,6 +80,7 @@ class _Neighborhood(Mask):
 
     def _cells(self, positions: Ints) -> list[Ints]:
         """Return the coordinates of positions, one array for each axis."""
+        # The inverse of `_part`: digits of the tile's number and of the cell inside it, the last axis first.
         tiles = tuple(size // side for size, side in zip(self.sizes, self.tile, strict=True))
         index, inside = np.divmod(positions, math.prod(self.tile))
         cells: list[Ints] = []

@@ -13,6 +13,10 @@ from .._text.spec import Spec
 from .positions import KeyBound, as_bound
 
 
+# lengths = 3    real real real pad  pad       keys [0, 3)
+# starts = 2     pad  pad  real real real      keys [2, kv_len)
+
+
 class _RightPadding(KeyBound):
     """The mask of `padding(lengths)`: real keys are [0, bound)."""
 

@@ -29,6 +29,7 @@ class _Per(Mask):
         self.relative = all(mask.relative for mask in masks)
         for mask in masks:
             size = (mask.batch, mask.heads)[self.axis]
+            # A mask may itself differ along this axis, if it has as many entries as there are masks.
             if size not in (1, len(masks)):
                 raise MaskError(
                     f"{self.name} takes one mask for each of the {self.axis_name}, got {len(masks)}, of which {mask!r} "

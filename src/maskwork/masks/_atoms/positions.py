@@ -85,6 +85,7 @@ class _SlidingWindow(Mask):
         return 1 if isinstance(self.size, int) else len(self.size)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # One size for each head lies along the second axis of (B, H, Q).
         size = self.size if isinstance(self.size, int) else self.size.reshape(1, -1, 1)
         return single(queries + 1 - size, queries + 1, kv_len)
 
@@ -136,6 +137,7 @@ class _Band(Mask):
         return Spec("band", (self.left, self.right))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # None is no bound: the row starts at the first key, or ends with the last.
         start = 0 if self.left is None else queries - self.left
         return single(start, kv_len if self.right is None else queries + 1 + self.right, kv_len)
 
@@ -172,6 +174,7 @@ def band(left: int | None, right: int | None) -> Mask:
         None if value is None else as_int(value, f"band({name})", minimum=0)
         for name, value in (("left", left), ("right", right))
     )
+    # Without bounds the band is `full`, so that equal masks are equal values.
     return full() if low is high is None else _Band(low, high)
 
 

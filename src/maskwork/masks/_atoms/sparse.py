@@ -97,6 +97,7 @@ class _Dilated(Mask):
         return Spec("dilated", (self.hops, self.rate))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # With a rate of 1, neighbours merge: the row is one run.
         if self.rate == 1:
             return gather_runs((queries - self.hops)[None], (queries + self.hops + 1)[None], kv_len)
         runs = max(1, min(2 * self.hops + 1, -(-kv_len // self.rate)))
@@ -166,6 +167,7 @@ class _RandomBlocks(Mask):
         block_rows, index = distinct(queries // self.block_size)
         check_budget(max(self.per_row, 1), len(block_rows))
         first = self.block_size * draw_blocks(self.per_row, self.blocks, self.seed, block_rows)[:, None, None]
+        # Rows without blocks have one run, which is empty.
         if not len(first):
             first = np.full((1, 1, 1, 1), kv_len, dtype=np.int64)
         return take_rows(gather_runs(first, first + self.block_size, kv_len), index)

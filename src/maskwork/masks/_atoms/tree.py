@@ -37,14 +37,12 @@ class _Tree(Mask):
 
     @cached_property
     def _chain_starts(self) -> Ints:
-        """The first position of the chain that ends at each position: int64 `(B, K)`.
-
-        In a chain, each token's parent is the position before it.
-
-            position       0  1  2  3  4
-            parent        -1  0  1  1  3
-            chain start    0  0  0  3  3
-        """
+        """The first position of the chain that ends at each position: int64 `(B, K)`."""
+        # In a chain, each token's parent is the position before it.
+        #
+        # position       0  1  2  3  4          0 - 1 - 2
+        # parent        -1  0  1  1  3              |
+        # chain start    0  0  0  3  3              3 - 4
         parents = np.atleast_2d(self.parents)
         positions: Ints = np.arange(parents.shape[1], dtype=np.int64)
         return np.maximum.accumulate(np.where(parents != positions - 1, positions, 0), axis=1)
@@ -94,6 +92,7 @@ def tree(parents: Any) -> Mask:
     >>> mw.tree([-1, 0, 0, 1]).bind(4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]]
     """
+    # A row of a ragged list is filled up with roots, which see themselves alone.
     array = as_ints(parents, "tree(parents)", ndims=(1, 2), minimum=-1, fill=-1)
     children: Ints = np.arange(array.shape[-1], dtype=np.int64)
     late = np.argwhere(array >= children)
