@@ -12,7 +12,6 @@ from .._text.registry import Form, atom
 from .._text.spec import Spec
 from .positions import KeyBound, as_bound
 
-
 # lengths = 3    real real real pad  pad       keys [0, 3)
 # starts = 2     pad  pad  real real real      keys [2, kv_len)
 
