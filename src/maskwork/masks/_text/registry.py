@@ -11,9 +11,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...errors import MaskError
 
@@ -25,8 +24,7 @@ MaskMaker = Callable[..., "Mask"]
 M = TypeVar("M", bound=MaskMaker)
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """One way to call an atom, and what the mask then means.
 
     Attributes:
@@ -60,8 +58,7 @@ class Form:
         return re.sub(r"`[^`]*`", fill, text)
 
 
-@dataclass(frozen=True)
-class Atom:
+class Atom(NamedTuple):
     """An atom that registered itself.
 
     Attributes:
