@@ -13,5 +13,5 @@ def tensors_crc32(tensors: Mapping[str, torch.Tensor]) -> int:
     crc = 0
     for name in sorted(tensors):
         # Viewed as bytes, because NumPy has no bfloat16.
-        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), crc))
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), crc))
     return crc

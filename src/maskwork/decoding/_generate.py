@@ -64,9 +64,9 @@ def generate(
 
 def _as_ids(prompt: Any) -> list[int]:
     """Return the ids as Python's own integers: a tensor has no truth value, and compares elementwise."""
-    values = prompt.tolist() if hasattr(prompt, "tolist") else prompt
-    values = list(values) if isinstance(values, Iterable) else [None]
-    if not all(is_integer(value) for value in values):
+    iterable: Any = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    values: list[Any] | None = list(iterable) if isinstance(iterable, Iterable) else None
+    if values is None or not all(is_integer(value) for value in values):
         shape = f" of shape {tuple(prompt.shape)}" if hasattr(prompt, "shape") else ""
         raise ArgumentError(
             f"a prompt is one sequence of integers, got a {type(prompt).__name__}{shape}; encode text, and pass one row"

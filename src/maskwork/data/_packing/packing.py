@@ -228,10 +228,11 @@ def row_of(pieces: Sequence[Piece], max_len: int) -> PackedRow:
     examples = [piece for piece in pieces if isinstance(piece, Example)]
     if examples:
         return PackedRow.of(examples, max_len)
+    bare = [piece for piece in pieces if not isinstance(piece, Example)]
     tokens = np.zeros(max_len, dtype=np.int64)
-    lengths = [len(piece) for piece in pieces]
+    lengths = [len(piece) for piece in bare]
     used = sum(lengths)
-    np.concatenate(pieces, out=tokens[:used])
+    np.concatenate(bare, out=tokens[:used])
     padding = max_len - used
     return PackedRow(tokens, tuple(lengths + [padding] * (padding > 0)), padding)
 
