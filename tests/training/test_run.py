@@ -24,7 +24,7 @@ def test_create_then_open(tmp_path):
 
 def test_create_refuses_to_overwrite(tmp_path):
     run = RunFolder.create(tmp_path / "run", SECTIONS)
-    with pytest.raises(RunError, match="already holds a run; continue that with --resume"):
+    with pytest.raises(RunError, match="already holds a run; continue that run with --resume"):
         RunFolder.create(run.path, SECTIONS)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match=r"holds 'notes\.txt' and 1 more; give another --out"):
@@ -48,17 +48,17 @@ def test_create_checks_its_sections(tmp_path):
     ("content", "message"),
     [
         (None, "got none in"),
-        ("{", "it is damaged"),
-        (b"\xff\xfe\x00", "it is damaged"),
-        ("[" * 100_000, "it is damaged"),
-        ("1" * 5000, "it is damaged"),
-        ("[]", "another program's"),
-        ('{"model_type": "llama"}', "another program's"),
+        ("{", "a damaged file"),
+        (b"\xff\xfe\x00", "a damaged file"),
+        ("[" * 100_000, "a damaged file"),
+        ("1" * 5000, "a damaged file"),
+        ("[]", "another program"),
+        ('{"model_type": "llama"}', "another program"),
         (
             '{"maskwork_run": 2, "version": "9.1"}',
-            "'.*' has format 2, written by maskwork 9.1; use that version",
+            "got format 2 in '.*', written by maskwork 9.1; use that version",
         ),
-        ('{"maskwork_run": 1, "model": {}, "train": 3}', "'train' is missing or no table"),
+        ('{"maskwork_run": 1, "model": {}, "train": 3}', "got no table 'train'"),
     ],
 )
 def test_open_refuses(tmp_path, content, message):
@@ -108,7 +108,7 @@ def test_a_half_written_last_line_is_left_out(tmp_path, tail):
 def test_a_damaged_line_is_named(tmp_path, line):
     run = RunFolder.create(tmp_path / "run", SECTIONS)
     run.metrics_path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
-    with pytest.raises(RunError, match="line 2 of"):
+    with pytest.raises(RunError, match="another line 2 in"):
         run.metrics()
 
 
