@@ -35,6 +35,8 @@ def temporary_beside(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     _check_target(target)
+    # In the target's own folder: a rename between file systems is a copy, and not atomic. Hidden and random, so that
+    # neither a glob nor another process meets the name.
     temporary = target.parent / f".{secrets.token_hex(8)}.tmp{target.suffix}"
     try:
         yield temporary

@@ -119,6 +119,7 @@ def finite(value: object, name: str, *, error: type[MaskworkError] = ArgumentErr
     """
     if not is_number(value):
         raise error(f"{name} must be a number, got {_short(value)} ({type(value).__name__}); pass a float or an int")
+    # NumPy's float32 and Python's Fraction become the nearest float.
     try:
         number = float(value)
     except OverflowError:  # an integer beyond the largest float

@@ -20,6 +20,7 @@ class StreamingDetokenizer:
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
         self._token_bytes = token_bytes
+        # Python's incremental decoder holds back the bytes of an incomplete character.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:

@@ -61,6 +61,7 @@ class ModelConfig:
         for name, largest in _LARGEST.items():
             value = integer(getattr(self, name), f"model {name}", minimum=1, maximum=largest)
             object.__setattr__(self, name, value)
+        # Rotary positions turn pairs of numbers, hence the even width of a head.
         if self.width % self.heads or self.heads % self.kv_heads or self.head_dim % 2:
             raise ArgumentError(
                 "model width must be a multiple of heads, heads a multiple of kv_heads and width / heads even, got "

@@ -103,6 +103,7 @@ class Transformer(nn.Module):
         check_values = input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
         if check_values:
             _check_range("tokens", input_ids, self.config.vocab_size)
+        # Keys held by the cache come first: the new tokens are queries past .. past + length.
         past = 0 if cache is None else cache.length
         if cache is not None and cache.batch != batch:
             raise ArgumentError(

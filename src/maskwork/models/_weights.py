@@ -81,6 +81,7 @@ def put_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], pat
             f"weights must fit the model, got {_listed(unexpected)} in {path}, which the model lacks; "
             "use the model's own configuration"
         )
+    # load_state_dict would list every difference on lines of its own; one line names the first.
     for name, tensor in tensors.items():
         if tensor.shape != state[name].shape:
             raise CheckpointError(

@@ -104,6 +104,7 @@ def load_checkpoint(
         CheckpointError: the file is missing, damaged, of another format, or of a run whose identity differs.
     """
     header, tensors = _read(path)
+    # Through JSON, as the saved identity went: a tuple equals the list that it is saved as.
     difference = first_difference(header["identity"], json.loads(json.dumps(identity)))
     if difference:
         field, saved, current = difference
@@ -111,6 +112,7 @@ def load_checkpoint(
             f"a checkpoint continues only the run that wrote it, got {field} = {current} where '{path}' has {saved}; "
             "resume with the values of the checkpoint, or start a new run"
         )
+    # All is checked before the first tensor is copied, so that an error leaves model and optimizer as they were.
     optimizer_part = {
         name.removeprefix(_OPTIMIZER): tensor for name, tensor in tensors.items() if name.startswith(_OPTIMIZER)
     }
@@ -138,6 +140,7 @@ def first_difference(left: Any, right: Any, field: str = "") -> tuple[str, str, 
     >>> first_difference({"train": {"seed": 1}}, {"train": {"seed": 2}})
     ('train.seed', '1', '2')
     """
+    # Tables are compared key by key, so that the message names the field and not the whole table.
     if isinstance(left, dict) and isinstance(right, dict):
         for key in [*left, *(key for key in right if key not in left)]:
             inner = f"{field}.{key}" if field else str(key)
@@ -166,6 +169,7 @@ def _model_tensors(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str,
                 f"a checkpoint holds tensors only, got a {type(tensor).__name__} in {name!r} of the state dict; "
                 "make it a buffer"
             )
+        # Tied weights are one tensor under two names: safetensors refuses to write it twice.
         storage = tensor.untyped_storage().data_ptr()
         memory = (tensor.device, storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
         if tensor.numel() and memory in names:
@@ -212,6 +216,7 @@ def _parse_header(path: Path, text: str) -> dict[str, Any]:
         number, version = header["format"], header["version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(_damaged(path, "its metadata does not parse")) from error
+    # Before the other fields, which another format may lack.
     if number != FORMAT:
         raise CheckpointError(
             f"this maskwork reads checkpoints of format {FORMAT}, got format {number} in '{path}', written by "
@@ -237,6 +242,7 @@ def _put_weights(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tenso
     """Put the weights of a checkpoint into the model, or raise `CheckpointError` and leave the model unchanged."""
     current, aliases = _model_tensors(model)
     saved = {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
+    # Names of one side alone are described as "nothing" on the other side.
     for name in sorted(current.keys() | saved.keys()):
         in_model, in_file = _describe(current.get(name)), _describe(saved.get(name))
         if in_model != in_file:
@@ -252,6 +258,7 @@ def _check_optimizer_part(path: Path, model: nn.Module, part: Mapping[str, torch
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     for full_name, tensor in part.items():
         name, _, key = full_name.rpartition(":")
+        # AdamW's moments have the parameter's shape; its count of steps has no axis.
         if name not in shapes or (tensor.ndim > 0 and tensor.shape != shapes[name]):
             raise CheckpointError(
                 f"a checkpoint fits only the model that it was written from, got the optimizer's {key} for {name} in "

@@ -55,6 +55,7 @@ class TrainConfig:
     log_every: int = 10
 
     def __post_init__(self) -> None:
+        # The checked numbers are stored as Python's own types, which JSON and TOML can write.
         for name, (smallest, largest) in _INTEGERS.items():
             object.__setattr__(self, name, integer(getattr(self, name), name, minimum=smallest, maximum=largest))
         if self.warmup_steps > self.steps:
@@ -107,6 +108,7 @@ class TrainConfig:
         return cls(**values)
 
 
+#: Fields without a default.
 _REQUIRED = ("steps", "batch_rows", "learning_rate", "warmup_steps", "eval_every", "save_every")
 
 #: No run needs counts of more than 31 bits; PyTorch's generators take seeds of 63.

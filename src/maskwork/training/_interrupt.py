@@ -24,6 +24,7 @@ class Interrupts:
         self._previous: Any = None
 
     def __enter__(self) -> Self:
+        # Python runs handlers on the main thread alone; None is a handler that was not installed from Python.
         previous = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is threading.main_thread() and previous not in (signal.SIG_IGN, None):
             self._previous = signal.signal(signal.SIGINT, self._handle)
@@ -52,6 +53,7 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT."""
+        # The second Ctrl-C, or the first in a block that may end anywhere, doesn't wait for `check`.
         if self._pressed or self._interruptible:
             self._pressed = True
             raise KeyboardInterrupt

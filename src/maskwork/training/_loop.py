@@ -80,11 +80,13 @@ def train(
             "resuming needs the run to continue, got resume=True without run; pass run=RunFolder.open(path)"
         )
     began = time.perf_counter()
+    # Locked before the first look at the folder, so that two processes never both take the run for a new one.
     with nullcontext() if run is None else run.locked():
         if run is not None and not resume and (run.checkpoint_path.exists() or run.metrics_path.exists()):
             raise RunError(
                 f"a new training needs a new run, got '{run.path}', which has begun; resume it or give another folder"
             )
+        # The trainer reads rows and configuration only; the run's files change first in `resume`.
         trainer = Trainer(model, rows, objective, config, run, validate, on_step, curriculum)
         if resume:
             trainer.resume()

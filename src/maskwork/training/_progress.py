@@ -64,6 +64,7 @@ class Speed:
     """
 
     def __init__(self, steps: int = 20) -> None:
+        # (tokens, seconds) of each step; the oldest falls out.
         self._recent: deque[tuple[int, float]] = deque(maxlen=steps)
 
     def add(self, tokens: int, seconds: float) -> None:

@@ -55,6 +55,7 @@ class Recipe:
             ArgumentError: an unknown table or field, or a value that breaks its rule.
         """
         base = DEFAULT_RECIPE if base is None else base
+        # Values replace those of `base` one by one; the result is checked as a whole at the end.
         tables = base.to_dict()
         for name, table in values.items():
             if name not in tables or not isinstance(table, Mapping):

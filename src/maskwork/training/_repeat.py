@@ -83,6 +83,7 @@ def run_identity(
 ) -> dict[str, Any]:
     """Return what a resumed run must share with the checkpoint; a value that differs is named by its key."""
     digest = hashlib.sha256()
+    # Lengths too: the same tokens cut into other documents are other data.
     for row in rows:
         digest.update(np.asarray([len(row.tokens), row.padding, *row.lengths], dtype=np.int64).tobytes())
         digest.update(np.ascontiguousarray(row.tokens, dtype=np.int64).tobytes())
@@ -118,6 +119,7 @@ def seeded(seed: int, step: int, device: torch.device) -> Iterator[torch.Generat
     # The third number separates these draws from those of the row order, whose seed has two numbers.
     mixed = int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> np.uint64(1))
     on_cuda = device.type == "cuda"
+    # `fork_rng` restores the state of the global generators, also after an error.
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
         torch.default_generator.manual_seed(mixed)
         if on_cuda:

@@ -98,6 +98,7 @@ class RunFolder:
         path = Path(path)
         if path.is_file():
             raise RunError(f"a run must be a folder, got a file at '{path}'; give another --out")
+        # A folder that exists and is empty is free; a run, or any other file, is never overwritten.
         entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         if "config.json" in entries and _is_run(path):
             raise RunError(
@@ -123,6 +124,7 @@ class RunFolder:
             entry = "a file" if path.exists() else "nothing"
             raise RunError(f"a run must be a folder that maskwork train made, got {entry} at '{path}'")
         values = _read_config(path)
+        # The mark first, then the format: only then may the rest be expected to be as this version writes it.
         if not isinstance(values, dict) or _MARK not in values:
             raise RunError(
                 f"a run folder's config.json must have the key {_MARK!r}, got the file of another program in '{path}'"
@@ -170,6 +172,7 @@ class RunFolder:
         if fcntl is None:
             yield
             return
+        # The lock belongs to the open descriptor and ends when it is closed, also by the death of the process.
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             try:
@@ -230,6 +233,7 @@ class RunFolder:
         """
         from ._recipe import Recipe
 
+        # "data" also holds the source and digests, which belong to the run and to no recipe.
         data = {name: self.config["data"].get(name) for name in ("packing",)}
         try:
             return Recipe.from_dict({**self.config, "data": data})
@@ -269,6 +273,7 @@ class RunFolder:
             RunError: there are no weights yet, or the configuration doesn't describe a model.
             CheckpointError: the weights are damaged or of another model.
         """
+        # Inside: a run can be opened and listed without building models.
         from ..models import ModelConfig, Transformer
         from ..models._weights import put_weights, read_weights
 
@@ -297,6 +302,7 @@ class RunFolder:
         """Write the model's weights and their checksum, atomically."""
         from ..models._weights import weights_of, write_weights
 
+        # In the metadata of the same file, so that weights and checksum are replaced in one rename.
         tensors = weights_of(model)
         write_weights(tensors, self.model_path, {_WEIGHTS_CRC32: str(tensors_crc32(tensors))})
 

@@ -81,9 +81,11 @@ class Trainer:
         assert self.run is not None
         if self.run.checkpoint_path.exists():
             progress = load_checkpoint(self.run.checkpoint_path, self.model, self.optimizer, identity=self.identity)
+            # The checkpoint's step is the first that is not done: steps count from 0, and so many are done.
             self.step = self.saved_step = progress.step
             self.tokens = progress.tokens
             self.curriculum.load(progress.state)
+        # Lines beyond the checkpoint are written again. A validation of the last step may be among those that stay.
         self.run.truncate_metrics(self.step)
         for record in self.run.metrics():
             if isinstance(record.get("validation"), dict):
@@ -120,13 +122,14 @@ class Trainer:
                 raise
 
     def take_step(self) -> StepReport:
-        """Do one step completely: the update and its line of metrics."""
+        """Take one complete step: the update and its line of metrics."""
         began = time.perf_counter()
         self.step_complete = False
         config, rate = self.config, learning_rate(self.step, self.config)
         with seeded(config.seed, self.step, self.device) as generator:
             batches = self.batches(generator)
             loss, norm = self.backward(batches)
+        # Checked before the update: the weights are still those of the step before.
         if not (math.isfinite(loss) and math.isfinite(norm)):
             checkpoint = (
                 f"the checkpoint is of step {self.saved_step}" if self.saved_step else "there is no checkpoint yet"
@@ -152,6 +155,7 @@ class Trainer:
             tokens_per_second=self.speed.tokens_per_second,
             seconds_left=self.seconds_left(),
         )
+        # Wall-clock values stand apart under "timing", so that equal runs have equal lines otherwise.
         if self.run and (self.step == 1 or self.due(config.log_every)):
             values = dataclasses.asdict(report)
             record = {name: values[name] for name in ("step", "loss", "grad_norm", "learning_rate", "tokens")}
@@ -231,6 +235,7 @@ class Trainer:
             return
         from .. import __version__
 
+        # First the lines, then the checkpoint that says how many lines there are.
         self.run.sync_metrics()
         save_checkpoint(
             self.run.checkpoint_path,
