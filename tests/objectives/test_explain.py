@@ -218,7 +218,7 @@ def test_tokenizers_of_every_kind():
     assert text(10**9) == "#1000000000"
     assert token_text({3: "x"}.get)(4) == "#4"
     assert token_text(["a", "b"].__getitem__)(-1) == "#-1"
-    with pytest.raises(ArgumentError, match="a callable from an id to its text, or None; found int"):
+    with pytest.raises(ArgumentError, match="a callable from an id to its text, or None, got int"):
         explain_batch(packed(), 3)
     with pytest.raises(ArgumentError, match="found list for 1; return the token's text"):
         explain_batch(packed(), lambda token: [token])

@@ -269,7 +269,7 @@ def test_errors():
         objective()([([5], [6], [7])])
     with pytest.raises(ArgumentError, match="at least one example"):
         objective()([])
-    with pytest.raises(ArgumentError, match="found -100"):
+    with pytest.raises(ArgumentError, match="got -100"):
         objective()([([5], [-100, 6])])
     with pytest.raises(ArgumentError, match="one weight for each of 2"):
         objective().example(([5], [6, 7]), weights=[1.0])
