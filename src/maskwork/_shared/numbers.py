@@ -94,6 +94,30 @@ def between(value: object, low: int, high: int, name: str, *, error: type[Maskwo
     return number
 
 
+def number(value: object, name: str, *, error: type[MaskworkError] = ArgumentError) -> float:
+    """Return `value` as a `float`: a number of Python or NumPy, or a tensor of one element. Bool and text are refused.
+
+    NaN and infinities are numbers: the caller checks the range, with comparisons that NaN fails.
+
+    >>> number("0.5", "rate")
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ArgumentError: rate must be a number, got '0.5' (str)
+    """
+    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+    if not is_bool and not isinstance(value, str | bytes | bytearray):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError, OverflowError):  # what is no number, or more than one
+            pass
+    raise error(f"{name} must be a number, got {_one_line(value)} ({type(value).__name__})")
+
+
+def _one_line(value: object) -> str:
+    # the repr of an array has several lines
+    return f"{' '.join(repr(value).split()):.60}"
+
+
 def _printable(number: int) -> str:
     # Python refuses to print the longest integers
     return str(number) if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"
