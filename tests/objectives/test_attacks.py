@@ -76,14 +76,14 @@ def test_a_number_of_tokens_is_whole(settings):
 
 
 def test_a_row_of_padding_alone_is_refused():
-    with pytest.raises(ArgumentError, match="found padding alone"):
+    with pytest.raises(ArgumentError, match="got padding alone"):
         CausalLM()([PackedRow(np.zeros(3, dtype=np.int64), (3,), 3)])
 
 
 def test_a_generator_is_torchs():
-    with pytest.raises(ArgumentError, match="found Generator; pass torch"):
+    with pytest.raises(ArgumentError, match="got Generator; pass torch"):
         MaskedLM(9, 10).example([5, 6], np.random.default_rng(0))  # pyright: ignore
-    with pytest.raises(ArgumentError, match="found int"):
+    with pytest.raises(ArgumentError, match="got int"):
         PrefixLM().example([5, 6], 7)  # pyright: ignore
 
 
@@ -92,7 +92,7 @@ def test_a_rank_without_a_batch_has_nothing_easy():
 
 
 def test_a_sentinel_is_no_end_and_no_mode():
-    with pytest.raises(ArgumentError, match="found 8"):
+    with pytest.raises(ArgumentError, match="got 8"):
         SpanCorruption([9, 8, 7], decoder_start=0, end_token=8)
     for tokens in ({"end_token": 7}, {"end_token": 9, "mode": 50}):
         with pytest.raises(ArgumentError, match="for nothing else"):
@@ -100,7 +100,7 @@ def test_a_sentinel_is_no_end_and_no_mode():
 
 
 def test_a_word_before_the_first_is_refused():
-    with pytest.raises(ArgumentError, match="found word -1 at token 0"):
+    with pytest.raises(ArgumentError, match="got word -1 at token 0"):
         TokenTagging().example(Tagged([5, 6], [1], words=[-1, 0]))
 
 

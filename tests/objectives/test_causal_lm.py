@@ -78,9 +78,9 @@ def test_a_mask_that_shows_the_future_is_refused():
 
 
 def test_refuses_rows_that_do_not_fit():
-    with pytest.raises(ArgumentError, match="found Tensor; pass a list"):
+    with pytest.raises(ArgumentError, match="got Tensor; pass a list"):
         CausalLM()(torch.tensor([[1, 2, 3]]))
-    with pytest.raises(ArgumentError, match="found int of int64, 0-D as example 0; pass a list"):
+    with pytest.raises(ArgumentError, match="got int of int64, 0-D as example 0; pass a list"):
         CausalLM()([1, 2, 3])
     with pytest.raises(ArgumentError, match="at least one row"):
         CausalLM()([])

@@ -86,9 +86,9 @@ def test_the_quantile_is_within_a_bin_of_sorting(values, share, cuts):
         history = history.add(part, memory=1.0)
     exact = sorted(values)[math.ceil(share * len(values) - 1e-9) - 1]
     found = history.quantile(share)
-    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value <= got for value in values) >= share * len(values) - 1e-9
     if 1e-4 <= exact < 990:
-        assert exact <= found * (1 + 1e-6) <= exact * 1.033
+        assert exact <= got * (1 + 1e-6) <= exact * 1.033
     elif exact > 1000:
         assert found == math.inf
 
@@ -116,18 +116,18 @@ def test_refuses():
             Curriculum(start=start, end=end, steps=1)
     with pytest.raises(ArgumentError, match="steps=0"):
         Curriculum(start=0.5, steps=0)
-    with pytest.raises(ArgumentError, match="found 0"):
+    with pytest.raises(ArgumentError, match="got 0"):
         Curriculum(start=0.5, steps=1, power=0)
-    with pytest.raises(ArgumentError, match="found 1"):
+    with pytest.raises(ArgumentError, match="got 1"):
         Curriculum(start=0.5, steps=1, memory=1)
     curriculum, batch = Curriculum(start=0.5, steps=1), CausalLM()([[5, 6]])
-    with pytest.raises(ArgumentError, match="counted from 0; found -1"):
+    with pytest.raises(ArgumentError, match="counted from 0, got -1"):
         curriculum.share(-1)
     with pytest.raises(ArgumentError, match="each of 1 batches"):
         curriculum.easiest([batch], [], 0)
-    with pytest.raises(ArgumentError, match=r"\(1, 2\); found \(2,\)"):
+    with pytest.raises(ArgumentError, match=r"\(1, 2\), got \(2,\)"):
         curriculum.easiest([batch], [torch.zeros(2)], 0)
-    with pytest.raises(ArgumentError, match="found NaN"):
+    with pytest.raises(ArgumentError, match="got NaN"):
         curriculum.within_reach(batch, torch.full((1, 2), math.nan), DifficultyHistory(), 0)
     with pytest.raises(ArgumentError, match=r"float64 \(512,\)"):
         DifficultyHistory(torch.zeros(3))

@@ -141,13 +141,13 @@ def test_the_batch_is_its_examples_with_a_causal_mask():
 
 
 def test_errors():
-    with pytest.raises(ArgumentError, match="found no tokenizer"):
+    with pytest.raises(ArgumentError, match="got no tokenizer"):
         objective().example("text", seeded())
     with pytest.raises(ArgumentError, match="explicit generator"):
         objective()([[1, 2]])
-    with pytest.raises(ArgumentError, match="found 1091 at position 1"):
+    with pytest.raises(ArgumentError, match="got 1091 at position 1"):
         objective().example([1, SUF, 2], seeded())
-    with pytest.raises(ArgumentError, match=r"cuts lie in order in \[0, 2\]; found \(1, 3\)"):
+    with pytest.raises(ArgumentError, match=r"cuts lie in order in \[0, 2\], got \(1, 3\)"):
         objective().example([1, 2], cuts=(1, 3))
     with pytest.raises(ArgumentError, match="four tokens; found"):
         FillInTheMiddle(1, 2, 3, 3)

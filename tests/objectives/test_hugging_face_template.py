@@ -279,5 +279,5 @@ def test_a_slow_tokenizer_is_refused():
         is_fast = False
         apply_chat_template = TOKENIZER.apply_chat_template
 
-    with pytest.raises(ArgumentError, match="found Slow; use a fast tokenizer"):
+    with pytest.raises(ArgumentError, match="got Slow; use a fast tokenizer"):
         Chat(HuggingFaceTemplate(Slow(), PLAIN)).example([USER, ANSWER])

@@ -93,11 +93,11 @@ def test_either_side_gives_the_same_loss_and_gradients_as_no_padding():
 
 def test_what_cannot_be_padded_is_refused():
     example = CausalLM().example([1, 2])
-    with pytest.raises(ArgumentError, match="found side='middle'"):
+    with pytest.raises(ArgumentError, match="got side='middle'"):
         pad([example], side="middle")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="at least 1; found 0"):
+    with pytest.raises(ArgumentError, match="at least 1, got 0"):
         pad([example], multiple_of=0)
-    with pytest.raises(ArgumentError, match="at least one example; found none"):
+    with pytest.raises(ArgumentError, match="at least one example, got none"):
         pad([])
 
 

@@ -144,10 +144,10 @@ def test_a_dataloaders_workers_are_refused():
     ("options", "message"),
     [
         ({"source": iter([[1, 2]])}, "list_iterator, which can be read once"),
-        ({"batch_rows": 0}, "batch_rows must be an integer of at least 1; found 0"),
+        ({"batch_rows": 0}, "batch_rows must be an integer of at least 1, got 0"),
         ({"workers": -1}, "workers must be an integer of at least 0"),
         ({"seed": 0.5}, "seed must be an integer"),
-        ({"example": shortened}, "found both"),
+        ({"example": shortened}, "got both"),
         ({"max_len": 1}, "at least 2"),
         ({"strategy": "none"}, "strategy"),
     ],
