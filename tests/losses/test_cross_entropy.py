@@ -193,8 +193,8 @@ def test_no_gradient_is_recorded_where_none_is_asked():
         ({"reduction": "mean"}, "reduction must be one of token_mean, sequence_mean, sum, none, got 'mean'"),
         ({"on_empty": "ignore"}, "on_empty must be zero or raise, got 'ignore'"),
         ({"label_smoothing": 1.5}, r"label_smoothing must lie in \[0, 1\], got 1.5"),
-        ({"label_smoothing": NAN}, r"label_smoothing must lie in \[0, 1\], got nan"),
-        ({"z_loss": -1e-4}, "z_loss must be finite and at least 0, got -0.0001"),
+        ({"label_smoothing": NAN}, "label_smoothing must be finite, got nan"),
+        ({"z_loss": -1e-4}, "z_loss must be at least 0, got -0.0001"),
         ({"denominator": torch.ones(2)}, r"denominator must be one number, got a tensor \(2,\)"),
         ({"label_smoothing": "0.1"}, r"label_smoothing must be a number, got '0.1' \(str\)"),
         ({"label_smoothing": True}, r"label_smoothing must be a number, got True \(bool\)"),
@@ -313,9 +313,9 @@ def test_weights_whose_sum_overflows_are_refused_and_not_a_loss_of_zero(reductio
 def test_an_option_is_any_one_number():
     logits, targets = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
     plain = masked_cross_entropy(logits, targets, label_smoothing=0.5, z_loss=0.25, denominator=2).loss
-    for kind in (np.float32, np.float64, torch.tensor):
+    for kind in (np.float32, np.float64):
         options = {"label_smoothing": kind(0.5), "z_loss": kind(0.25), "denominator": kind(2.0)}
         assert torch.equal(masked_cross_entropy(logits, targets, **options).loss, plain)
-    assert torch.equal(
-        masked_cross_entropy(logits, targets, label_smoothing=0.5, z_loss=0.25, denominator=np.int64(2)).loss, plain
-    )
+    for denominator in (np.int64(2), torch.tensor(2), torch.tensor(2.0)):
+        out = masked_cross_entropy(logits, targets, label_smoothing=0.5, z_loss=0.25, denominator=denominator)
+        assert torch.equal(out.loss, plain)

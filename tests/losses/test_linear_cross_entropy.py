@@ -289,7 +289,10 @@ def spy(function, rows):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lm_head_weight": torch.zeros(3, 7)}, r"floats of shape \(V, 3\), as in nn.Linear, got .* \(3, 7\); transpose"),
+        (
+            {"lm_head_weight": torch.zeros(3, 7)},
+            r"floats of shape \(V, 3\), as in nn.Linear, got .* \(3, 7\); transpose",
+        ),
         ({"lm_head_weight": torch.zeros(7, 3, dtype=torch.long)}, "lm_head_weight must be floats"),
         ({"lm_head_weight": torch.nn.Linear(3, 7)}, "lm_head_weight must be a tensor, got Linear"),
         ({"bias": torch.zeros(3)}, r"bias must be floats of shape \(7,\)"),

@@ -26,7 +26,7 @@ from maskwork.objectives import (
 
 @pytest.mark.parametrize("split", [np.float32(0.5), True, lambda tokens: 2.5, -1])
 def test_a_split_that_is_no_number_of_tokens_is_refused(split):
-    with pytest.raises(ArgumentError, match="number of tokens"):
+    with pytest.raises(ArgumentError, match=r"split(\(tokens\))? must be"):
         PrefixLM(split=split)([[5, 6, 7, 8]])
 
 
@@ -56,7 +56,7 @@ def test_a_pairs_own_tokens_must_be_special():
 
 @pytest.mark.parametrize(("cls", "first"), [(1, [5, 1]), (1, [2]), (-1, [5]), (1.5, [5])])
 def test_a_pairs_own_tokens_are_ids_and_stand_in_no_text(cls, first):
-    with pytest.raises(ArgumentError, match="found"):
+    with pytest.raises(ArgumentError, match="got"):
         SentencePair(cls=cls, sep=2, max_len=8)([(first, [6], True)], torch.Generator())
 
 
@@ -71,7 +71,7 @@ def test_a_label_beyond_int64_does_not_wrap_round_to_a_missing_one(label):
 
 @pytest.mark.parametrize("settings", [{"min_targets": -1}, {"min_targets": 1.5}, {"vocab_size": 10.0}])
 def test_a_number_of_tokens_is_whole(settings):
-    with pytest.raises(ArgumentError, match="number of tokens"):
+    with pytest.raises(ArgumentError, match=r"(min_targets|vocab_size) must be"):
         MaskedLM(**{"mask_token": 9, "vocab_size": 10, **settings})
 
 
@@ -136,7 +136,7 @@ def test_a_state_beyond_the_end_of_the_source_is_refused(workers):
     state = stream([[1, 2]] * 5).state_dict() | {"batch": 4}
     shorter = stream(workers=workers)
     shorter.load_state_dict(state)
-    with pytest.raises(CheckpointError, match="4 batches of epoch 0 were taken, and it has 2"):
+    with pytest.raises(CheckpointError, match="got a source of 2 batches in epoch 0, of which 4 batches were taken"):
         list(shorter)
     at_the_end = stream(workers=workers)
     at_the_end.load_state_dict(state | {"batch": 2})

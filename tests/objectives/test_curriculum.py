@@ -121,7 +121,7 @@ def test_refuses():
     with pytest.raises(ArgumentError, match="got 1"):
         Curriculum(start=0.5, steps=1, memory=1)
     curriculum, batch = Curriculum(start=0.5, steps=1), CausalLM()([[5, 6]])
-    with pytest.raises(ArgumentError, match="counted from 0, got -1"):
+    with pytest.raises(ArgumentError, match="step must be at least 0, got -1"):
         curriculum.share(-1)
     with pytest.raises(ArgumentError, match="each of 1 batches"):
         curriculum.easiest([batch], [], 0)

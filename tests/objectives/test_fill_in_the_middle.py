@@ -149,7 +149,7 @@ def test_errors():
         objective().example([1, SUF, 2], seeded())
     with pytest.raises(ArgumentError, match=r"cuts lie in order in \[0, 2\], got \(1, 3\)"):
         objective().example([1, 2], cuts=(1, 3))
-    with pytest.raises(ArgumentError, match="four tokens; found"):
+    with pytest.raises(ArgumentError, match="four different tokens, got"):
         FillInTheMiddle(1, 2, 3, 3)
     with pytest.raises(ArgumentError, match='loss_on is "all", "text" or "middle"'):
         objective(loss_on="suffix")

@@ -211,7 +211,7 @@ def test_transformers_gets_labels_that_are_not_shifted(hf_tokenizer):
     ("settings", "message"),
     [
         ({"mask_token": 50}, "got mask_token 50 with vocab_size 50"),
-        ({"mask_token": -1}, "a token id, an integer >= 0, got -1"),
+        ({"mask_token": -1}, "mask_token must be at least 0, got -1"),
         ({"special_tokens": [0, 1.5]}, "got 1.5"),
         ({"rate": 15}, r"rate is a share, in \[0, 1\], got 15"),
         ({"rate": float("nan")}, "got nan"),

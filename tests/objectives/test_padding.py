@@ -93,7 +93,7 @@ def test_either_side_gives_the_same_loss_and_gradients_as_no_padding():
 
 def test_what_cannot_be_padded_is_refused():
     example = CausalLM().example([1, 2])
-    with pytest.raises(ArgumentError, match="got side='middle'"):
+    with pytest.raises(ArgumentError, match="got 'middle'"):
         pad([example], side="middle")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="at least 1, got 0"):
         pad([example], multiple_of=0)

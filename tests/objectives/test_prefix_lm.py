@@ -98,7 +98,7 @@ def test_errors():
         PrefixLM()([[1, 2, 3]])
     with pytest.raises(ArgumentError, match="explicit generator, got int"):
         PrefixLM()([[1, 2, 3]], 0)
-    with pytest.raises(ArgumentError, match='split is "random"'):
+    with pytest.raises(ArgumentError, match='split must be "random"'):
         PrefixLM(split="half")
     with pytest.raises(ArgumentError, match="a float split is a share"):
         PrefixLM(split=1.5)

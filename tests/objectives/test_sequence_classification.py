@@ -142,7 +142,7 @@ def test_refuses_an_empty_sequence():
 
 
 def test_refuses_other_shapes_and_reads():
-    with pytest.raises(ArgumentError, match="read at last, first, mean, got 'max'"):
+    with pytest.raises(ArgumentError, match="one of last, first, mean, got 'max'"):
         SequenceClassification(read="max")
     batch = SequenceClassification(read="last")([([1, 2], 0)])
     with pytest.raises(ArgumentError, match=r"pool reads hidden states .* got \(1, 2\)"):

@@ -164,7 +164,7 @@ def test_sentinels_in_the_order_of_t5s_tokenizer():
         (range(100, 200), "descending", "got 100 before 101; reverse them"),
         ([9, 7, 8], "descending", "got 7 before 8"),
         ([9, 8], "ascending", "got 9 before 8"),
-        ([9, -8], "descending", "a token id, an integer >= 0, got -8"),
+        ([9, -8], "descending", "sentinels must be at least 0, got -8"),
         ([9, 8], "down", "got 'down'"),
     ],
 )

@@ -144,8 +144,8 @@ def test_a_dataloaders_workers_are_refused():
     ("options", "message"),
     [
         ({"source": iter([[1, 2]])}, "list_iterator, which can be read once"),
-        ({"batch_rows": 0}, "batch_rows must be an integer of at least 1, got 0"),
-        ({"workers": -1}, "workers must be an integer of at least 0"),
+        ({"batch_rows": 0}, "batch_rows must be at least 1, got 0"),
+        ({"workers": -1}, "workers must be at least 0"),
         ({"seed": 0.5}, "seed must be an integer"),
         ({"example": shortened}, "got both"),
         ({"max_len": 1}, "at least 2"),
@@ -160,5 +160,5 @@ def test_wrong_options_are_refused_at_the_call(options: dict, message: str):
 
 def test_a_state_of_another_stream_is_refused():
     state = stream_of().state_dict()
-    with pytest.raises(CheckpointError, match="buffer is 4 in the state and 5 here"):
+    with pytest.raises(CheckpointError, match="buffer = 4 in the state and 5 in the stream"):
         stream_of(buffer=5).load_state_dict(state)

@@ -111,5 +111,5 @@ def test_errors():
         Denoiser(0.5, 0.5)
     with pytest.raises(ArgumentError, match="got -1"):
         Denoiser(0.5, 3, probability=-1)
-    with pytest.raises(ArgumentError, match="mode_token is a token id"):
+    with pytest.raises(ArgumentError, match="mode_token must be at least 0"):
         Denoiser(0.5, 3, mode_token=-1)

@@ -115,5 +115,5 @@ def test_an_encoder_decoder_is_weighed_at_its_targets():
     assert new.reasons.tolist() == [[Reason.SCORED, Reason.REDACTED], [Reason.SCORED, Reason.PADDING]]
     assert torch.equal(new.decoder_input_ids, batch.decoder_input_ids)
     assert new.cross_mask == batch.cross_mask
-    with pytest.raises(ArgumentError, match=r"where targets do, \(2, 2\), got \(2, 3\)"):
+    with pytest.raises(ArgumentError, match=r"targets' shape \(2, 2\), got \(2, 3\)"):
         with_weights(batch, torch.ones(2, 3))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from .._shared.numbers import number
+from .._shared.numbers import finite, is_number
 from ..data import IGNORED
 from ..errors import ArgumentError
 
@@ -70,29 +70,28 @@ def check_options(
         raise ArgumentError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if on_empty not in ("zero", "raise"):
         raise ArgumentError(f"on_empty must be zero or raise, got {on_empty!r}")
-    # Written so that NaN, with which every comparison is false, is refused.
-    if not 0 <= number(label_smoothing, "label_smoothing") <= 1:
+    if not 0 <= finite(label_smoothing, "label_smoothing") <= 1:
         raise ArgumentError(f"label_smoothing must lie in [0, 1], got {label_smoothing}; 0.1 is usual, 0 is none")
-    if not 0 <= number(z_loss, "z_loss") < math.inf:
-        raise ArgumentError(f"z_loss must be finite and at least 0, got {z_loss}; 1e-4 is usual, 0 is none")
+    if finite(z_loss, "z_loss") < 0:
+        raise ArgumentError(f"z_loss must be at least 0, got {z_loss}; 1e-4 is usual, 0 is none")
     if denominator is None:
         return None
     if reduction in ("sum", "none"):
         raise ArgumentError(
             f"reduction {reduction!r} divides by nothing, got a denominator; leave it out or pass 'token_mean'"
         )
-    if isinstance(denominator, torch.Tensor) and denominator.numel() != 1:
-        raise ArgumentError(
-            f"denominator must be one number, got a tensor {tuple(denominator.shape)}; sum it over the whole step"
-        )
-    try:
-        divisor = number(denominator, "denominator")
-    except ArgumentError:
-        # Most often the whole `TargetCounts` was passed.
+    if isinstance(denominator, torch.Tensor):
+        if denominator.numel() != 1:
+            raise ArgumentError(
+                f"denominator must be one number, got a tensor {tuple(denominator.shape)}; sum it over the whole step"
+            )
+        denominator = denominator.item()
+    if not is_number(denominator):  # most often the whole `TargetCounts`
         raise ArgumentError(
             f"denominator must be one number, got {type(denominator).__name__}; of the result of count_targets pass "
             ".weight_sum, or .n_sequences for 'sequence_mean'"
-        ) from None
+        )
+    divisor = float(denominator)
     if not 0 < divisor < math.inf:
         raise ArgumentError(f"denominator must be finite and above 0, got {divisor:g}; pass the sum of weights")
     return divisor

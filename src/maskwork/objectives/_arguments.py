@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._shared.numbers import integer, number
+from .._shared.numbers import finite, integer
 from ..data import IGNORED, Reason
 from ..errors import ArgumentError
 
@@ -31,8 +31,8 @@ def optional_token_id(value: object, name: str) -> int | None:
 
 def share(value: object, name: str) -> float:
     """Return a number in [0, 1] as a `float`, or raise `ArgumentError`."""
-    fraction = number(value, name)
-    if not 0 <= fraction <= 1:  # NaN fails both
+    fraction = finite(value, name)
+    if not 0 <= fraction <= 1:
         raise ArgumentError(f"{name} is a share, in [0, 1], got {value!r}; write 15 % as 0.15")
     return fraction
 

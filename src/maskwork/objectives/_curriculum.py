@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .._shared.numbers import at_least, integer, number
+from .._shared.numbers import at_least, finite, integer
 from ..data import Reason
 from ..errors import ArgumentError
 from ._arguments import store
@@ -54,7 +54,7 @@ class Curriculum:
 
     def __post_init__(self) -> None:
         for name in ("start", "end", "power", "memory"):
-            store(self, **{name: number(getattr(self, name), name)})
+            store(self, **{name: finite(getattr(self, name), name)})
         store(self, steps=integer(self.steps, "steps"))
         if not 0 < self.start <= self.end <= 1:
             raise ArgumentError(
@@ -63,7 +63,7 @@ class Curriculum:
             )
         if self.steps < 1:
             raise ArgumentError(f"a curriculum grows over at least one step, got steps={self.steps}")
-        if not (math.isfinite(self.power) and self.power > 0):
+        if self.power <= 0:
             raise ArgumentError(f"a curriculum's power is above 0, got {self.power}; 1 is linear")
         if not 0 <= self.memory < 1:
             raise ArgumentError(f"a curriculum's memory lies in [0, 1), got {self.memory}; 0.9 is ten steps' worth")
@@ -160,7 +160,7 @@ class DifficultyHistory:
 
     def add(self, difficulty: torch.Tensor, memory: float = 0.0) -> DifficultyHistory:
         """Return the history with these difficulties (any shape), after multiplying the old counts by `memory`."""
-        memory = number(memory, "memory")
+        memory = finite(memory, "memory")
         bins = torch.bucketize(difficulty.detach().double().cpu().flatten(), _EDGES)
         return DifficultyHistory(self.counts * memory + torch.bincount(bins, minlength=len(self.counts)))
 
@@ -169,7 +169,7 @@ class DifficultyHistory:
         total = float(self.counts.sum())
         if total == 0:
             return math.inf
-        index = int(torch.searchsorted(self.counts.cumsum(0), number(share, "share") * total))
+        index = int(torch.searchsorted(self.counts.cumsum(0), finite(share, "share") * total))
         return float(_EDGES[index]) if index < len(_EDGES) else math.inf  # the last bin has no upper end
 
 

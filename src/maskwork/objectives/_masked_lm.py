@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .._shared.numbers import at_least, number
+from .._shared.numbers import at_least, finite
 from ..data import IGNORED, Example, PackedRow, Reason, as_tokens
 from ..errors import ArgumentError
 from ..masks import full
@@ -73,7 +73,7 @@ class MaskedLM:
             vocab_size=at_least(self.vocab_size, 0, "vocab_size"),
             special_tokens=tuple(token_id(token, "each of special_tokens") for token in self.special_tokens),
             rate=share(self.rate, "rate"),
-            replace=tuple(number(probability, "each of replace") for probability in self.replace),
+            replace=tuple(finite(probability, "each of replace") for probability in self.replace),
             min_targets=at_least(self.min_targets, 0, "min_targets"),
         )
         if len(self.replace) != 3 or min(self.replace) < 0 or not math.isclose(sum(self.replace), 1, abs_tol=1e-6):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..._shared.numbers import integer, number
+from ..._shared.numbers import finite, integer
 from ...data import IGNORED, Example, Reason
 from ...errors import ArgumentError
 from ...masks import Mask, causal
@@ -172,7 +172,7 @@ def _refuse_unknown_ends(rendered: Rendered, messages: Sequence[Message]) -> Non
     for index in sorted(set(range(len(messages))) - set(with_end.tolist())):
         raise ArgumentError(
             f"score_ends='all' scores the end of every message, got message {index} ({messages[index]['role']}), whose "
-            "end can't be separated from the template's markup; score those of trained messages, or render its text verbatim"
+            "end can't be separated from the template's markup; score trained messages, or render its text verbatim"
         )
 
 
@@ -180,7 +180,7 @@ def _weight(message: Message, index: int) -> float:
     if message.get("weight") is None:
         return 1.0
     name = f"the weight of message {index} ({message['role']})"
-    weight = number(message["weight"], name)
-    if not 0 <= weight < float("inf"):
-        raise ArgumentError(f"{name} is a finite number >= 0, got {weight!r:.40}; leave it out for 1")
+    weight = finite(message["weight"], name)
+    if weight < 0:
+        raise ArgumentError(f"{name} must be at least 0, got {weight}; leave it out for 1")
     return weight

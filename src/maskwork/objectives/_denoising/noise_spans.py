@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..._shared.numbers import at_least, number
+from ..._shared.numbers import at_least, finite
 from ...errors import ArgumentError
 
 #: Half-open spans [start, stop) of tokens, in order.
@@ -35,7 +35,7 @@ def noise_spans(length: int, rate: float, mean_span: float, random: np.random.Ge
 
 def noise_rate(value: object) -> float:
     """Return the share of noise as a `float` in (0, 1), or raise `ArgumentError`."""
-    rate = number(value, "rate")
+    rate = finite(value, "rate")
     if not 0 < rate < 1:
         raise ArgumentError(f"the rate of noise lies between 0 and 1, got {value!r}; T5's is 0.15")
     return rate
@@ -43,8 +43,8 @@ def noise_rate(value: object) -> float:
 
 def mean_span_length(value: object) -> float:
     """Return the mean length of spans as a `float` of at least 1, or raise `ArgumentError`."""
-    length = number(value, "mean_span")
-    if not 1 <= length < float("inf"):
+    length = finite(value, "mean_span")
+    if length < 1:
         raise ArgumentError(f"a span has at least one token, got a mean length of {value!r}; T5's is 3")
     return length
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..._shared.numbers import number
+from ..._shared.numbers import finite
 from ...data import Example, as_tokens
 from ...errors import ArgumentError
 from .._arguments import append_end, check_absent, numpy_generator, optional_token_id, store
@@ -55,10 +55,10 @@ class Denoiser:
             rate=noise_rate(self.rate),
             mean_span=None if self.mean_span is None else mean_span_length(self.mean_span),
             mode_token=optional_token_id(self.mode_token, "mode_token"),
-            probability=number(self.probability, "probability"),
+            probability=finite(self.probability, "probability"),
         )
-        if not 0 <= self.probability < float("inf"):
-            raise ArgumentError(f"a denoiser's probability is finite and at least 0, got {self.probability!r}")
+        if self.probability < 0:
+            raise ArgumentError(f"a denoiser's probability is a number of at least 0, got {self.probability!r}")
 
     def spans(self, length: int, random: np.random.Generator) -> list[tuple[int, int]]:
         """Draw the half-open spans of noise in a document of so many tokens."""
