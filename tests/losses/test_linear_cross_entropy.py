@@ -291,7 +291,7 @@ def spy(function, rows):
     [
         (
             {"lm_head_weight": torch.zeros(3, 7)},
-            r"floats of shape \(V, 3\), as in nn.Linear, got .* \(3, 7\); transpose",
+            r"of shape \(V, 3\), as in nn.Linear, got .* \(3, 7\); transpose",
         ),
         ({"lm_head_weight": torch.zeros(7, 3, dtype=torch.long)}, "lm_head_weight must be floats"),
         ({"lm_head_weight": torch.nn.Linear(3, 7)}, "lm_head_weight must be a tensor, got Linear"),

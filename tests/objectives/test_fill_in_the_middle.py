@@ -151,9 +151,9 @@ def test_errors():
         objective().example([1, 2], cuts=(1, 3))
     with pytest.raises(ArgumentError, match="four different tokens, got"):
         FillInTheMiddle(1, 2, 3, 3)
-    with pytest.raises(ArgumentError, match='loss_on is "all", "text" or "middle"'):
+    with pytest.raises(ArgumentError, match='loss_on must be "all", "text" or "middle"'):
         objective(loss_on="suffix")
-    with pytest.raises(ArgumentError, match=r"the tokenizer makes \[2\] of no text"):
+    with pytest.raises(ArgumentError, match=r"got \[2\] for the empty text"):
         objective(tokenizer=Characters(2))
     with pytest.raises(ArgumentError, match="spm_rate is a share"):
         objective(spm_rate=2)

@@ -242,3 +242,20 @@ def test_refuses_arguments_that_break_a_rule():
     for bad in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ArgumentError, match="weights are finite"):
             MaskedLM(MASK, VOCAB, rate=0.0, min_targets=0).example([5, 6], seeded(), weights=[1.0, bad])
+
+
+@pytest.mark.parametrize("settings", [{"min_targets": -1}, {"min_targets": 1.5}, {"vocab_size": 10.0}])
+def test_a_number_of_tokens_is_whole(settings):
+    with pytest.raises(ArgumentError, match=r"(min_targets|vocab_size) must be"):
+        MaskedLM(**{"mask_token": 9, "vocab_size": 10, **settings})
+
+
+def test_the_second_text_of_a_pair_has_words_of_its_own():
+    objective = MaskedLM(90, 91, rate=0.5, min_targets=0)
+    generator = torch.Generator().manual_seed(0)
+    words = [0, 0, None, 0, 0]
+    chosen = {
+        tuple((objective.example([5, 6, 1, 7, 8], generator, word_ids=words).targets >= 0).tolist()) for _ in range(50)
+    }
+    first, second = (True, True, False, False, False), (False, False, False, True, True)
+    assert chosen == {first, second, (False,) * 5, (True, True, False, True, True)}

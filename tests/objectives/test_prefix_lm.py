@@ -106,3 +106,9 @@ def test_errors():
         PrefixLM(split=-1).example([1, 2])
     with pytest.raises(ArgumentError, match="at least 0, got -2"):
         PrefixLM().example([1, 2], split=-2)
+
+
+@pytest.mark.parametrize("split", [np.float32(0.5), True, lambda tokens: 2.5, -1])
+def test_a_split_that_is_no_number_of_tokens_is_refused(split):
+    with pytest.raises(ArgumentError, match=r"split(\(tokens\))? must be"):
+        PrefixLM(split=split)([[5, 6, 7, 8]])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.errors import ArgumentError
-from maskwork.objectives import IGNORED, Example, Reason, SentencePair, TextPair
+from maskwork.objectives import IGNORED, Example, MaskedLM, Reason, SentencePair, TextPair
 
 CLS, SEP = 1, 2
 
@@ -189,3 +189,14 @@ def test_refuses():
         SentencePair(CLS, SEP, 8, short=1.5)
     with pytest.raises(ArgumentError, match="keep a pair's length"):
         SentencePair(CLS, SEP, 8, masked_lm=EveryFourth(shorten=True))([TextPair([5], [6], True)], seeded())
+
+
+def test_a_pairs_own_tokens_must_be_special():
+    with pytest.raises(ArgumentError, match="never masked"):
+        SentencePair(cls=1, sep=2, max_len=8, masked_lm=MaskedLM(9, 10, special_tokens=(1,)))
+
+
+@pytest.mark.parametrize(("cls", "first"), [(1, [5, 1]), (1, [2]), (-1, [5]), (1.5, [5])])
+def test_a_pairs_own_tokens_are_ids_and_stand_in_no_text(cls, first):
+    with pytest.raises(ArgumentError, match="got"):
+        SentencePair(cls=cls, sep=2, max_len=8)([(first, [6], True)], torch.Generator())

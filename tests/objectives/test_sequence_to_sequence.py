@@ -273,12 +273,12 @@ def test_errors():
         objective()([([5], [-100, 6])])
     with pytest.raises(ArgumentError, match="one weight for each of 2"):
         objective().example(([5], [6, 7]), weights=[1.0])
-    with pytest.raises(ArgumentError, match="decoder_start is a token id"):
+    with pytest.raises(ArgumentError, match="decoder_start must be an integer, got None"):
         SequenceToSequence(None)
     example = objective().example(([5, 6], [7]))
     with pytest.raises(ArgumentError, match="pair 0 has 2 and 1"):
         list(pack_pairs([example], 1, 9))
-    with pytest.raises(ArgumentError, match="open_rows is at least 1"):
+    with pytest.raises(ArgumentError, match="open_rows must be at least 1"):
         list(pack_pairs([example], 9, 9, open_rows=0))
     one, two = pad([example.source]), pad([example.source, example.source])
     with pytest.raises(ArgumentError, match="got 0 sources and 1 targets"):

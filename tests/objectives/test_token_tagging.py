@@ -120,3 +120,8 @@ def test_refuses_no_documents_and_empty_ones():
         TokenTagging()([])
     with pytest.raises(ArgumentError):
         TokenTagging()([([1], [0]), ([], [])])
+
+
+def test_a_word_before_the_first_is_refused():
+    with pytest.raises(ArgumentError, match="got word -1 at token 0"):
+        TokenTagging().example(Tagged([5, 6], [1], words=[-1, 0]))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._shared.numbers import finite, integer
+from .._shared.numbers import finite, integer, is_integer
 from ..data import IGNORED, Reason
 from ..errors import ArgumentError
 
@@ -84,11 +84,11 @@ def as_labels(labels: Sequence[int | None] | np.ndarray, count: int) -> np.ndarr
         array = np.asarray(plain) if plain else np.empty(0, dtype=np.int64)
     except (TypeError, ValueError, RuntimeError):
         plain, array = [], np.empty(0, dtype=object)
-    # Beside integers a bool would silently become 0 or 1.
-    has_bool = any(isinstance(label, bool | np.bool_) for label in plain)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or has_bool:
-        dtype = "bool" if has_bool else array.dtype
-        raise ArgumentError(f"{rule}, got {dtype}, {array.ndim}-D; number them first")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ArgumentError(f"{rule}, got {array.dtype}, {array.ndim}-D; number them first")
+    # Among integers NumPy silently turns a bool into 0 or 1.
+    if not all(is_integer(label) for label in plain):
+        raise ArgumentError(f"{rule}, got a bool among them; number them first")
     if len(array) != count:
         raise ArgumentError(f"there must be one label for each of {count}, got {len(array)} labels; align them")
     wrong = np.flatnonzero(((array < 0) & (array != IGNORED)) | (array > np.iinfo(np.int64).max))

@@ -209,9 +209,7 @@ def test_tokens_that_merge_with_the_prompt_are_refused():
         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     )
     merging = make_tokenizer(template, merges=[("Ġ", "H")])
-    with pytest.raises(
-        ArgumentError, match=r"tokens that merge at the edge of message 1 \(assistant\) after .*assistant: '"
-    ):
+    with pytest.raises(ArgumentError, match=r"merge at the edge of message 1 \(assistant\) after .*assistant: '"):
         Chat(HuggingFaceTemplate(merging)).example([USER, ANSWER])
     # The same template is sound where nothing merges.
     example = Chat(HuggingFaceTemplate(merging)).example([USER, ANSWER | {"content": "x"}])

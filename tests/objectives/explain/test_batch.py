@@ -220,7 +220,7 @@ def test_tokenizers_of_every_kind():
     assert token_text(["a", "b"].__getitem__)(-1) == "#-1"
     with pytest.raises(ArgumentError, match="a callable from an id to its text, or None, got int"):
         explain_batch(packed(), 3)
-    with pytest.raises(ArgumentError, match="got list for 1; return the token's text"):
+    with pytest.raises(ArgumentError, match=r"must return the text of an id, .* got list for 1"):
         explain_batch(packed(), lambda token: [token])
 
 

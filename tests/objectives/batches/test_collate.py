@@ -110,3 +110,8 @@ def test_padding_may_be_longer_than_a_documents_own_array(side: str):
     real = slice(0, 2) if side == "right" else slice(4, 6)
     assert (seen[real, real] == np.tri(2, dtype=bool)).all()
     assert seen.sum() == 3 + 4 * 4  # padding sees itself, and nothing else sees it
+
+
+def test_a_row_of_padding_alone_is_refused():
+    with pytest.raises(ArgumentError, match="got padding alone"):
+        CausalLM()([PackedRow(np.zeros(3, dtype=np.int64), (3,), 3)])
