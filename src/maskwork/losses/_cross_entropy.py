@@ -111,8 +111,9 @@ class _Losses(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx: Any, grad_losses: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         refuse_second_order()
+        (grad_losses,) = grad_outputs
         logits, rows, targets = ctx.saved_tensors
         grad = torch.zeros_like(logits)
         for part in chunks(len(rows), rows_at_a_time(logits)):

@@ -197,8 +197,9 @@ class _SumOfLosses(torch.autograd.Function):
         return (scale * losses).sum(), losses
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         refuse_second_order()
+        grad_loss, _ = grad_outputs
         hidden, weight, bias, scale, losses = ctx.saved_tensors
         # Handed over and scaled in place, so that no second array of the head's size is made. If the graph was retained
         # and runs backward again, the gradients are computed again.
@@ -225,8 +226,9 @@ class _EachLoss(torch.autograd.Function):
         return walk.run(hidden, weight, bias)[0]
 
     @staticmethod
-    def backward(ctx: Any, grad_losses: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         refuse_second_order()
+        (grad_losses,) = grad_outputs
         hidden, weight, bias = ctx.saved_tensors
         _, gradients = ctx.walk.run(hidden, weight, bias, grad_losses, ctx.needs_input_grad[:3])
         return *ctx.walk.like_inputs(gradients, hidden, weight, bias), None

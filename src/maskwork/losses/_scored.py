@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,9 +90,9 @@ def check_options(
             f"denominator must be one number, got {type(denominator).__name__}; of the result of count_targets pass "
             ".weight_sum, or .n_sequences for 'sequence_mean'"
         )
-    divisor = float(denominator)
-    if not 0 < divisor < math.inf:
-        raise ArgumentError(f"denominator must be finite and above 0, got {divisor:g}; pass the sum of weights")
+    divisor = finite(denominator, "denominator")
+    if divisor <= 0:
+        raise ArgumentError(f"denominator must be above 0, got {divisor:g}; pass the sum of weights")
     return divisor
 
 

@@ -88,7 +88,7 @@ def _has_causal_operand(mask: Mask) -> bool:
 def _first_future_pair(mask: Mask, length: int) -> tuple[int, int] | None:
     """Find the first (query, key) with a key after its query that the mask shows in `length` tokens, or None."""
     verdict = mask.bind(length).subset_of(causal())
-    if verdict:
+    if verdict.counterexample is None:
         return None
-    *_, query, key = verdict.counterexample or ()
+    _, _, query, key = verdict.counterexample
     return query, key

@@ -129,8 +129,9 @@ class FillInTheMiddle:
                 raise ArgumentError(f"cuts lie in order in [0, {len(document)}], got {cuts}")
         if cuts is None:
             return self._causal(np.append(self._encoded(document), self.end_token))
-        parts = document[: cuts[0]], document[cuts[0] : cuts[1]], document[cuts[1] :]
-        return self._transformed(*(self._encoded(part) for part in parts), spm)
+        first, second = cuts
+        prefix, middle, suffix = document[:first], document[first:second], document[second:]
+        return self._transformed(self._encoded(prefix), self._encoded(middle), self._encoded(suffix), spm)
 
     def _transformed(self, prefix: np.ndarray, middle: np.ndarray, suffix: np.ndarray, spm: bool) -> Example:
         """Write the parts in PSM or SPM order, end with the middle, and score what `loss_on` says."""

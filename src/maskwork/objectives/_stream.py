@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -190,7 +190,7 @@ class PackedStream(IterableDataset[Batch]):
             return documents
         # The number of the document, not of the worker, seeds its generator: every worker makes the same example.
         return (
-            make(as_tokens(document, number), self._generator(_DOCUMENT, epoch, number))
+            make(as_tokens(cast(Any, document), number), self._generator(_DOCUMENT, epoch, number))
             for number, document in enumerate(documents)
         )
 
@@ -215,6 +215,6 @@ class _WorkerShare(IterableDataset[Batch]):
         return self._stream._batches(self._epoch, self._first, share, shares)
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Any) -> Any:
     # a module's function, because a spawned worker pickles it
     return batch

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -83,9 +83,9 @@ class TokenTagging:
                 f"a tagged document is a tuple (tokens, labels), or Tagged, got {type(document).__name__}; "
                 "put each document's tokens and labels together"
             )
-        tagged = Tagged(*document)
+        tagged = Tagged(*cast(tuple[Any, ...], document))
         tokens = as_tokens(tagged.tokens)
-        words = list(range(len(tokens))) if tagged.words is None else list(tagged.words)
+        words: list[int | None] = list(range(len(tokens)) if tagged.words is None else tagged.words)
         first = _first_pieces(words, len(tokens))
         labels = as_labels(tagged.labels, len(first))
         weights = as_weights(tagged.weights, len(first))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
@@ -44,7 +44,7 @@ class ScoredBatch:
         """Return the same batch with its tensors on `device`; masks are values and belong to no device."""
         # A field may be a batch in its turn, as the masked tokens of sentence pairs are.
         fields = {name: value for name, value in vars(self).items() if isinstance(value, (torch.Tensor, ScoredBatch))}
-        return replace(self, **{name: value.to(device) for name, value in fields.items()})
+        return replace(cast(Any, self), **{name: value.to(device) for name, value in fields.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,8 +49,8 @@ def with_weights(
     """
     if isinstance(scored, Example):
         # Copied: an array may be read-only, which a tensor can't be.
-        tensors = (torch.tensor(array) for array in (scored.targets, scored.weights, scored.reasons))
-        weighed = _weigh(*tensors, weights, reason)
+        old = torch.tensor(scored.targets), torch.tensor(scored.weights), torch.tensor(scored.reasons)
+        weighed = _weigh(old[0], old[1], old[2], weights, reason)
         targets, products, reasons = (tensor.numpy() for tensor in weighed if tensor is not None)
         return replace(scored, targets=targets, weights=products, reasons=reasons)
     targets, products, reasons = _weigh(scored.targets, scored.weights, scored.reasons, weights, reason)

@@ -19,8 +19,13 @@ def sides_of(batch: Any) -> list[SideArrays]:
     """Return the sides that the model reads; the targets belong to the last one."""
     ids, documents, positions = (_array(batch, name) for name in ("input_ids", "document_ids", "position_ids"))
     if hasattr(batch, "decoder_input_ids"):
-        names = ("decoder_input_ids", "decoder_document_ids", "decoder_position_ids")
-        decoder = SideArrays(*(_array(batch, name) for name in names), *_scores(batch), name="decoder")
+        decoder = SideArrays(
+            _array(batch, "decoder_input_ids"),
+            _array(batch, "decoder_document_ids"),
+            _array(batch, "decoder_position_ids"),
+            *_scores(batch),
+            name="decoder",
+        )
         return [SideArrays(ids, documents, positions, name="encoder"), decoder]
     if batch.targets.ndim == 1:
         masked = getattr(batch, "masked", None)  # next-sentence prediction beside masked-language modelling
