@@ -119,7 +119,7 @@ def test_arrays_of_any_integer_type_are_examples(dtype: type) -> None:
 
 @pytest.mark.parametrize("max_len", [1, 0, -5, 2.5, "8", None, True])
 def test_a_row_needs_two_tokens(max_len: object) -> None:
-    with pytest.raises(ArgumentError, match="max_len must be (at least 2|an integer), got"):
+    with pytest.raises(ArgumentError, match=r"max_len must be (at least 2|an integer), got"):
         pack([[1, 2]], max_len)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,8 @@
 """`ModelConfig` checks its fields, and is written and read as plain values."""
 
+import json
+
+import numpy as np
 import pytest
 
 import maskwork as mw
@@ -47,3 +50,10 @@ def test_absurd_configurations_are_refused_before_anything_is_allocated(change: 
     with pytest.raises(ArgumentError, match=words) as caught:
         ModelConfig.from_dict(SMALL.to_dict() | change)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_are_stored_as_pythons_own():
+    config = ModelConfig.from_dict(SMALL.to_dict() | {"width": np.int64(32), "rope_theta": np.float32(500.5)})
+    assert (type(config.width), type(config.rope_theta)) == (int, float)
+    # a run folder of before is resumed only where its configuration is the same JSON
+    assert json.dumps(ModelConfig.from_dict(SMALL.to_dict() | {"rope_theta": 10000}).rope_theta) == "10000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .._shared.numbers import finite, integer
+from .._shared.numbers import finite, integer, is_integer
 from ..errors import ArgumentError
 from ..masks import parse
 
@@ -75,7 +75,8 @@ class ModelConfig:
         rope_theta = finite(self.rope_theta, "model rope_theta")
         if rope_theta <= 0:
             raise ArgumentError(f"model rope_theta must be above 0, got {rope_theta}")
-        object.__setattr__(self, "rope_theta", rope_theta)
+        # An integer stays one: a run folder written with `10000` is resumed with the same JSON.
+        object.__setattr__(self, "rope_theta", int(self.rope_theta) if is_integer(self.rope_theta) else rope_theta)
         if (batch := parse(self.mask).batch) != 1:  # parse raises with a caret
             raise ArgumentError(
                 f"a model's mask must be one for every sequence, got one of {batch} batch rows; pass that to forward"

@@ -107,8 +107,8 @@ class Experiment:
         if difference := first_difference(run.config, config):
             field, saved, current = difference
             raise CheckpointError(
-                f"a run is resumed with its own settings, got {field} = {current} where '{run.path}' has {saved}; "
-                "leave --data, --config, --steps and --seed out, or start a new run in another folder"
+                f"a run is resumed with what it was begun with, got {field} = {current} where '{run.path}' has "
+                f"{saved}; leave --data, --config, --steps and --seed out, or start a new run in another folder"
             )
 
     def new_model(self) -> Transformer:

@@ -88,8 +88,8 @@ class Recipe:
             raise DataError(f"a recipe must be a TOML file, got an error in '{path}': {error}") from None
         except (RecursionError, ValueError):  # ValueError: Python reads no integer of thousands of digits
             raise DataError(
-                f"a recipe must be a TOML file of two levels, got '{path}', which nests deeper or holds an integer of "
-                "thousands of digits"
+                f"a recipe must be a TOML file of two levels, got '{path}', which nests too deep or holds an integer "
+                "of thousands of digits"
             ) from None
         return Recipe.from_dict(values)
 

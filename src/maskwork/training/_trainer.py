@@ -1,7 +1,9 @@
 """`Trainer`: the steps of one run, each done completely or not at all.
 
-step:      rows_of_step -> objective -> [ forward, backward ] x accumulate -> clip -> AdamW -> line of metrics
-run:       validate if due -> step -> validate if due -> save if due -> on_step -> step -> ...
+A step, and the run that it is part of:
+
+    rows_of_step -> objective -> [forward, backward] x accumulate -> clip -> AdamW -> line of metrics
+    validate if due -> step -> validate if due -> save if due -> on_step -> step -> ...
 """
 
 from __future__ import annotations
