@@ -102,11 +102,11 @@ def test_permissions_follow_the_umask_and_a_link_is_replaced(tmp_path: Path) -> 
 
 
 def test_a_missing_folder_or_a_folder_as_target_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"existing folder; found none at .*'; create it first"):
+    with pytest.raises(DataError, match=r"existing folder, got none at .*'; create it first"):
         write_atomic(tmp_path / "no" / "x", b"")
-    with pytest.raises(DataError, match="found a folder"):
+    with pytest.raises(DataError, match="got a folder"):
         write_atomic(tmp_path, b"")
-    with pytest.raises(DataError, match="found a folder"):
+    with pytest.raises(DataError, match="got a folder"):
         write_atomic("", b"")
     assert os.listdir(tmp_path) == []
 

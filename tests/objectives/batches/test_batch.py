@@ -67,9 +67,9 @@ def test_counts_only_what_is_scored(batch):
 
 
 def test_checks_shape_and_dtype(batch):
-    with pytest.raises(ArgumentError, match=r"weights must be torch.float32 .* found torch.float64"):
+    with pytest.raises(ArgumentError, match=r"weights must be torch.float32 .* got torch.float64"):
         dataclasses.replace(batch, weights=batch.weights.double())
-    with pytest.raises(ArgumentError, match=r"targets .* found torch.int64 \(2, 5\)"):
+    with pytest.raises(ArgumentError, match=r"targets .* got torch.int64 \(2, 5\)"):
         dataclasses.replace(batch, targets=batch.targets[:, :5])
 
 

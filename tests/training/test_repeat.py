@@ -1,6 +1,4 @@
-"""The two pure functions of the step: its learning rate and its rows."""
-
-import math
+"""The rows of a step, a pure function of seed and step."""
 
 import numpy as np
 import pytest
@@ -8,35 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwork.errors import ArgumentError
-from maskwork.training import TrainConfig, learning_rate, rows_of_step
-
-
-def test_schedule_rises_evenly_then_falls_to_its_floor(make_config):
-    config = make_config(steps=101, warmup_steps=20, learning_rate=2.0, min_learning_rate_ratio=0.05)
-    rates = [learning_rate(step, config) for step in range(101)]
-    rises = np.diff(rates[:21])
-    assert np.allclose(rises, rises[0])
-    assert rates[0] == pytest.approx(2.0 / 21)
-    assert rates[20] == max(rates) == 2.0
-    assert all(np.diff(rates[20:]) < 0)
-    assert rates[60] == pytest.approx(0.1 + 1.9 / 2)  # halfway between the peak and the last step
-    assert rates[100] == pytest.approx(0.1)
-
-
-@given(st.integers(1, 30), st.integers(0, 30), st.floats(0, 1))
-def test_schedule_stays_within_its_bounds(steps, warmup, ratio):
-    config = TrainConfig(
-        steps=steps,
-        batch_rows=1,
-        learning_rate=1.0,
-        warmup_steps=min(warmup, steps),
-        min_learning_rate_ratio=ratio,
-        eval_every=0,
-        save_every=0,
-    )
-    rates = [learning_rate(step, config) for step in range(steps)]
-    assert all(0 <= rate <= 1.0 and math.isfinite(rate) for rate in rates)
-    assert all(rate > 0 for rate in rates[: config.warmup_steps])
+from maskwork.training import rows_of_step
+from maskwork.training._repeat import RowOrder
 
 
 @given(st.integers(1, 40), st.integers(1, 17), st.integers(0, 2**40))
@@ -70,5 +41,12 @@ def test_fewer_rows_than_a_step_reads():
 
 
 def test_no_rows():
-    with pytest.raises(ArgumentError, match="at least one row"):
+    with pytest.raises(ArgumentError, match="n_rows must be at least 1"):
         rows_of_step(0, 1, 0, 0)
+
+
+@given(st.integers(1, 9), st.integers(1, 20), st.lists(st.integers(0, 30), min_size=1, max_size=6))
+def test_an_order_that_remembers_its_epochs_is_the_pure_function(n_rows, per_step, steps):
+    order = RowOrder(n_rows, per_step, 7)
+    for step in steps:
+        assert np.array_equal(order.of_step(step), rows_of_step(n_rows, per_step, 7, step))

@@ -101,9 +101,9 @@ def test_refuses_weights_that_are_none(wrong):
 
 
 def test_refuses_other_shapes():
-    with pytest.raises(ArgumentError, match=r"\(1, 3\); found \(3,\)"):
+    with pytest.raises(ArgumentError, match=r"\(1, 3\), got \(3,\)"):
         with_weights(CausalLM()([[5, 6, 7]]), [1.0, 1.0, 1.0])
-    with pytest.raises(ArgumentError, match=r"\(3,\); found \(2,\)"):
+    with pytest.raises(ArgumentError, match=r"\(3,\), got \(2,\)"):
         with_weights(CausalLM().example([5, 6, 7]), [1.0, 1.0])
 
 
@@ -115,5 +115,5 @@ def test_an_encoder_decoder_is_weighed_at_its_targets():
     assert new.reasons.tolist() == [[Reason.SCORED, Reason.REDACTED], [Reason.SCORED, Reason.PADDING]]
     assert torch.equal(new.decoder_input_ids, batch.decoder_input_ids)
     assert new.cross_mask == batch.cross_mask
-    with pytest.raises(ArgumentError, match=r"where targets do, \(2, 2\); found \(2, 3\)"):
+    with pytest.raises(ArgumentError, match=r"targets' shape \(2, 2\), got \(2, 3\)"):
         with_weights(batch, torch.ones(2, 3))

@@ -95,21 +95,21 @@ def test_the_batch_is_its_examples_and_the_generator_decides():
 
 
 def test_errors():
-    with pytest.raises(ArgumentError, match="found 0, none of which can be drawn"):
+    with pytest.raises(ArgumentError, match="got 0, none of which can be drawn"):
         UL2([], SENTINELS, START, END)
-    with pytest.raises(ArgumentError, match="found 1, none of which can be drawn"):
+    with pytest.raises(ArgumentError, match="got 1, none of which can be drawn"):
         mixture(denoisers=[Denoiser(0.5, 3, probability=0)])
     with pytest.raises(ArgumentError, match="reverse them"):
         UL2(UL2.published(R, X, S), SENTINELS[::-1], START, END)
-    with pytest.raises(ArgumentError, match="found 51 at position 1"):
+    with pytest.raises(ArgumentError, match="got 51 at position 1"):
         mixture().example([5, X, 6], seeded())
     with pytest.raises(ArgumentError, match="explicit generator"):
         mixture()([[5, 6]])
-    with pytest.raises(ArgumentError, match=r"found 1\.5"):
+    with pytest.raises(ArgumentError, match=r"got 1\.5"):
         Denoiser(1.5, 3)
     with pytest.raises(ArgumentError, match=r"a mean length of 0\.5"):
         Denoiser(0.5, 0.5)
-    with pytest.raises(ArgumentError, match="found -1"):
+    with pytest.raises(ArgumentError, match="got -1"):
         Denoiser(0.5, 3, probability=-1)
-    with pytest.raises(ArgumentError, match="mode_token is a token id"):
+    with pytest.raises(ArgumentError, match="mode_token must be at least 0"):
         Denoiser(0.5, 3, mode_token=-1)

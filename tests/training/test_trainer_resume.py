@@ -1,7 +1,7 @@
 """A run that was killed or broken off, and resumed, equals one that was not: weights and metrics."""
 
 import os
-import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +12,10 @@ import pytest
 import torch
 
 import maskwork
+from helpers import killed_run
 from maskwork.errors import CheckpointError, RunError
 from maskwork.objectives import CausalLM
 from maskwork.training import RunFolder, evaluate, train
-
-SCRIPT = Path(__file__).parent / "killed_run.py"
 
 
 def equal(left, right):
@@ -30,11 +29,10 @@ def comparable(run):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL, which Windows lacks")
 def test_a_killed_process(tmp_path):
-    main = runpy.run_path(str(SCRIPT))["main"]
     source = str(Path(maskwork.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
     killed = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path / "killed"), "9"],
+        [sys.executable, killed_run.__file__, str(tmp_path / "killed"), "9"],
         env=environment,
         capture_output=True,
         text=True,
@@ -44,8 +42,8 @@ def test_a_killed_process(tmp_path):
     assert not run.model_path.exists()
     assert run.metrics()[-1]["step"] == 9  # beyond the checkpoint of step 5, and a half-written line behind
 
-    resumed = main(tmp_path / "killed", resume=True)
-    straight = main(tmp_path / "straight")
+    resumed = killed_run.main(tmp_path / "killed", resume=True)
+    straight = killed_run.main(tmp_path / "straight")
     assert equal(resumed, straight)
     other = RunFolder.open(tmp_path / "straight")
     assert comparable(run) == comparable(other)
@@ -53,9 +51,9 @@ def test_a_killed_process(tmp_path):
     assert run.checkpoint_path.read_bytes() == other.checkpoint_path.read_bytes()
 
 
-@pytest.fixture
-def straight(make_model, make_config, make_run, rows):
-    """The run that nothing disturbs, and what makes another like it."""
+@pytest.fixture(scope="module")
+def finished(make_model, make_config, make_run_at, rows, tmp_path_factory):
+    """The run that nothing disturbs, trained once; the function that makes another like it."""
     config = make_config(steps=8, eval_every=2, save_every=3)
 
     def validate(model):
@@ -67,8 +65,17 @@ def straight(make_model, make_config, make_run, rows):
         train(model, rows, objective, config, run=run, validate=validate, resume=resume, on_step=on_step)
         return model
 
-    run = make_run(config, "straight")
-    return go, go(run), run, validate, lambda name: make_run(config, name)
+    run = make_run_at(tmp_path_factory.mktemp("finished") / "run", config)
+    return go, go(run), run, validate, config
+
+
+@pytest.fixture
+def straight(finished, make_run_at, tmp_path):
+    """The finished run in a folder of this test, and what makes another like it."""
+    go, model, run, validate, config = finished
+    shutil.copytree(run.path, tmp_path / "straight")
+    copy = RunFolder.open(tmp_path / "straight")
+    return go, model, copy, validate, lambda name: make_run_at(tmp_path / name, config)
 
 
 def press():
@@ -214,11 +221,11 @@ def test_resuming_before_the_first_checkpoint_starts_over(straight):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("config", "train.learning_rate is 0.003 in '.*' and 0.002 here"),
-        ("steps", "train.steps is 8 in '.*' and 9 here"),
-        ("rows", "rows is .* in '.*' and .* here"),
-        ("objective", r"objective is CausalLM\(mask=causal\) in '.*' and same_length here"),
-        ("data", "data.digest is 2f in '.*' and 3e here"),
+        ("config", "got train.learning_rate = 0.002 where '.*' has 0.003"),
+        ("steps", "got train.steps = 9 where '.*' has 8"),
+        ("rows", "got rows = .* where '.*' has .*"),
+        ("objective", r"got objective = same_length where '.*' has CausalLM\(mask=causal\)"),
+        ("data", "got data.digest = 3e where '.*' has 2f"),
     ],
 )
 def test_resume_refuses_another_run(straight, make_model, make_config, rows, change, message):

@@ -178,7 +178,7 @@ THINK = (
 def test_a_template_that_strips_earlier_reasoning_is_refused_by_name():
     thought = {"role": "assistant", "content": "<think>hm</think>yes"}
     chat = Chat(HuggingFaceTemplate(TOKENIZER, THINK))
-    with pytest.raises(ArgumentError, match=r"message 1 \(assistant\) changes when later messages are added"):
+    with pytest.raises(ArgumentError, match=r"message 1 \(assistant\), which changes when later messages are added"):
         chat.example([USER, thought, USER, thought])
     example = chat.example([USER, thought | {"weight": 0}, USER, thought])
     assert scored_text(TOKENIZER, example) == ["<think>hm</think>yes<e>"]
@@ -197,7 +197,7 @@ def test_a_prompt_that_the_answer_does_not_continue_is_refused():
 
 def test_a_template_that_moves_the_tail_is_refused():
     last = "{% for m in messages %}{{ '[LAST]' if loop.last else '' }}{{ m.content + '<e>' }}{% endfor %}"
-    with pytest.raises(ArgumentError, match=r"message 1 \(assistant\) changes when later messages are added"):
+    with pytest.raises(ArgumentError, match=r"message 1 \(assistant\), which changes when later messages are added"):
         Chat(HuggingFaceTemplate(TOKENIZER, last)).example([USER, ANSWER, USER])
     with pytest.raises(ArgumentError, match=r"precedes message 1 \(assistant\)"):
         Chat(HuggingFaceTemplate(TOKENIZER, last)).example([USER, ANSWER])
@@ -209,7 +209,7 @@ def test_tokens_that_merge_with_the_prompt_are_refused():
         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     )
     merging = make_tokenizer(template, merges=[("Ġ", "H")])
-    with pytest.raises(ArgumentError, match=r"edge of message 1 \(assistant\), after .*assistant: ', tokens merge"):
+    with pytest.raises(ArgumentError, match=r"merge at the edge of message 1 \(assistant\) after .*assistant: '"):
         Chat(HuggingFaceTemplate(merging)).example([USER, ANSWER])
     # The same template is sound where nothing merges.
     example = Chat(HuggingFaceTemplate(merging)).example([USER, ANSWER | {"content": "x"}])
@@ -224,18 +224,18 @@ def test_a_template_without_a_prompt_leaves_the_header_to_the_model():
 
 def test_turns_that_end_otherwise():
     other = make_tokenizer(eos="<t>")
-    with pytest.raises(ArgumentError, match=r"<t>; message 1 \(assistant\) is rendered without it"):
+    with pytest.raises(ArgumentError, match=r"<t>, got message 1 \(assistant\) without"):
         Chat(HuggingFaceTemplate(other)).example([USER, ANSWER])
     assert scored_text(other, Chat(HuggingFaceTemplate(other, ends=("<e>", "<t>"))).example([USER, ANSWER])) == [
         "Ho Ho<e>"
     ]
     assert scored_text(other, Chat(HuggingFaceTemplate(other, ends=())).example([USER, ANSWER])) == ["Ho Ho<e>\n"]
     other.eos_token = None
-    with pytest.raises(ArgumentError, match="the tokenizer has none; pass ends"):
+    with pytest.raises(ArgumentError, match="got a tokenizer without; pass ends"):
         Chat(HuggingFaceTemplate(other)).example([USER, ANSWER])
-    with pytest.raises(ArgumentError, match=r"<e>; message 1 \(assistant\) is rendered without it"):
+    with pytest.raises(ArgumentError, match=r"<e>, got message 1 \(assistant\) without"):
         Chat(HuggingFaceTemplate(TOKENIZER, "{{ '' }}")).example([USER, ANSWER])
-    with pytest.raises(ArgumentError, match="has no '<nothing>'"):
+    with pytest.raises(ArgumentError, match="got '<nothing>', which it lacks"):
         Chat(HuggingFaceTemplate(other, ends=("<nothing>",))).example([USER, ANSWER])
 
 
@@ -263,7 +263,7 @@ def test_a_template_that_changes_a_text_that_is_not_scored():
 
 def test_a_refusal_of_the_template_is_said():
     alternating = "{% if messages[0].role != 'user' %}{{ raise_exception('user first') }}{% endif %}" + PLAIN
-    with pytest.raises(ArgumentError, match="refuses the first 1: user first"):
+    with pytest.raises(ArgumentError, match="error for the first 1: user first"):
         Chat(HuggingFaceTemplate(TOKENIZER, alternating)).example([ANSWER])
 
 
@@ -279,5 +279,5 @@ def test_a_slow_tokenizer_is_refused():
         is_fast = False
         apply_chat_template = TOKENIZER.apply_chat_template
 
-    with pytest.raises(ArgumentError, match="found Slow; use a fast tokenizer"):
+    with pytest.raises(ArgumentError, match="got Slow; use a fast tokenizer"):
         Chat(HuggingFaceTemplate(Slow(), PLAIN)).example([USER, ANSWER])

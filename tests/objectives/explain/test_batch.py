@@ -18,7 +18,7 @@ import maskwork as mw
 from maskwork.data import Document, PackedRow, Reason, token_text, train_tokenizer, visible
 from maskwork.errors import ArgumentError
 from maskwork.objectives import IGNORED, Batch, CausalLM, explain_batch
-from maskwork.objectives._explain.grid import LEGEND
+from maskwork.objectives._explain.arrays import LEGEND
 
 WORDS = ["<pad>", "The", " cat", " ate\n", "fish", "\tpie"]
 
@@ -218,9 +218,9 @@ def test_tokenizers_of_every_kind():
     assert text(10**9) == "#1000000000"
     assert token_text({3: "x"}.get)(4) == "#4"
     assert token_text(["a", "b"].__getitem__)(-1) == "#-1"
-    with pytest.raises(ArgumentError, match="a callable from an id to its text, or None; found int"):
+    with pytest.raises(ArgumentError, match="a callable from an id to its text, or None, got int"):
         explain_batch(packed(), 3)
-    with pytest.raises(ArgumentError, match="found list for 1; return the token's text"):
+    with pytest.raises(ArgumentError, match=r"must return the text of an id, .* got list for 1"):
         explain_batch(packed(), lambda token: [token])
 
 

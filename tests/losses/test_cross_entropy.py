@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers import loss_oracle
 from maskwork.errors import ArgumentError
-from maskwork.objectives import TargetCounts, masked_cross_entropy
+from maskwork.losses import TargetCounts, linear_masked_cross_entropy, masked_cross_entropy
 
 REDUCTIONS = ["token_mean", "sequence_mean", "sum"]
 NAN, INF = float("nan"), float("inf")
@@ -177,28 +178,33 @@ def test_no_gradient_is_recorded_where_none_is_asked():
     [
         (
             {"targets": torch.tensor([[0, 7]])},
-            r"targets must lie in \[0, 7\) or be -100; found 7 at \[0, 1\]",
+            r"targets must lie in \[0, 7\) or be -100, got 7 at \[0, 1\]",
         ),
-        ({"targets": torch.tensor([[-1, 9]])}, r"found -1 at \[0, 0\]"),
-        ({"targets": torch.zeros(2, 1, dtype=torch.long)}, r"\(1, 2\); found \(2, 1\)"),
-        ({"targets": torch.zeros(1, 2)}, "targets must be integers; found torch.float32"),
-        ({"weights": torch.ones(2)}, r"weights must have the targets' shape \(1, 2\); found \(2,\)"),
+        ({"targets": torch.tensor([[-1, 9]])}, r"got -1 at \[0, 0\]"),
+        ({"targets": torch.zeros(2, 1, dtype=torch.long)}, r"\(1, 2\), got \(2, 1\)"),
+        ({"targets": torch.zeros(1, 2)}, "targets must be integers, got torch.float32"),
+        ({"weights": torch.ones(2)}, r"weights must have the targets' shape \(1, 2\), got \(2,\)"),
         (
             {"weights": torch.tensor([[1.0, -0.5]])},
-            r"weights must be finite in torch.float32 and at least 0; found -0.5 at \[0, 1\]",
+            r"weights must be finite in torch.float32 and at least 0, got -0.5 at \[0, 1\]",
         ),
-        ({"weights": torch.tensor([[NAN, 1.0]])}, r"weights must be finite .* found nan at \[0, 0\]"),
+        ({"weights": torch.tensor([[NAN, 1.0]])}, r"weights must be finite .* got nan at \[0, 0\]"),
         ({"logits": torch.zeros(1, 2, 7, dtype=torch.long)}, "logits must be floats"),
-        ({"reduction": "mean"}, "reduction must be one of token_mean, sequence_mean, sum, none; found 'mean'"),
-        ({"on_empty": "ignore"}, "on_empty must be zero or raise; found 'ignore'"),
-        ({"label_smoothing": 1.5}, r"label_smoothing must lie in \[0, 1\]; found 1.5"),
-        ({"label_smoothing": NAN}, r"label_smoothing must lie in \[0, 1\]; found nan"),
-        ({"z_loss": -1e-4}, "z_loss must be finite and at least 0; found -0.0001"),
-        ({"denominator": torch.ones(2)}, r"denominator must be one number; found a tensor \(2,\)"),
-        ({"denominator": TargetCounts(1.0, 1, 1)}, "found TargetCounts; .* pass .weight_sum"),
-        ({"targets": [[0, 1]]}, "targets must be a tensor; found list"),
-        ({"weights": [[1.0, 1.0]]}, "weights must be a tensor; found list"),
-        ({"denominator": 0.0}, "denominator must be finite and above 0; found 0"),
+        ({"reduction": "mean"}, "reduction must be one of token_mean, sequence_mean, sum, none, got 'mean'"),
+        ({"on_empty": "ignore"}, "on_empty must be zero or raise, got 'ignore'"),
+        ({"label_smoothing": 1.5}, r"label_smoothing must lie in \[0, 1\], got 1.5"),
+        ({"label_smoothing": NAN}, "label_smoothing must be finite, got nan"),
+        ({"z_loss": -1e-4}, "z_loss must be at least 0, got -0.0001"),
+        ({"denominator": torch.ones(2)}, r"denominator must be one number, got a tensor \(2,\)"),
+        ({"label_smoothing": "0.1"}, r"label_smoothing must be a number, got '0.1' \(str\)"),
+        ({"label_smoothing": True}, r"label_smoothing must be a number, got True \(bool\)"),
+        ({"z_loss": None}, r"z_loss must be a number, got None \(NoneType\)"),
+        ({"denominator": True}, "denominator must be one number, got bool"),
+        ({"denominator": "3"}, "denominator must be one number, got str"),
+        ({"denominator": TargetCounts(1.0, 1, 1)}, "got TargetCounts; .* pass .weight_sum"),
+        ({"targets": [[0, 1]]}, "targets must be a tensor, got list"),
+        ({"weights": [[1.0, 1.0]]}, "weights must be a tensor, got list"),
+        ({"denominator": 0.0}, "denominator must be above 0, got 0"),
         ({"denominator": 2.0, "reduction": "sum"}, "reduction 'sum' divides by nothing"),
     ],
 )
@@ -210,7 +216,7 @@ def test_refuses(change, message):
 
 
 def test_a_bad_target_is_refused_even_where_its_weight_is_zero():
-    with pytest.raises(ArgumentError, match="found 99"):
+    with pytest.raises(ArgumentError, match="got 99"):
         masked_cross_entropy(torch.zeros(2, 7), torch.tensor([0, 99]), torch.tensor([1.0, 0.0]))
 
 
@@ -283,3 +289,33 @@ def test_a_weight_that_the_loss_cannot_hold_is_zero_or_refused():
     assert masked_cross_entropy(logits.double(), targets, weights).n_targets == 2
     with pytest.raises(ArgumentError, match=r"finite in torch.float32"):
         masked_cross_entropy(logits, targets, 1 / weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32])
+def test_targets_of_narrow_types_are_neither_ignored_nor_refused(dtype):
+    # As uint8, -100 is 156 and a vocabulary of 300 is 44.
+    targets = torch.tensor([0, 100, 156 if dtype != torch.int8 else 127])
+    logits = torch.randn(3, 300, generator=torch.Generator().manual_seed(0))
+    wide, narrow = masked_cross_entropy(logits, targets), masked_cross_entropy(logits, targets.to(dtype))
+    assert narrow.n_targets == 3
+    assert torch.equal(narrow.loss, wide.loss)
+
+
+@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean", "sum", "none"])
+def test_weights_whose_sum_overflows_are_refused_and_not_a_loss_of_zero(reduction):
+    logits, targets, weights = torch.ones(1, 2, 3), torch.tensor([[0, 1]]), torch.full((1, 2), 3e38)
+    with pytest.raises(ArgumentError, match="finite sum"):
+        masked_cross_entropy(logits, targets, weights, reduction=reduction)
+    with pytest.raises(ArgumentError, match="finite sum"):
+        linear_masked_cross_entropy(logits, torch.ones(4, 3), targets, weights, reduction=reduction)
+
+
+def test_an_option_is_any_one_number():
+    logits, targets = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
+    plain = masked_cross_entropy(logits, targets, label_smoothing=0.5, z_loss=0.25, denominator=2).loss
+    for kind in (np.float32, np.float64):
+        options = {"label_smoothing": kind(0.5), "z_loss": kind(0.25), "denominator": kind(2.0)}
+        assert torch.equal(masked_cross_entropy(logits, targets, **options).loss, plain)
+    for denominator in (np.int64(2), torch.tensor(2), torch.tensor(2.0)):
+        out = masked_cross_entropy(logits, targets, label_smoothing=0.5, z_loss=0.25, denominator=denominator)
+        assert torch.equal(out.loss, plain)

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from helpers.loss_ranks import CASES, ROWS, Part, cut, denominator_of, loss_and_gradient, rank_main, whole
-from maskwork.objectives import count_targets
+from maskwork.losses import count_targets
 
 
 @pytest.mark.parametrize("linear", [False, True])

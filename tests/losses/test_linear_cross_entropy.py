@@ -1,5 +1,6 @@
 """`linear_masked_cross_entropy` against the plainest formula on whole logits, and what stands at unscored positions."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from helpers.loss_oracle import NAN, REDUCTIONS, formula
 from maskwork.errors import ArgumentError
-from maskwork.objectives import linear_masked_cross_entropy, masked_cross_entropy
+from maskwork.losses import linear_masked_cross_entropy, masked_cross_entropy
 
 
 def case(seed, shape=(3, 5), width=4, vocabulary=7, dtype=torch.float64):
@@ -213,7 +214,7 @@ def test_a_gradient_of_the_gradient_is_refused(reduction, linear):
         out = linear_masked_cross_entropy(h, w, targets, reduction=reduction)
     else:
         out = masked_cross_entropy(h @ w.T, targets, reduction=reduction)
-    with pytest.raises(ArgumentError, match="found create_graph=True"):
+    with pytest.raises(ArgumentError, match="got create_graph=True"):
         torch.autograd.grad(out.loss.sum(), h, create_graph=True)
 
 
@@ -253,6 +254,8 @@ def test_compiles_with_one_graph_break(linear):
     expected = step(h, w, targets, weights)
     expected.backward()
     torch._dynamo.reset()
+    breaks = torch._dynamo.utils.counters["graph_break"]
+    breaks.clear()
     g, v = leaves(hidden, head)
     compiled = torch.compile(step, backend="aot_eager")
     got = compiled(g, v, targets, weights)
@@ -260,14 +263,15 @@ def test_compiles_with_one_graph_break(linear):
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(g.grad, h.grad)
     torch.testing.assert_close(v.grad, w.grad)
-    assert len(torch._dynamo.explain(step)(h, w, targets, weights).break_reasons) == 1
+    assert sum(breaks.values()) == 1
 
 
 def test_never_more_than_the_chunk_of_logits(monkeypatch):
     hidden, head, bias, targets, weights = case(11, (50,), vocabulary=11)
     seen = []
     monkeypatch.setattr(torch, "addmm", spy(torch.addmm, seen))
-    for chunk_size, rows in ((8, 8), (1000, 50), ("auto", 50)):
+    sizes = ((8, 8), (np.int64(8), 8), (np.int32(8), 8), (torch.tensor(8), 8), (1000, 50), ("auto", 50))
+    for chunk_size, rows in sizes:
         seen.clear()
         linear_masked_cross_entropy(hidden, head, targets, weights, bias=bias, chunk_size=chunk_size)
         assert max(seen) <= rows
@@ -285,19 +289,25 @@ def spy(function, rows):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lm_head_weight": torch.zeros(3, 7)}, r"floats of shape \(V, 3\), as in nn.Linear; .* \(3, 7\); transpose"),
+        (
+            {"lm_head_weight": torch.zeros(3, 7)},
+            r"of shape \(V, 3\), as in nn.Linear, got .* \(3, 7\); transpose",
+        ),
         ({"lm_head_weight": torch.zeros(7, 3, dtype=torch.long)}, "lm_head_weight must be floats"),
-        ({"lm_head_weight": torch.nn.Linear(3, 7)}, "lm_head_weight must be a tensor; found Linear"),
+        ({"lm_head_weight": torch.nn.Linear(3, 7)}, "lm_head_weight must be a tensor, got Linear"),
         ({"bias": torch.zeros(3)}, r"bias must be floats of shape \(7,\)"),
         ({"hidden": torch.zeros(1, 2, 3, dtype=torch.long)}, "hidden must be floats"),
-        ({"targets": torch.zeros(2, 1, dtype=torch.long)}, r"hidden states' shape .* \(1, 2\); found \(2, 1\)"),
-        ({"targets": torch.zeros(1, 2)}, "targets must be integers; found torch.float32"),
-        ({"targets": torch.tensor([[0, 7]])}, r"targets must lie in \[0, 7\) or be -100; found 7 at \[0, 1\]"),
-        ({"weights": torch.tensor([[1.0, -2.0]])}, r"at least 0; found -2.0 at \[0, 1\]"),
-        ({"weights": torch.tensor([[NAN, 1.0]])}, r"found nan at \[0, 0\]"),
-        ({"chunk_size": 0}, "chunk_size must be 'auto' or at least 1 row; found 0"),
-        ({"chunk_size": True}, "chunk_size must be 'auto' or at least 1 row; found True"),
-        ({"chunk_size": 2.0}, "chunk_size must be 'auto' or at least 1 row; found 2.0"),
+        ({"targets": torch.zeros(2, 1, dtype=torch.long)}, r"hidden states' shape .* \(1, 2\), got \(2, 1\)"),
+        ({"targets": torch.zeros(1, 2)}, "targets must be integers, got torch.float32"),
+        ({"targets": torch.tensor([[0, 7]])}, r"targets must lie in \[0, 7\) or be -100, got 7 at \[0, 1\]"),
+        ({"weights": torch.tensor([[1.0, -2.0]])}, r"at least 0, got -2.0 at \[0, 1\]"),
+        ({"weights": torch.tensor([[NAN, 1.0]])}, r"got nan at \[0, 0\]"),
+        ({"chunk_size": 0}, "chunk_size must be 'auto' or at least 1 row, got 0"),
+        ({"chunk_size": True}, "chunk_size must be 'auto' or at least 1 row, got True"),
+        ({"chunk_size": 2.0}, "chunk_size must be 'auto' or at least 1 row, got 2.0"),
+        ({"chunk_size": "3"}, "chunk_size must be 'auto' or at least 1 row, got '3'"),
+        ({"chunk_size": None}, "chunk_size must be 'auto' or at least 1 row, got None"),
+        ({"chunk_size": np.bool_(True)}, "chunk_size must be 'auto' or at least 1 row, got "),
         ({"label_smoothing": -0.1}, "label_smoothing must lie"),
         ({"z_loss": NAN}, "z_loss must be finite"),
         ({"reduction": "none", "denominator": 3}, "reduction 'none' divides by nothing"),

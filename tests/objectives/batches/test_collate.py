@@ -93,11 +93,11 @@ def test_either_side_gives_the_same_loss_and_gradients_as_no_padding():
 
 def test_what_cannot_be_padded_is_refused():
     example = CausalLM().example([1, 2])
-    with pytest.raises(ArgumentError, match="found side='middle'"):
+    with pytest.raises(ArgumentError, match="got 'middle'"):
         pad([example], side="middle")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="at least 1; found 0"):
+    with pytest.raises(ArgumentError, match="at least 1, got 0"):
         pad([example], multiple_of=0)
-    with pytest.raises(ArgumentError, match="at least one example; found none"):
+    with pytest.raises(ArgumentError, match="at least one example, got none"):
         pad([])
 
 
@@ -110,3 +110,8 @@ def test_padding_may_be_longer_than_a_documents_own_array(side: str):
     real = slice(0, 2) if side == "right" else slice(4, 6)
     assert (seen[real, real] == np.tri(2, dtype=bool)).all()
     assert seen.sum() == 3 + 4 * 4  # padding sees itself, and nothing else sees it
+
+
+def test_a_row_of_padding_alone_is_refused():
+    with pytest.raises(ArgumentError, match="got padding alone"):
+        CausalLM()([PackedRow(np.zeros(3, dtype=np.int64), (3,), 3)])
