@@ -1,11 +1,10 @@
-"""From examples to a batch: `pad` lays each in a row of its own, `collate` makes tensors and the mask of rows.
+"""From examples to a batch: `pad` lays each in a row of its own, `collate` makes tensors and the mask of rows."""
 
-examples   [5 6 7]  [8 9]
-pad        [5 6 7]              [8 9 0]
-collate    input_ids            document_ids         position_ids        mask
-           [[5 6 7]             [[0 0  0]            [[0 1 2]            within each block:
-            [8 9 0]]             [0 0 -1]]            [0 1 0]]           3 | 2, 1 (padding sees itself)
-"""
+#   examples   [5 6 7]  [8 9]
+#   pad        [5 6 7]              [8 9 0]
+#   collate    input_ids            document_ids         position_ids        mask
+#              [[5 6 7]             [[0 0  0]            [[0 1 2]            within each block:
+#               [8 9 0]]             [0 0 -1]]            [0 1 0]]           3 | 2, 1 (padding sees itself)
 
 from __future__ import annotations
 

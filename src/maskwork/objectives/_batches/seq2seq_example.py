@@ -1,13 +1,12 @@
-"""`Seq2SeqExample`: a source and its target; `pad_pairs` and `pack_pairs` lay pairs into rows.
+"""`Seq2SeqExample`: a source and its target; `pad_pairs` and `pack_pairs` lay pairs into rows."""
 
-pairs   (aaa, x) (bb, yy) (c, z)
-
-pad_pairs                    pack_pairs(max_source=4, max_target=3)
-source   target              source    target
-a a a    x .                 a a a c   x z .      first fit: the third pair still fits the first row
-b b .    y y                 b b . .   y y .
-c . .    z .
-"""
+#   pairs   (aaa, x) (bb, yy) (c, z)
+#
+#   pad_pairs                    pack_pairs(max_source=4, max_target=3)
+#   source   target              source    target
+#   a a a    x .                 a a a c   x z .      first fit: the third pair still fits the first row
+#   b b .    y y                 b b . .   y y .
+#   c . .    z .
 
 from __future__ import annotations
 

@@ -115,6 +115,7 @@ def _table(row: ExplainedRow, has_text: bool) -> Iterator[Line]:
 
 
 def _cells(token: ExplainedToken, has_text: bool) -> list[str]:
+    # – stands for "no target", ▒ for padding: no cell is empty
     target = "–" if token.target == IGNORED else str(token.target)
     document = "▒" if token.document < 0 else str(token.document)
     words = [str(token.id), token.target_text or "–", target] if has_text else [target]
