@@ -84,7 +84,7 @@ def test_refuses_rows_that_do_not_fit():
         CausalLM()([1, 2, 3])
     with pytest.raises(ArgumentError, match="at least one row"):
         CausalLM()([])
-    with pytest.raises(ArgumentError, match="row 0 has 4 tokens and row 1 3"):
+    with pytest.raises(ArgumentError, match="got 4 tokens in row 0 and 3 in row 1"):
         CausalLM()([PackedRow(np.arange(4), (4,), 0), PackedRow(np.arange(3), (3,), 0)])
 
 

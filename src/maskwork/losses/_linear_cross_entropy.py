@@ -96,7 +96,7 @@ def linear_masked_cross_entropy(
     if reduction == "none":
         losses = _EachLoss.apply(flat, lm_head_weight, bias, walk)
         return output(scatter(losses, scored), losses, scored)
-    # Inside a Function nobody knows whether a gradient is needed: grad mode is off there.
+    # Read here, because inside a Function grad mode is off and says nothing.
     recorded = torch.is_grad_enabled()
     needs = tuple(recorded and x is not None and x.requires_grad for x in (flat, lm_head_weight, bias))
     loss, losses = _SumOfLosses.apply(flat, lm_head_weight, bias, coefficients(scored, reduction, divisor), walk, needs)

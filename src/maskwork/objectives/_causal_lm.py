@@ -74,8 +74,8 @@ def refuse_future(mask: Mask, length: int) -> None:
     pair = _first_future_pair(mask, length)
     if pair is not None:
         raise ArgumentError(
-            f"a causal objective's mask shows no later token; {mask} lets position {pair[0]} see {pair[1]}, the "
-            "very tokens to predict; intersect it: mask & causal()"
+            f"a causal objective's mask shows no later token, got {mask}, which lets position {pair[0]} see {pair[1]}, "
+            "the very tokens to predict; intersect it: mask & causal()"
         )
 
 

@@ -111,7 +111,7 @@ class PackedStream(IterableDataset[Batch]):
                 batches, batch_size=None, num_workers=self._workers, collate_fn=_unchanged, generator=generator
             )
         for number, batch in enumerate(batches, first + 1):
-            self._epoch, self._batch = epoch, number  # before the yield: who has the batch has taken it
+            self._epoch, self._batch = epoch, number  # before the yield: a yielded batch is a taken one
             yield batch
         self._epoch, self._batch = epoch + 1, 0
 

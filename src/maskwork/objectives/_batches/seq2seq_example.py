@@ -150,8 +150,8 @@ def pack_pairs(
     for index, pair in enumerate(pairs):
         if not _fits([pair], max_source, max_target):
             raise ArgumentError(
-                f"a pair fits a row of {max_source} and {max_target} tokens; pair {index} has {len(pair.source)} and "
-                f"{len(pair.target)}; cut its text, or make the rows longer"
+                f"a pair fits a row of {max_source} and {max_target} tokens, got {len(pair.source)} and "
+                f"{len(pair.target)} in pair {index}; cut its text, or make the rows longer"
             )
         row = next((row for row in rows if _fits([*row, pair], max_source, max_target)), None)
         if row is not None:
