@@ -73,7 +73,7 @@ def test_the_models_own_mask_restarts_in_each_document():
 
 
 def test_a_mask_that_shows_the_future_is_refused():
-    with pytest.raises(ArgumentError, match=r"causal \| prefix\(3\) lets position 0 see 1"):
+    with pytest.raises(ArgumentError, match=r"causal \| prefix\(3\), which lets position 0 see 1"):
         CausalLM(mw.causal() | mw.prefix(3))([PackedRow(np.arange(6), (6,), 0)])
 
 
