@@ -1,5 +1,6 @@
 """One step is one large batch, however it is cut into accumulation steps and ranks."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,12 @@ def test_counts():
 
 @pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()), reason="torch was built without gloo")
 def test_two_and_four_ranks_are_one_batch(tmp_path: Path):
-    mp.start_processes(rank_main, (str(tmp_path),), nprocs=4, start_method="spawn")
+    # Where there is a fork server, the four ranks are forked from one process that has loaded torch.
+    has_server = "forkserver" in multiprocessing.get_all_start_methods()
+    if has_server:
+        multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "maskwork.losses"])
+    start_method = "forkserver" if has_server else "spawn"
+    mp.start_processes(rank_main, (str(tmp_path),), nprocs=4, start_method=start_method)
     for rank in range(4):
         results = torch.load(tmp_path / f"{rank}.pt")
         assert results.pop("uneven") == 23

@@ -73,7 +73,7 @@ def test_the_models_own_mask_restarts_in_each_document():
 
 
 def test_a_mask_that_shows_the_future_is_refused():
-    with pytest.raises(ArgumentError, match=r"causal \| prefix\(3\) lets position 0 see 1"):
+    with pytest.raises(ArgumentError, match=r"causal \| prefix\(3\), which lets position 0 see 1"):
         CausalLM(mw.causal() | mw.prefix(3))([PackedRow(np.arange(6), (6,), 0)])
 
 
@@ -84,7 +84,7 @@ def test_refuses_rows_that_do_not_fit():
         CausalLM()([1, 2, 3])
     with pytest.raises(ArgumentError, match="at least one row"):
         CausalLM()([])
-    with pytest.raises(ArgumentError, match="row 0 has 4 tokens and row 1 3"):
+    with pytest.raises(ArgumentError, match="got 4 tokens in row 0 and 3 in row 1"):
         CausalLM()([PackedRow(np.arange(4), (4,), 0), PackedRow(np.arange(3), (3,), 0)])
 
 

@@ -276,7 +276,7 @@ def test_errors():
     with pytest.raises(ArgumentError, match="decoder_start must be an integer, got None"):
         SequenceToSequence(None)
     example = objective().example(([5, 6], [7]))
-    with pytest.raises(ArgumentError, match="pair 0 has 2 and 1"):
+    with pytest.raises(ArgumentError, match="got 2 and 1 in pair 0"):
         list(pack_pairs([example], 1, 9))
     with pytest.raises(ArgumentError, match="open_rows must be at least 1"):
         list(pack_pairs([example], 9, 9, open_rows=0))

@@ -96,7 +96,7 @@ def linear_masked_cross_entropy(
     if reduction == "none":
         losses = _EachLoss.apply(flat, lm_head_weight, bias, walk)
         return output(scatter(losses, scored), losses, scored)
-    # Inside a Function nobody knows whether a gradient is needed: grad mode is off there.
+    # Read here, because inside a Function grad mode is off and says nothing.
     recorded = torch.is_grad_enabled()
     needs = tuple(recorded and x is not None and x.requires_grad for x in (flat, lm_head_weight, bias))
     loss, losses = _SumOfLosses.apply(flat, lm_head_weight, bias, coefficients(scored, reduction, divisor), walk, needs)
@@ -109,15 +109,13 @@ _Gradients = list[torch.Tensor | None]
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """The walk through the scored rows by chunks: everything of a call but its differentiable inputs.
+    """The walk through the scored rows by chunks: everything of a call but its differentiable inputs."""
 
-    One buffer of logits serves every chunk. Each chunk leaves its losses and, if gradients are needed, its share of
-    them:
-
-        hidden rows (n, D)      logits (chunk, V)     gradients
-        [0 : 256]        -> head -> losses, dlogits -> hidden[0:256], head += , bias +=
-        [256 : 512]      -> head -> the same buffer -> hidden[256:512], head += , bias +=
-    """
+    # One buffer of logits serves every chunk. Each chunk leaves its losses and its share of the gradients:
+    #
+    #   hidden rows (n, D)      logits (chunk, V)      losses           gradients
+    #   [0 : 256]    -> head -> buffer             ->  [0 : 256]        hidden[0 : 256], head +=, bias +=
+    #   [256 : 512]  -> head -> the same buffer    ->  [256 : 512]      hidden[256 : 512], head +=, bias +=
 
     rows: torch.Tensor
     targets: torch.Tensor
@@ -142,6 +140,7 @@ class _Walk:
             shapes = ((n, width), (vocabulary, width), (vocabulary,))
             gradients = [weight.new_zeros(shape) if need else None for shape, need in zip(shapes, needs, strict=True)]
             grad_hidden, grad_weight, grad_bias = gradients
+            # rows of the last chunk may be fewer: a view of the buffer's beginning
             logits = weight.new_empty(min(self.chunk_size, n), vocabulary)
             for part in chunks(n, self.chunk_size):
                 h = hidden.index_select(0, self.rows[part]).to(self.dtype)

@@ -60,6 +60,7 @@ class CausalLM:
         refuse_future(self.mask, len(array))
         targets = np.full(len(array), IGNORED, dtype=np.int64)
         targets[:-1] = array[1:]  # shifted here, once: losses compare position i with position i
+        # the last position keeps -100: the token that follows belongs to another document
         reasons = np.full(len(array), Reason.SCORED, dtype=np.uint8)
         reasons[-1:] = Reason.DOCUMENT_END
         return Example(array, targets, (targets != IGNORED).astype(np.float32), self.mask, reasons)
@@ -73,8 +74,8 @@ def refuse_future(mask: Mask, length: int) -> None:
     pair = _first_future_pair(mask, length)
     if pair is not None:
         raise ArgumentError(
-            f"a causal objective's mask shows no later token; {mask} lets position {pair[0]} see {pair[1]}, the "
-            "very tokens to predict; intersect it: mask & causal()"
+            f"a causal objective's mask shows no later token, got {mask}, which lets position {pair[0]} see {pair[1]}, "
+            "the very tokens to predict; intersect it: mask & causal()"
         )
 
 

@@ -1,10 +1,9 @@
-"""`MaskedLM`: some tokens are hidden, and each is predicted at its own position from the rest of its document.
+"""`MaskedLM`: some tokens are hidden, and each is predicted at its own position from the rest of its document."""
 
-tokens     [CLS]  the  cat  ate  fish  [SEP]
-chosen                  x         x              rate of the tokens that are not special
-read       [CLS]  the  [M]  ate  fish  [SEP]     [MASK], a random token or the token itself, by `replace`
-targets      -     -   cat   -   fish    -
-"""
+#   tokens     [CLS]  the  cat  ate  fish  [SEP]
+#   chosen                  x         x              rate of the tokens that are not special
+#   read       [CLS]  the  [M]  ate  fish  [SEP]     [MASK], a random token or the token itself, by `replace`
+#   targets      -     -   cat   -   fish    -
 
 from __future__ import annotations
 

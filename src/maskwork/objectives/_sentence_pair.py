@@ -1,9 +1,8 @@
-"""`SentencePair`: BERT's next-sentence prediction, whether the second text follows the first.
+"""`SentencePair`: BERT's next-sentence prediction, whether the second text follows the first."""
 
-input_ids     [CLS] first first [SEP] second [SEP]
-segment_ids     0     0     0     0     1      1
-target        1 if the second text follows the first, 0 if it comes from another document
-"""
+#   input_ids     [CLS] first first [SEP] second [SEP]
+#   segment_ids     0     0     0     0     1      1
+#   target        1 if the second text follows the first, 0 if it comes from another document
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""`PackedStream`: batches of packed rows, the same for any number of workers, resumed at any batch.
+"""`PackedStream`: batches of packed rows, the same for any number of workers, resumed at any batch."""
 
-source(epoch) -> documents -> [example] -> buffer of best fit -> rows -> shuffled -> batches 0 1 2 3 4 5 ...
-                                                                              worker 0:  0   2   4
-every worker plans all rows, by length, and makes every w-th batch            worker 1:    1   3   5
-"""
+#   source(epoch) -> documents -> [example] -> buffer of best fit -> rows -> shuffled -> batches 0 1 2 3 4 5 ...
+#                                                                                 worker 0:  0   2   4
+#   every worker plans all rows, by length, and makes every w-th batch            worker 1:    1   3   5
 
 from __future__ import annotations
 
@@ -112,7 +111,7 @@ class PackedStream(IterableDataset[Batch]):
                 batches, batch_size=None, num_workers=self._workers, collate_fn=_unchanged, generator=generator
             )
         for number, batch in enumerate(batches, first + 1):
-            self._epoch, self._batch = epoch, number  # before the yield: who has the batch has taken it
+            self._epoch, self._batch = epoch, number  # before the yield: a yielded batch is a taken one
             yield batch
         self._epoch, self._batch = epoch + 1, 0
 

@@ -1,10 +1,9 @@
-"""`TokenTagging`: one label for each token, or for the first piece of each word, at the token's own position.
+"""`TokenTagging`: one label for each token, or for the first piece of each word, at the token's own position."""
 
-tokens    [CLS]  un  ##happy  cats  [SEP]
-words      None   0     0      1    None
-labels            ADJ          NOUN
-targets     -    ADJ    -     NOUN    -
-"""
+#   tokens    [CLS]  un  ##happy  cats  [SEP]
+#   words      None   0     0      1    None
+#   labels            ADJ          NOUN
+#   targets     -    ADJ    -     NOUN    -
 
 from __future__ import annotations
 

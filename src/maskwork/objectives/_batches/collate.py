@@ -1,11 +1,10 @@
-"""From examples to a batch: `pad` lays each in a row of its own, `collate` makes tensors and the mask of rows.
+"""From examples to a batch: `pad` lays each in a row of its own, `collate` makes tensors and the mask of rows."""
 
-examples   [5 6 7]  [8 9]
-pad        [5 6 7]              [8 9 0]
-collate    input_ids            document_ids         position_ids        mask
-           [[5 6 7]             [[0 0  0]            [[0 1 2]            within each block:
-            [8 9 0]]             [0 0 -1]]            [0 1 0]]           3 | 2, 1 (padding sees itself)
-"""
+#   examples   [5 6 7]  [8 9]
+#   pad        [5 6 7]              [8 9 0]
+#   collate    input_ids            document_ids         position_ids        mask
+#              [[5 6 7]             [[0 0  0]            [[0 1 2]            within each block:
+#               [8 9 0]]             [0 0 -1]]            [0 1 0]]           3 | 2, 1 (padding sees itself)
 
 from __future__ import annotations
 
@@ -71,7 +70,7 @@ def collate(rows: Sequence[PackedRow]) -> Batch:
     for index, row in enumerate(rows):
         if not row.examples:
             raise ArgumentError(
-                f"collate takes rows of examples, which say what is scored; row {index} has bare tokens; "
+                f"collate takes rows of examples, which say what is scored, got bare tokens in row {index}; "
                 "call an objective with the rows"
             )
     documents, positions = document_and_position_ids(rows)
@@ -123,8 +122,8 @@ def check_rows(rows: Sequence[PackedRow]) -> None:
     for index, row in enumerate(rows):
         if len(row.tokens) != length:
             raise ArgumentError(
-                f"the rows of a batch must have one length; row 0 has {length} tokens and row {index} "
-                f"{len(row.tokens)}; pack them with one max_len"
+                f"the rows of a batch must have one length, got {length} tokens in row 0 and {len(row.tokens)} in row "
+                f"{index}; pack them with one max_len"
             )
 
 

@@ -1,9 +1,8 @@
-"""The documents of a batch as PyTorch's `PackedSequence`, which its RNNs read, and back.
+"""The documents of a batch as PyTorch's `PackedSequence`, which its RNNs read, and back."""
 
-batch              a b c | d e           sorted by length     abc, de
-packed data        a d b e c             step 0 of every document, then step 1, ...
-batch_sizes        2 2 1                 documents that reach each step
-"""
+#   batch              a b c | d e           sorted by length     abc, de
+#   packed data        a d b e c             step 0 of every document, then step 1, ...
+#   batch_sizes        2 2 1                 documents that reach each step
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""`Seq2SeqExample`: a source and its target; `pad_pairs` and `pack_pairs` lay pairs into rows.
+"""`Seq2SeqExample`: a source and its target; `pad_pairs` and `pack_pairs` lay pairs into rows."""
 
-pairs   (aaa, x) (bb, yy) (c, z)
-
-pad_pairs                    pack_pairs(max_source=4, max_target=3)
-source   target              source    target
-a a a    x .                 a a a c   x z .      first fit: the third pair still fits the first row
-b b .    y y                 b b . .   y y .
-c . .    z .
-"""
+#   pairs   (aaa, x) (bb, yy) (c, z)
+#
+#   pad_pairs                    pack_pairs(max_source=4, max_target=3)
+#   source   target              source    target
+#   a a a    x .                 a a a c   x z .      first fit: the third pair still fits the first row
+#   b b .    y y                 b b . .   y y .
+#   c . .    z .
 
 from __future__ import annotations
 
@@ -151,8 +150,8 @@ def pack_pairs(
     for index, pair in enumerate(pairs):
         if not _fits([pair], max_source, max_target):
             raise ArgumentError(
-                f"a pair fits a row of {max_source} and {max_target} tokens; pair {index} has {len(pair.source)} and "
-                f"{len(pair.target)}; cut its text, or make the rows longer"
+                f"a pair fits a row of {max_source} and {max_target} tokens, got {len(pair.source)} and "
+                f"{len(pair.target)} in pair {index}; cut its text, or make the rows longer"
             )
         row = next((row for row in rows if _fits([*row, pair], max_source, max_target)), None)
         if row is not None:

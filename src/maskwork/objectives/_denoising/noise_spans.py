@@ -1,10 +1,9 @@
-"""The spans of a document that are noise: T5's random segmentation, and the lengths that follow from it.
+"""The spans of a document that are noise: T5's random segmentation, and the lengths that follow from it."""
 
-document      t t t n n t t n        t: text, n: noise
-spans              [3, 5)  [7, 8)
-inputs        t t t <0> t t <1>      a sentinel for each span
-targets       <0> n n <1> n          each span after its sentinel
-"""
+#   document      t t t n n t t n        t: text, n: noise
+#   spans              [3, 5)  [7, 8)
+#   inputs        t t t <0> t t <1>      a sentinel for each span
+#   targets       <0> n n <1> n          each span after its sentinel
 
 from __future__ import annotations
 

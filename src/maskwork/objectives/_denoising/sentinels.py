@@ -41,7 +41,7 @@ def sentinels_of(tokenizer: _Vocabulary, pattern: str = "<extra_id_{}>") -> tupl
         ids.append(token)
     if not ids:
         raise ArgumentError(
-            f"sentinels are known by their names, and {pattern.format(0)} is no token of this tokenizer; "
+            f"sentinels are known by their names, got a tokenizer without {pattern.format(0)}; "
             "pass the pattern of its names, or the ids themselves"
         )
     return tuple(ids)

@@ -32,7 +32,7 @@ LEGEND = {
     "ZERO_WEIGHT": "has a target, and a weight of 0",
     "BAD_WEIGHT": "its weight is negative or not a finite number",
     "NO_TARGET": f"the target is {IGNORED}",
-    "READ": "read by the model; what is scored stands elsewhere",
+    "READ": "read by the model; the scored targets are elsewhere",
     "POOLED": "the output here is what the sequence's class is predicted from",
 }
 

@@ -74,6 +74,7 @@ def _row(row: ExplainedRow, has_text: bool) -> str:
 
 
 def _card(token: ExplainedToken, has_text: bool) -> str:
+    # mw-s: scored, mw-p: padding
     kind = "mw-s" if token.scored else "mw-p" if token.document < 0 else ""
     below = ""
     if token.scored:

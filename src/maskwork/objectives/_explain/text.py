@@ -1,10 +1,11 @@
 """A batch's explanation in a terminal: each row as running text and as a table, in colour and readable without.
 
-    row 0: 2 of 3 tokens scored (66.7%), weight 2, 1 document, 2 padding
-      ⟦The⟧ ⟦cat⟧ sat ‖ ▒×2
+    row 0: 2 of 3 tokens scored (66.7%), weight 2, 1 document, 1 padding
+      ⟦The⟧ ⟦cat⟧ sat ‖ ▒×1
 
       #  doc  pos  token  id  target  id  weight  reason
-      0  0    0    ⟦The⟧  5   cat     6   1       SCORED
+      0    0    0  ⟦The⟧   1  cat      2       1  SCORED
+      1    0    1  ⟦cat⟧   2  sat      3       1  SCORED
 
 rich's own tables are not used: they take a minute for the 16,000 tokens of an ordinary batch.
 """
@@ -68,9 +69,9 @@ def title(explanation: ExplanationValues) -> str:
 
 def warning_lines(explanation: ExplanationValues) -> list[str]:
     """Return the first `MOST_WARNINGS` warnings, a line each, and the number of the rest."""
-    lines = [f"WARNING {warning.text}" for warning in explanation.warnings[:MOST_WARNINGS]]
+    first = [f"WARNING {warning.text}" for warning in explanation.warnings[:MOST_WARNINGS]]
     more = len(explanation.warnings) - MOST_WARNINGS
-    return [*lines, f"and {more} more warnings; to_json() has all"] if more > 0 else lines
+    return [*first, f"and {more} more warnings; to_json() has all"] if more > 0 else first
 
 
 def _running(row: ExplainedRow, has_text: bool, width: int) -> Iterator[Line]:
@@ -115,6 +116,7 @@ def _table(row: ExplainedRow, has_text: bool) -> Iterator[Line]:
 
 
 def _cells(token: ExplainedToken, has_text: bool) -> list[str]:
+    # – stands for "no target", ▒ for padding: no cell is empty
     target = "–" if token.target == IGNORED else str(token.target)
     document = "▒" if token.document < 0 else str(token.document)
     words = [str(token.id), token.target_text or "–", target] if has_text else [target]
