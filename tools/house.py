@@ -1,7 +1,7 @@
 """Measure the house: folders, circles of imports, names, prose, types, tests, and where behaviours lie.
 
     python tools/house.py                 a table: figure, measured, goal, ok
-    python tools/house.py --list names    every offender of a figure as file:line (`files`: all of `files-...`)
+    python tools/house.py --list names    every offender of a figure and of its parts (`files`: every `files-...`)
     python tools/house.py --json          the same as JSON
 
 Exit code 1: a goal is missed; 2: wrong arguments. The goals are those of the design (sections 2 and 8) and of the plain
@@ -14,23 +14,34 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from _house import behaviours, circles, folders, lengths, mirror, names, prose, traced, type_checker
-from _house.checkout import PACKAGE, Checkout
+from _house.checkout import PACKAGE, Checkout, Surroundings
 from _house.figure import Figure
 
-#: key of a figure -> what measures it, and its neighbours
+
+def measure_elsewhere(checkout: Checkout, measure: Callable[[Checkout], Figure]) -> Figure:
+    """Measure the Python files beside the package in the same way; no goal judges them."""
+    figure = measure(Surroundings(checkout.root))
+    title = f"beside the package: {figure.title}"
+    return replace(figure, key=f"{figure.key}-elsewhere", title=title, goal="none set", ok=True)
+
+
+#: The keys of the figures that one function measures -> that function.
 MEASURES: dict[tuple[str, ...], Callable[[Checkout], Figure | list[Figure]]] = {
     ("folders",): folders.measure,
     ("circles", "circles-typing", "circles-silent"): circles.measure,
     ("names",): names.measure_function_words,
+    ("names-elsewhere",): partial(measure_elsewhere, measure=names.measure_function_words),
     ("classes",): names.measure_classes,
     ("comments",): prose.measure_comments,
     ("docstrings",): prose.measure_docstrings,
+    ("docstrings-elsewhere",): partial(measure_elsewhere, measure=prose.measure_docstrings),
     ("messages",): prose.measure_messages,
+    ("messages-elsewhere",): partial(measure_elsewhere, measure=prose.measure_messages),
     ("types", "types-folders"): type_checker.measure,
     ("tests",): mirror.measure,
     ("behaviours",): behaviours.measure,
@@ -52,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         measures = {keys: m for keys, m in measures.items() if any(_is_meant(options.list, key) for key in keys)}
         if not measures:
             _parser().error(
-                f"--list is one of {', '.join(key for keys in MEASURES for key in keys)}; got {options.list}"
+                f"--list is one of {', '.join(key for keys in MEASURES for key in keys)}, got {options.list}"
             )
     figures: list[Figure] = []
     for measure in measures.values():
@@ -69,14 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON, offenders included")
     parser.add_argument("--list", metavar="FIGURE", help="print every offender of a figure as file:line")
     parser.add_argument(
-        "--no-types", action="store_true", help="don't run the type checker; its goal then counts as missed"
+        "--no-types", action="store_true", help="do not run the type checker; the goal of `types` then counts as missed"
     )
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1], help="the checkout to measure")
     return parser
 
 
 def _is_meant(word: str, key: str) -> bool:
-    """Return whether `--list word` means a figure: its key, or the first part of its key."""
+    """Return whether `--list word` means the figure `key`: `word` is the key or the first part of the key."""
     return word == key or key.startswith(f"{word}-")
 
 

@@ -114,6 +114,13 @@ class Whole:
     assert house("names").measure_function_words(plant(a="rows = 1\n")).measured == 0
 
 
+def test_names_beside_the_package_are_counted_and_not_judged(house, plant, tmp_path: Path):
+    plant({"benchmarks/a.py": "found = 1\n", "tests/masks/test_a.py": "at = 1\n"}, a="rows = 1\n")
+    done = run("--root", tmp_path, "--list", "names-elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["benchmarks/a.py:1: found", "tests/masks/test_a.py:1: at"]
+
+
 def test_a_class_name_means_one_thing(house, plant):
     assert house("names").measure_classes(plant(a="class Grid: ...\n", b="from .a import Grid\n")).ok
     figure = house("names").measure_classes(plant(a="class Grid: ...\n", b="\n\nclass _Grid: ...\n", c="Grid = int\n"))

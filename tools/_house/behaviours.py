@@ -1,4 +1,4 @@
-"""Behaviours that lie where their name says: the file that defines one has its name."""
+"""Behaviours: whether the file that defines a behaviour bears its name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from .figure import Figure
 
 
 class Behaviour(NamedTuple):
-    """A behaviour, the names of which one defines it, and the words of which one must be in its file's name.
+    """A behaviour of the package and the file names that fit it.
 
     Attributes:
+        symbols: names of functions and classes; each definition of one of them is judged.
+        words: the file's name holds one of them.
         folder: the definition lies below a folder of this name; empty: anywhere.
     """
 
@@ -41,7 +43,7 @@ BEHAVIOURS = (
 
 
 def measure(checkout: Checkout, behaviours: tuple[Behaviour, ...] = BEHAVIOURS) -> Figure:
-    """Count the behaviours that a file whose name says so defines; every file that defines one must."""
+    """Count the behaviours whose every definition lies in a file of a fitting name."""
     places = {behaviour.name: places_of(checkout, behaviour) for behaviour in behaviours}
     astray = tuple(
         f"{place or 'nowhere'}: {b.name} belongs in a file named {' or '.join(b.words)}"

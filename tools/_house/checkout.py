@@ -12,6 +12,9 @@ from pathlib import Path, PurePosixPath
 #: The folder of the package, from the root of the project.
 PACKAGE = PurePosixPath("src/maskwork")
 
+#: The folders beside the package that hold Python files.
+SURROUNDINGS = ("benchmarks", "docs", "examples", "tests", "tools")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -52,6 +55,15 @@ class Checkout:
     def _parse(self, path: PurePosixPath) -> Source:
         text = self.read(path)
         return Source(path, text, ast.parse(text, str(path)))
+
+
+class Surroundings(Checkout):
+    """The same checkout, whose sources are the Python files beside the package."""
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The Python files of benchmarks, docs, examples, tests and tools."""
+        return tuple(self._parse(path) for folder in SURROUNDINGS for path in self.below(folder, ".py"))
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

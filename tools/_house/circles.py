@@ -1,7 +1,7 @@
 """Circles of imports: files of which each reaches every other through imports.
 
-An arrow goes from a file to the file that defines what it imports: an `__init__.py` that passes a name on is looked
-through. Imports inside functions count, those under `if TYPE_CHECKING` don't.
+An arrow goes from a file to the file that defines the imported name: where an `__init__.py` passes a name on, the arrow
+goes to the definition. Imports inside functions count; imports under `if TYPE_CHECKING` do not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Import(NamedTuple):
 
 
 def measure(checkout: Checkout) -> list[Figure]:
-    """Measure the largest circle, with and without the imports for types, and whether circles say what they are."""
+    """Measure the largest circle, with and without the imports for types, and count the circles that no file announces."""
     modules = Modules(checkout.sources)
     circles = circles_of(modules.arrows(typing=False))
     largest = max(map(len, circles), default=1)
@@ -88,8 +88,8 @@ class Modules:
                     yield Import(source, alias.name, alias.asname or alias.name, typing)
             elif isinstance(node, ast.Import):
                 for alias in node.names:
-                    whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                    yield Import(whole, "", alias.asname or whole, typing)
+                    top = alias.name if alias.asname else alias.name.partition(".")[0]
+                    yield Import(top, "", alias.asname or top, typing)
                     yield Import(alias.name, "", "", typing)
 
     def arrows(self, *, typing: bool) -> Arrows:
@@ -105,17 +105,17 @@ class Modules:
         return arrows
 
     def _targets(self, imported: Import, tree: ast.Module) -> set[str]:
-        """Return the modules that define what an import gives; of a package, what the file takes from it."""
+        """Return the modules that define an imported name; for a package, the modules behind its attributes that are used."""
         target = self.definer(imported.module, imported.name)
         if target is None:
             return set()
         if not self.is_package(target) or target != _join(imported.module, imported.name):
             return {target}
-        taken = {
+        attributes = {
             node.attr for node in ast.walk(tree)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == imported.bound
         }  # fmt: skip
-        return {definer for name in taken if (definer := self.definer(target, name))}
+        return {definer for name in attributes if (definer := self.definer(target, name))}
 
     def definer(self, module: str, name: str) -> str | None:
         """Return the module that defines `name` of `module`, looking through packages that pass the name on."""

@@ -24,7 +24,7 @@ def measure(checkout: Checkout) -> Figure:
                 if entry == top:
                     break
                 entries[entry.parent].add(entry)
-    counts = {str(folder): len(held) for folder, held in entries.items()}
+    counts = {str(folder): len(names) for folder, names in entries.items()}
     listed = {folder: counts.pop(folder) for folder in LISTED if folder in counts}
     most = max(counts.values(), default=0)
     large = sorted((-count, folder) for folder, count in counts.items() if count > MOST_ENTRIES)

@@ -35,9 +35,9 @@ def measure(checkout: Checkout) -> list[Figure]:
 
 def _figure(key: str, title: str, lengths: dict[str, int], most: int) -> Figure:
     longest = max(lengths.values(), default=0)
-    over = sorted(((length, place) for place, length in lengths.items() if length > most), reverse=True)
-    details = tuple(f"{place}: {length} lines" for length, place in over)
-    return Figure(key, f"{title} ({len(over)} over {most})", longest, f"<= {most}", longest <= most, details)
+    offenders = sorted(((length, place) for place, length in lengths.items() if length > most), reverse=True)
+    details = tuple(f"{place}: {length} lines" for length, place in offenders)
+    return Figure(key, f"{title} ({len(offenders)} over {most})", longest, f"<= {most}", longest <= most, details)
 
 
 #: What may come before a regular expression; after anything else `/` divides.

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from .checkout import PACKAGE, Checkout
 from .figure import Figure
 
-#: Folders of tests that mirror something else than a folder of the package; tests/*.py are about the whole house.
-ELSEWHERE = {
+#: Folder of tests -> the folder that it mirrors, where that is no folder of the package. tests/*.py test the whole house.
+MIRRORED = {
     "benchmarks": ("benchmarks", ".py"),
     "browser": (f"{PACKAGE}/explorer/static", ".js"),
     "examples": ("examples", ".py"),
@@ -19,9 +19,9 @@ ELSEWHERE = {
 def measure(checkout: Checkout) -> Figure:
     """Count the test files whose name is no source file's.
 
-    `tests/masks/test_json.py` mirrors a `json.py` or `_json.py` anywhere below `masks`, and a file of tests in
-    `tests/masks/atoms` one below `masks/atoms` or `masks/_atoms`; a package is named by its folder. After the source's
-    name a suffix is allowed: `test_json_errors.py`.
+    `tests/masks/test_json.py` mirrors a `json.py` or `_json.py` anywhere below `masks`. A test in `tests/masks/atoms`
+    mirrors a file below `masks/atoms` or `masks/_atoms`. A package is named by its folder. After the source's name a
+    suffix is allowed: `test_json_errors.py`.
     """
     tests = [path for path in checkout.below("tests", ".py") if path.name.startswith("test_")]
     strangers = [path for path in tests if not mirrors(checkout, path)]
@@ -31,11 +31,11 @@ def measure(checkout: Checkout) -> Figure:
 
 
 def mirrors(checkout: Checkout, test: PurePosixPath) -> bool:
-    """Return whether a source file of the mirrored folder has the test's name, or its beginning up to an underscore."""
+    """Return whether the test's name is that of a source file in the mirrored folder, with or without a suffix."""
     folder = test.parent.relative_to("tests")
     if not folder.parts:
         return True
-    root, suffix = ELSEWHERE.get(folder.parts[0], (f"{PACKAGE}/{folder.parts[0]}", ".py"))
+    root, suffix = MIRRORED.get(folder.parts[0], (f"{PACKAGE}/{folder.parts[0]}", ".py"))
     name = test.stem.removeprefix("test_")
     for path in checkout.below(root, suffix):
         below = [_bare(part) for part in path.relative_to(root).parent.parts]

@@ -24,8 +24,8 @@ _NO_CODE = {
 def measure_comments(checkout: Checkout) -> Figure:
     """Measure the comments per 100 lines of code.
 
-    A comment is a full line, an attribute's `#:` or at the end of a line of code; a pragma isn't one. A line of code is
-    neither blank nor a comment nor part of a docstring.
+    A comment is a full line, an attribute's `#:` or the end of a line of code; a pragma does not count. A line of code
+    is neither blank nor a comment nor part of a docstring.
     """
     folders: dict[str, Counter[str]] = {}
     for source in checkout.sources:
@@ -75,7 +75,7 @@ def voice_fault(node: ast.AST, docstring: str) -> str | None:
     """Return what is wrong with the voice of a docstring's first line, or None.
 
     A property's is a noun phrase, or begins with `Whether`. A verb that is a noun too (`Count`, `Plan`) is read as the
-    noun before `of`, `that` and the like, and as the verb before an article.
+    noun before `of`, `that` and similar words, and as the verb before an article.
     """
     line = docstring.strip().partition("\n")[0]
     words = [*re.findall(r"[\w'’-]+|\S", line)[:2], "", ""]
@@ -114,8 +114,8 @@ def _docstring(node: ast.AST) -> ast.Constant | None:
             return None
 
 
-#: The dialects that aren't `got`: `, found 3`, and words that say nothing of the thing.
-_FOUND = re.compile(r"[,;:(] ?found(?= |$)|\bfound \{\}")
+#: The dialects that are not `got`: `, found 3`, and words without information.
+_OTHER_VERB = re.compile(r"[,;:(] ?found(?= |$)|\bfound \{\}")
 _VAGUE = re.compile(r"\b(mend|mends|mended|told|asked)\b", re.IGNORECASE)
 _GOT = re.compile(r"[,;:(] ?got(?= |$)|\bgot \{\}")
 
@@ -129,7 +129,7 @@ def measure_messages(checkout: Checkout) -> Figure:
     for source in checkout.sources:
         for text, line in messages(source.tree):
             kinds["got"] += bool(_GOT.search(text))
-            for kind, pattern in (("found", _FOUND), ("vague", _VAGUE)):
+            for kind, pattern in (("found", _OTHER_VERB), ("vague", _VAGUE)):
                 if pattern.search(text):
                     kinds[kind] += 1
                     offenders.append(f"{source.path}:{line}: {kind}: {' '.join(text.split())[:100]}")

@@ -1,7 +1,7 @@
 """Files that a behaviour runs through: those of the package in which a function was executed.
 
 A behaviour runs in a process of its own. Every module is imported beforehand, so that what an import executes isn't
-counted; nothing has run before, so that what a cache would hide is counted.
+counted; nothing has run before, so that files that a cache would hide are counted.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _audit() -> Callable[[], Any]:
 
 
 def _loss() -> Callable[[], Any]:
-    """Return the way from documents to gradients: pack, objective, logits, cross-entropy, backward."""
+    """Return a function from documents to gradients: pack, objective, logits, cross-entropy, backward."""
     import torch
 
     import maskwork as mw

@@ -56,14 +56,14 @@ def coverage(checkout: Checkout) -> Figure:
     left_out = [PurePosixPath(path) for key in ("exclude", "ignore") for path in table.get(key, [])]
     enough = table.get("typeCheckingMode", "recommended") in LEVELS
     folders = sorted({PurePosixPath(*path.parts[:3]) for path in checkout.below(PACKAGE, ".py") if len(path.parts) > 3})
-    unseen = [
+    unchecked = [
         folder for folder in folders
         if not enough or not _covers(included, folder) or any(folder == p or folder in p.parents for p in left_out)
         or _covers(left_out, folder)
     ]  # fmt: skip
-    title, seen = "folders that the type checker sees", len(folders) - len(unseen)
-    details = tuple(f"pyproject.toml:1: {folder} isn't checked at *standard*" for folder in unseen)
-    return Figure("types-folders", title, f"{seen} of {len(folders)}", f"{len(folders)}", not unseen, details)
+    title, checked = "folders that the type checker sees", len(folders) - len(unchecked)
+    details = tuple(f"pyproject.toml:1: {folder} isn't checked at *standard*" for folder in unchecked)
+    return Figure("types-folders", title, f"{checked} of {len(folders)}", f"{len(folders)}", not unchecked, details)
 
 
 def _covers(paths: list[PurePosixPath], folder: PurePosixPath) -> bool:

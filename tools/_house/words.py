@@ -1,12 +1,12 @@
-"""Words: those that say nothing as names, and the verbs that a docstring may begin with."""
+"""Word lists: function words, which are no names, and the verbs that a docstring may begin with."""
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: As names they say nothing of the thing, and nobody can search for them (PLAIN-WORDS): pronouns, adverbs,
-#: prepositions, and participles and adjectives that fit every value. Idioms that every programmer reads are left out:
+#: Words that are no names, because a reader cannot search for them (PLAIN-WORDS): pronouns, adverbs, prepositions,
+#: and participles and adjectives that fit every value. Idioms that every programmer reads are left out:
 #: `all`, `any`, `other`, `first`, `last`, `left`, `right`, `end`, `in`, `out`, `up`, `down`, `to`, and the pairs before
 #: and after, above and below, inside and outside.
 FUNCTION_WORDS = _words(
@@ -18,10 +18,10 @@ FUNCTION_WORDS = _words(
     """
 )
 
-#: Names made of such words that are public: a cause of the audit, a field of `Diff`.
+#: Public names that consist of function words: a cause of the audit, a field of `Diff`.
 IDIOMS = frozenset({"off_by_one", "both"})
 
-#: What a docstring of a function may begin with, in its base form.
+#: The verbs that a function's docstring may begin with, in their base form.
 VERBS = _words(
     """
     Accept Accumulate Add Adopt Adjust Advance Align Allocate Allow Answer Append Apply Approve Arrange Ask Assemble
@@ -52,7 +52,7 @@ VERBS = _words(
     """
 )
 
-#: Verbs that are nouns of the field too: a class may begin with them.
+#: Verbs that are also nouns of the field: a class's docstring may begin with them.
 ALSO_NOUNS = _words(
     """
     Answer Audit Average Batch Block Bound Break Buffer Cache Call Cast Change Check Chunk Copy Cost Count Cover
@@ -67,7 +67,7 @@ ALSO_NOUNS = _words(
     """
 )
 
-#: What no noun phrase begins with.
+#: Words that no noun phrase begins with.
 NOT_A_NOUN_PHRASE = _words(
     """
     Whether What Where When Why How Which Who Whose It Its This That These Those They There Here To In On At By For
