@@ -1,4 +1,4 @@
-"""What the benchmarks share: turns and their medians, memory, and how figures are told, written down and judged."""
+"""Helpers of all benchmarks: medians of alternating calls, memory, printing, JSON and the exit code."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Any, NoReturn
 
 import maskwork as mw
 
-# torch is imported where it is needed: benchmarks/masks.py measures memory above an import without it.
+# torch is imported inside functions, not here: benchmarks/masks.py measures memory in a process without torch.
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
-    """A parser that prints the file's own first page and takes `--json`."""
+    """Return a parser that prints the file's docstring as its help and takes `--json`."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     return parser
 
 
 def finish(figures: dict[str, Any], missed: list[str] | None, path: Path | None) -> NoReturn:
-    """Writes the figures, says which bars were missed (None: there are none) and exits with 1 where any was."""
+    """Write the figures, print the missed bars (None: there are no bars) and exit with 1 if a bar was missed."""
     if missed is not None:
         figures["missed"] = missed
         print("\nmissed: " + ("; ".join(missed) or "nothing"))
@@ -42,10 +42,10 @@ def medians(
     few: tuple[str, ...] = (),
     wait: Callable[[], Any] = lambda: None,
 ) -> dict[str, float]:
-    """Median milliseconds of each, after one call that does not count.
+    """Measure the median milliseconds of each contestant, after one uncounted call.
 
-    Contestants take turns, so that what else the machine does meets all of them. Those in `few`, the slowest, have at
-    most three turns. `wait` comes back when all work that was started is done.
+    Contestants take turns, so that other programs on the machine slow all of them alike. The slowest, those in `few`,
+    have at most three turns. `wait` returns when all started work is done.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
@@ -62,13 +62,13 @@ def medians(
 
 
 def forward_backward(call: Callable[..., Any], qkv: list[Any], d_out: Any) -> None:
-    """One pass there and back, from leaves of its own."""
+    """Run one forward and backward pass from new leaf tensors."""
     leaves = [x.detach().requires_grad_() for x in qkv]
     call(*leaves).backward(d_out)
 
 
 def in_processes(script: str, worker: str, runs: int) -> dict[str, float]:
-    """The median of each figure that `script --worker …` prints as JSON, over fresh processes."""
+    """Return the median, over fresh processes, of each figure that `script --worker …` prints as JSON."""
     results: list[dict[str, float]] = []
     for _ in range(runs):
         command = [sys.executable, script, "--worker", worker]
@@ -77,26 +77,26 @@ def in_processes(script: str, worker: str, runs: int) -> dict[str, float]:
 
 
 def resident(field: str) -> float:
-    """MB resident now (VmRSS) or at the peak of this process (VmHWM), as Linux tells it."""
+    """Read from Linux the MB resident now (VmRSS) or at the peak of this process (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 @cache
 def compiled_flex() -> Callable[..., Any]:
-    """FlexAttention as its users run it: compiled, for one shape at a time."""
+    """Return FlexAttention as its users run it: compiled, for one shape at a time."""
     import torch
     from torch.nn.attention.flex_attention import flex_attention
 
     return torch.compile(flex_attention, dynamic=False)
 
 
-#: What attention is measured under; `mask_of` makes them.
+#: The names of the masks under which attention is measured; `mask_of` makes the masks.
 MASKS = ("window 512", "documents of 700", "window 512 + 4 sinks", "Longformer", "prefix-LM 3000", "causal")
 
 
 def mask_of(name: str, n: int) -> mw.Mask:
-    """One of `MASKS`, its parameters cut to n tokens where they are longer."""
+    """Return one of `MASKS`; parameters longer than n tokens are cut to n."""
     return {
         "window 512": mw.causal() & mw.sliding_window(512),
         "documents of 700": mw.causal() & mw.document(documents(n)),
@@ -108,10 +108,10 @@ def mask_of(name: str, n: int) -> mw.Mask:
 
 
 def documents(n: int) -> list[int]:
-    """Documents of 700 tokens, the last of what is left."""
+    """Return the lengths of documents of 700 tokens; the last document has the remaining tokens."""
     return [700] * (n // 700) + [n % 700] * (n % 700 > 0)
 
 
 def prefix(n: int) -> int:
-    """A prefix of 3000 tokens, or half of what there is."""
+    """Return the length of the prefix: 3000 tokens, or half of the sequence."""
     return min(3000, n // 2)

@@ -1,12 +1,13 @@
-"""What does attention cost under a mask, beside PyTorch's own kernels fed the same mask?
+"""Time attention under a mask beside PyTorch's own kernels with the same mask.
 
-Contestants take turns within each round, so that what else the machine does meets all of them; medians over rounds
-count. *Efficiency* is useful work: allowed pairs per second over those of `scaled_dot_product_attention(...,
-is_causal=True)` at the same size in the same run. "first" is a call that also binds and lowers the mask.
+Contestants take turns within each round, so that other programs on the machine slow all of them alike. Figures are
+medians over rounds. *Efficiency* compares useful work: allowed pairs per second, divided by those of
+`scaled_dot_product_attention(..., is_causal=True)` at the same size in the same run. "first" is the first call, which
+also binds and lowers the mask.
 
     python benchmarks/attention.py --json attention.json
 
-On a GPU: with --device cuda, which is benchmarks/attention_cuda.py and takes its options.
+On a GPU, `--device cuda` runs benchmarks/attention_cuda.py and takes its options.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def tensors(batch: int, length: int, **options: Any) -> list[torch.Tensor]:
 
 
 def long_sequences(rounds: int, names: list[str], with_flex: bool) -> tuple[dict[str, Any], list[str]]:
-    """At 8192 tokens: against SDPA with a dense mask, is_causal and compiled FlexAttention."""
+    """Compare at 8192 tokens with SDPA (dense mask, and is_causal) and with compiled FlexAttention."""
     figures: dict[str, Any] = {}
     missed: list[str] = []
     qkv = tensors(1, LENGTH)
@@ -116,21 +117,21 @@ def long_sequences(rounds: int, names: list[str], with_flex: bool) -> tuple[dict
             flush=True,
         )
         bars = BARS[name]
-        for what, got, least in (("forward", faster[0], bars[0]), ("forward+backward", faster[1], bars[1])):
+        for passes, got, least in (("forward", faster[0], bars[0]), ("forward+backward", faster[1], bars[1])):
             if least is not None and not got >= least:
-                missed.append(f"{name}: {what} {got:.1f} times faster than a dense mask, at least {least}")
-        for what, got in zip(("forward", "forward+backward"), efficiency, strict=True):
+                missed.append(f"{name}: {passes} {got:.1f} times faster than a dense mask, at least {least}")
+        for passes, got in zip(("forward", "forward+backward"), efficiency, strict=True):
             if bars[2] is not None and not got >= bars[2]:
-                missed.append(f"{name}: {what} efficiency {got:.2f}, at least {bars[2]}")
+                missed.append(f"{name}: {passes} efficiency {got:.2f}, at least {bars[2]}")
             if name == "causal" and not got >= 1 / CAUSAL_BAR:
-                missed.append(f"causal: {what} takes {1 / got:.2f} times is_causal, at most {CAUSAL_BAR}")
+                missed.append(f"causal: {passes} takes {1 / got:.2f} times is_causal, at most {CAUSAL_BAR}")
         if with_flex and name != "causal" and not flex / f["ours"] >= FLEX_BAR:
             missed.append(f"{name}: {flex / f['ours']:.2f} times faster than FlexAttention, at least {FLEX_BAR}")
     return figures, missed
 
 
 def short_sequences(rounds: int, names: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """At 256 and 1024 tokens, batches of 8: never slower than SDPA with a dense mask."""
+    """Compare at 256 and 1024 tokens, batches of 8, with SDPA under a dense mask, which must not be faster."""
     figures: dict[str, Any] = {}
     missed: list[str] = []
     print("\nB=8: our time over that of SDPA with a dense mask, forward / forward+backward\n")
@@ -163,7 +164,7 @@ def short_sequences(rounds: int, names: list[str]) -> tuple[dict[str, Any], list
 
 
 def decode(rounds: int) -> tuple[dict[str, Any], list[str]]:
-    """One query against 32k cached keys."""
+    """Compare the decoding of one query against 32k cached keys."""
     keys = 32768
     q, k, v = tensors(1, keys)
     q = q[:, :, -1:].contiguous()
@@ -187,7 +188,7 @@ def decode(rounds: int) -> tuple[dict[str, Any], list[str]]:
 
 
 def memory(length: int) -> dict[str, float]:
-    """Peak memory above the start of a long forward and backward, over that of its eight tensors."""
+    """Measure the memory of a long forward and backward pass: its peak, in MB and in sizes of its eight tensors."""
 
     mask = mw.causal() & mw.sliding_window(1024)
     warm = tensors(1, 2048)
@@ -205,19 +206,19 @@ def memory(length: int) -> dict[str, float]:
 def main() -> None:
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    chosen, rest = device.parse_known_args()
-    if chosen.device == "cuda":  # a table of its own, with options of its own
+    chosen, arguments = device.parse_known_args()
+    if chosen.device == "cuda":  # another table, with other options
         from attention_cuda import main as main_on_cuda
 
-        sys.argv[1:] = rest
+        sys.argv[1:] = arguments
         main_on_cuda()
         return
     parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns that each contestant takes")
-    parser.add_argument("--masks", nargs="*", default=list(MASKS), choices=MASKS, help="of the tables")
+    parser.add_argument("--masks", nargs="*", default=list(MASKS), choices=MASKS, help="masks of the tables")
     parser.add_argument("--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "memory"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args(rest)
+    options = parser.parse_args(arguments)
     if options.worker:
         print(json.dumps(memory(int(options.worker))))
         return

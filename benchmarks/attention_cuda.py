@@ -1,16 +1,16 @@
-"""What does attention cost under a mask on a GPU, beside FlexAttention and SDPA?
+"""Time attention under a mask on a GPU, beside FlexAttention and SDPA.
 
-bfloat16, one sequence of 4k to 128k tokens. `ours` is what `mw.attention` takes by itself. `flex` is FlexAttention
-with the same mask as a `mask_mod` of one's own, through a compiled `create_block_mask`; `flash` is SDPA's flash kernel,
-the yardstick: it knows `is_causal` alone and so runs that whatever the mask; `dense` is SDPA with the mask as an array,
-left out where that would not fit. Contestants take turns; medians count.
+Tensors are bfloat16, one sequence of 4k to 128k tokens. `ours` is `mw.attention` with `impl="auto"`. `flex` is
+FlexAttention with the same mask as a handwritten `mask_mod`, through a compiled `create_block_mask`. `flash` is SDPA's
+flash kernel, the yardstick: the kernel supports `is_causal` alone and runs with it under every mask. `dense` is SDPA
+with the mask as an array, left out where the array would not fit. Contestants take turns; figures are medians.
 
-A time is given twice: with the mask made before, and with it made anew in each call (bound and lowered, or through
-`create_block_mask`). TFLOP/s count allowed pairs: 4 x head width x heads x pairs forward, 3.5 times as much with the
-backward pass (which multiplies the scores a second time). Memory is what forward and backward take at their peak.
+Each time is given twice: with the mask made before the call, and with a new mask in each call (bound and lowered, or
+through `create_block_mask`). TFLOP/s count allowed pairs: 4 x head width x heads x pairs forward, 3.5 times as much
+with the backward pass (which multiplies the scores a second time). Memory is the peak of forward and backward.
 
     python benchmarks/attention_cuda.py --json attention_cuda.json
-    python benchmarks/attention_cuda.py --device cpu --tokens 256 --rounds 1   # does it run? No figure of it counts
+    python benchmarks/attention_cuda.py --device cpu --tokens 256 --rounds 1   # smoke test: its figures mean nothing
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 import maskwork as mw
 
 TOKENS = (4096, 8192, 16384, 32768, 65536, 131072)
-#: bytes that SDPA needs for each cell of a dense mask: the mask, and its copy that is added to the scores
+#: bytes that SDPA needs for each cell of a dense mask: the mask, and its copy that SDPA adds to the scores
 DENSE_CELL = 3
 #: largest difference of outputs that are means of standard normal numbers, rounded to bfloat16
 TOLERANCE = 0.03
@@ -40,16 +40,19 @@ TOLERANCE = 0.03
 
 @dataclass(frozen=True)
 class Contestant:
-    """`call(q, k, v, made)` with `made = make()`."""
+    """An implementation of attention: `call(q, k, v, mask)` with `mask = make()`.
+
+    Attributes:
+        exact: the implementation computes the mask of the table, so that its output must equal ours.
+    """
 
     make: Callable[[], Any]
     call: Callable[..., torch.Tensor]
-    #: whether it is given the mask that is asked about, so that its output must be right
     exact: bool = True
 
 
 class Device:
-    """Where it runs: work to wait for, memory to count."""
+    """The device of a run: its pending work and its memory."""
 
     def __init__(self, kind: str) -> None:
         self.kind, self.cuda = kind, kind == "cuda"
@@ -59,11 +62,11 @@ class Device:
             torch.cuda.synchronize()
 
     def free(self) -> int:
-        """Bytes that are still to be had."""
+        """Return the free bytes of the device."""
         return torch.cuda.mem_get_info()[0] if self.cuda else 1 << 30
 
     def peak(self, call: Callable[[], Any]) -> float | None:
-        """MB above the start that `call` takes at its peak; None where nobody counts."""
+        """Measure the peak of `call` in MB above the start; None on the CPU, where torch does not count memory."""
         if not self.cuda:
             call()
             return None
@@ -76,7 +79,7 @@ class Device:
 
 
 def mask_mod_of(name: str, n: int, device: str) -> Callable[..., torch.Tensor]:
-    """The same masks as `mask_of`, as a user of FlexAttention writes them."""
+    """Return the mask of `mask_of` as a user of FlexAttention writes it."""
     lengths, first = documents(n), prefix(n)
     ids = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(device)
     return {
@@ -95,12 +98,12 @@ def _compiled_create() -> Callable[..., Any]:
 
 
 def contestants(name: str, n: int, device: Device) -> dict[str, Contestant]:
-    """Who takes part; on the CPU, where a smoke run must not wait for compilers, FlexAttention is not compiled."""
+    """Return the contestants; on the CPU FlexAttention is not compiled, so that a smoke run need not wait."""
     create = _compiled_create() if device.cuda else create_block_mask
     flex = compiled_flex() if device.cuda else flex_attention
     mask_mod = mask_mod_of(name, n, device.kind)
 
-    def flash(q: Any, k: Any, v: Any, made: None) -> torch.Tensor:
+    def flash(q: Any, k: Any, v: Any, mask: None) -> torch.Tensor:
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
@@ -108,62 +111,65 @@ def contestants(name: str, n: int, device: Device) -> dict[str, Contestant]:
         "ours": Contestant(lambda: mask_of(name, n).bind(n), mw.attention),
         "flex": Contestant(
             lambda: create(mask_mod, None, None, n, n, device=device.kind),
-            lambda q, k, v, made: flex(q, k, v, block_mask=made),
+            lambda q, k, v, mask: flex(q, k, v, block_mask=mask),
         ),
         "flash": Contestant(lambda: None, flash, exact=name == "causal"),
         "dense": Contestant(
             lambda: mw.lower.to_dense(mask_of(name, n).bind(n), device.kind),
-            lambda q, k, v, made: F.scaled_dot_product_attention(q, k, v, attn_mask=made),
+            lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, attn_mask=mask),
         ),
     }
 
 
 def measure(name: str, qkv: list[torch.Tensor], rounds: int, device: Device) -> dict[str, dict[str, Any]]:
-    """Each contestant's figures under one mask, or the reason why it has none."""
+    """Measure every contestant under one mask: its figures, or the reason why it has none."""
     n, d_out = qkv[0].shape[2], torch.randn_like(qkv[0])
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     passes: dict[str, dict[str, Callable[[], Any]]] = {"forward": {}, "both": {}}
-    wanted: torch.Tensor | None = None
-    for who, one in contestants(name, n, device).items():
-        row = found[who] = {}
-        if who == "dense" and DENSE_CELL * n * n > device.free() / 2:
+    expected: torch.Tensor | None = None
+    for label, contestant in contestants(name, n, device).items():
+        row = rows[label] = {}
+        if label == "dense" and DENSE_CELL * n * n > device.free() / 2:
             row["why not"] = f"its mask would take {DENSE_CELL * n * n / 2**30:.1f} GiB"
             continue
         try:
-            made = one.make()
+            mask = contestant.make()
             with torch.no_grad():
-                out = one.call(*qkv, made).float()
-            if one.exact:
-                wanted = out if wanted is None else wanted
-                row["difference"] = float((out - wanted).abs().max())
-            anew = partial(_made_anew, one)
-            passes["forward"] |= {who: partial(one.call, *qkv, made), f"{who}, mask": partial(anew, *qkv)}
-        except (RuntimeError, ValueError) as error:  # CannotExpress and running out of memory are such
+                out = contestant.call(*qkv, mask).float()
+            if contestant.exact:
+                expected = out if expected is None else expected
+                row["difference"] = float((out - expected).abs().max())
+            with_new_mask = partial(_call_with_new_mask, contestant)
+            passes["forward"] |= {
+                label: partial(contestant.call, *qkv, mask),
+                f"{label}, mask": partial(with_new_mask, *qkv),
+            }
+        except (RuntimeError, ValueError) as error:  # CannotExpress, out of memory
             row["why not"] = _reason(error)
             continue
         try:
-            kept = partial(_with_mask, one.call, made)
-            row["MB"] = device.peak(partial(forward_backward, kept, qkv, d_out))
-            for key, call in ((who, kept), (f"{who}, mask", anew)):
+            with_mask = partial(_call_with_mask, contestant.call, mask)
+            row["MB"] = device.peak(partial(forward_backward, with_mask, qkv, d_out))
+            for key, call in ((label, with_mask), (f"{label}, mask", with_new_mask)):
                 passes["both"][key] = partial(forward_backward, call, qkv, d_out)
         except (RuntimeError, ValueError) as error:
             row["why no backward pass"] = _reason(error)
     with torch.no_grad():
         times = {"forward": medians(passes["forward"], rounds, few=("dense", "dense, mask"), wait=device.wait)}
     times["both"] = medians(passes["both"], rounds, few=("dense", "dense, mask"), wait=device.wait)
-    for what, figures in times.items():
+    for passed, figures in times.items():
         for key, milliseconds in figures.items():
-            who, _, anew = key.partition(", ")
-            found[who][f"{what}, mask made anew" if anew else what] = milliseconds
-    return found
+            label, _, new_mask = key.partition(", ")
+            rows[label][f"{passed}, mask made anew" if new_mask else passed] = milliseconds
+    return rows
 
 
-def _with_mask(call: Callable[..., torch.Tensor], made: Any, *qkv: torch.Tensor) -> torch.Tensor:
-    return call(*qkv, made)
+def _call_with_mask(call: Callable[..., torch.Tensor], mask: Any, *qkv: torch.Tensor) -> torch.Tensor:
+    return call(*qkv, mask)
 
 
-def _made_anew(one: Contestant, *qkv: torch.Tensor) -> torch.Tensor:
-    return one.call(*qkv, one.make())
+def _call_with_new_mask(contestant: Contestant, *qkv: torch.Tensor) -> torch.Tensor:
+    return contestant.call(*qkv, contestant.make())
 
 
 def _reason(error: Exception) -> str:
@@ -173,25 +179,25 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.80}"
 
 
-def _row(who: str, row: dict[str, Any], flops: float) -> str:
-    """One line of the table."""
+def _row(label: str, row: dict[str, Any], flops: float) -> str:
+    """Format one line of the table."""
     if "why not" in row:
-        return f"{who} | {row['why not']} | | | | |"
-    cells = [who]
-    for what in ("forward", "both"):
-        there = what in row
+        return f"{label} | {row['why not']} | | | | |"
+    cells = [label]
+    for key in ("forward", "both"):
+        measured = key in row
         cells.append(
-            f"{row[what]:.2f} / {row[what + ', mask made anew']:.2f}" if there else row["why no backward pass"]
+            f"{row[key]:.2f} / {row[key + ', mask made anew']:.2f}" if measured else row["why no backward pass"]
         )
-    for what, work in (("forward", flops), ("both", 3.5 * flops)):
-        cells.append(f"{work / row[what] / 1e9:.1f}" if what in row else "")
+    for key, work in (("forward", flops), ("both", 3.5 * flops)):
+        cells.append(f"{work / row[key] / 1e9:.1f}" if key in row else "")
     cells.append("" if row.get("MB") is None else f"{row['MB']:.0f}")
     return " | ".join(cells) + " |"
 
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to see that it runs, no more")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a smoke test")
     parser.add_argument("--tokens", nargs="*", type=int, default=list(TOKENS))
     parser.add_argument("--masks", nargs="*", default=list(MASKS), choices=MASKS)
     parser.add_argument("--heads", type=int, default=16)
@@ -199,41 +205,43 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="turns that each contestant takes")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("attention_cuda.py: needs a CUDA device, torch finds none; run it where there is one", file=sys.stderr)
+        print(
+            "attention_cuda.py: this benchmark needs a CUDA device, got none; run it on a machine with a GPU",
+            file=sys.stderr,
+        )
         raise SystemExit(2)
 
     device = Device(options.device)
-    # each mask_mod and each length is compiled anew: more often than dynamo takes for sensible
+    # each mask_mod and each length is compiled anew, which is more often than dynamo's default limit
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 1024
     if not device.cuda:
         warnings.filterwarnings("ignore", "flex_attention called without torch.compile")
-    where = torch.cuda.get_device_name() if device.cuda else "CPU"
-    figures: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version(), "device": where}
+    hardware = torch.cuda.get_device_name() if device.cuda else "CPU"
+    figures: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version(), "device": hardware}
     missed: list[str] = []
     if not device.cuda:
         print("A smoke run on the CPU: no figure below says anything about a GPU.\n")
-    print(f"{where}, torch {torch.__version__}, bfloat16, B=1, H={options.heads}, D={options.dim}, medians of "
+    print(f"{hardware}, torch {torch.__version__}, bfloat16, B=1, H={options.heads}, D={options.dim}, medians of "
           f"{options.rounds} rounds; milliseconds: mask made before / made anew")  # fmt: skip
     for n in options.tokens:
         torch.manual_seed(0)
         shape = (1, options.heads, n, options.dim)
         qkv = [torch.randn(shape, device=options.device, dtype=torch.bfloat16) for _ in range(3)]
-        print(
-            f"\n{n} tokens\n\n| mask | allowed | who | forward | forward+backward | TFLOP/s forward | both | peak MB |"
-        )
+        print(f"\n{n} tokens\n")
+        print("| mask | allowed | contestant | forward | forward+backward | TFLOP/s forward | both | peak MB |")
         print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
         for name in options.masks:
             bound = mask_of(name, n).bind(n)
             rows = figures[f"{name}, {n}"] = measure(name, qkv, options.rounds, device)
             flops = 4.0 * bound.allowed * options.heads * options.dim
             rows["ours"]["impl"] = mw.plan(*qkv, bound).impl
-            for who, row in rows.items():
-                shown = f"ours ({row['impl']})" if who == "ours" else who if who != "flash" else "flash, is_causal"
-                # the yardstick does the work of its own mask
-                own = 2.0 * n * (n + 1) * options.heads * options.dim if who == "flash" else flops
-                print(f"| {name} | {bound.density:.2%} | {_row(shown, row, own)}", flush=True)
+            titles = {"ours": f"ours ({rows['ours']['impl']})", "flash": "flash, is_causal"}
+            for label, row in rows.items():
+                # flash computes every causal pair, whatever the mask
+                work = 2.0 * n * (n + 1) * options.heads * options.dim if label == "flash" else flops
+                print(f"| {name} | {bound.density:.2%} | {_row(titles.get(label, label), row, work)}", flush=True)
                 if not row.get("difference", 0.0) <= TOLERANCE:
-                    missed.append(f"{name} at {n}: {who} differs from ours by {row['difference']:.3f}")
+                    missed.append(f"{name} at {n}: {label} differs from ours by {row['difference']:.3f}")
             if "why not" in rows["ours"]:
                 missed.append(f"{name} at {n}: ours {rows['ours']['why not']}")
     finish(figures, missed, options.json)

@@ -1,4 +1,4 @@
-"""How long does an audit take? A GPT-2-sized random model and a tiny one, 64 tokens, every check."""
+"""Time the audit of a tiny random model and of one of GPT-2's size: 64 tokens, every check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = {
 
 
 def timed(model: torch.nn.Module, ids: torch.Tensor, checks: tuple[str, ...], label: str) -> dict[str, float]:
-    """Seconds by the clock and of the processor: on a shared machine only the second means much."""
+    """Measure seconds by the clock and of the processor; other programs on the machine disturb the second less."""
     wall, cpu = time.perf_counter(), time.process_time()
     report = mw.audit(model, ids, mw.causal(), checks=checks)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -44,7 +44,7 @@ def main() -> None:
         config = GPT2Config(**{**sizes, "bos_token_id": 0, "eos_token_id": 0})
         model = GPT2LMHeadModel(config).eval()
         ids = torch.randint(1, config.vocab_size, (arguments.tokens,))
-        mw.audit(model, ids[:8], checks=["batch"])  # what is loaded at the first call is not what is measured
+        mw.audit(model, ids[:8], checks=["batch"])  # the first call loads modules, which no figure should count
         row: dict[str, object] = {}
         for check in CHECKS:
             row[check] = timed(model, ids, (check,), f"{name:42} {check:12}")

@@ -1,7 +1,8 @@
-"""Does the audit report the five architectures that saw the future in transformers 5.17, and clear them since?
+"""Audit the five architectures that saw the future in transformers 5.17.
 
-Run it once in an environment with transformers==5.17.0 and once with a release after it. RoFormer, BigBird, RemBert and
-MegatronBert leaked in every call (huggingface/transformers#48745), Doge under sdpa alone (#48770).
+The audit must report them there, and must not report them in later releases: run this file once in an environment with
+transformers==5.17.0 and once with a later release. RoFormer, BigBird,
+RemBert and MegatronBert leaked in every call (huggingface/transformers#48745), Doge under sdpa alone (#48770).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import maskwork as mw
 
 _DECODER = {"is_decoder": True}
 _DOGE = {"num_key_value_heads": 2, "pad_token_id": 0}
-#: Architecture and what its configuration needs beside the sizes.
+#: The architecture, and the options of its configuration beside the sizes.
 CASES: list[tuple[str, dict[str, object]]] = [
     ("RoFormer", _DECODER),
     ("BigBird", {**_DECODER, "attention_type": "original_full"}),
@@ -43,9 +44,9 @@ def main() -> None:
         torch.manual_seed(0)
         model = getattr(transformers, f"{name}ForCausalLM")(config)
         report = mw.audit(model, ids, mw.causal(), checks=["mask"])
-        found = [f"{f.module} [{f.cause}], {f.pairs} pairs" for f in report.findings]
+        findings = [f"{f.module} [{f.cause}], {f.pairs} pairs" for f in report.findings]
         title = f"{name}ForCausalLM {options.get('attn_implementation', '')}"
-        print(f"{title:24} {report.checks['mask']:6} {'; '.join(found)}")
+        print(f"{title:24} {report.checks['mask']:6} {'; '.join(findings)}")
 
 
 if __name__ == "__main__":

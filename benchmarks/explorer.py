@@ -1,8 +1,8 @@
-"""Is the explorer quick at a million tokens? Tile requests over HTTP, and the memory of its processes.
+"""Time the explorer's tile requests over HTTP at a million tokens, and measure the memory of its processes.
 
-The server is begun as `maskwork explore` begins it. A visit is played: the whole matrix, then zooms and pans to random
-places at every scale, a request for each tile of 256 x 256 pixels, over one connection. What counts is the median time
-from sending a request to having its answer, and the resident memory of the server and its processes at the end.
+The benchmark starts `maskwork explore` and replays a visit over one connection: the whole matrix, then zooms and pans
+to random places at every scale, with one request for each tile of 256 x 256 pixels. Two figures are judged: the median
+time from request to answer, and the resident memory of the server and its processes at the end.
 
     python benchmarks/explorer.py --json explorer.json
 """
@@ -29,28 +29,28 @@ LIMIT_MS, LIMIT_MB = 40.0, 1000.0
 
 
 def mask_of(n: int, documents: int) -> str:
-    """A window and sinks within documents of equal length, the last of what is left."""
+    """Return the text of a mask: a window and sinks within documents of equal length; the last takes the remainder."""
     size = n // documents
     lengths = [size] * (documents - 1) + [n - size * (documents - 1)]
     return f"causal & (sliding_window(4096) | sinks(4)) & document({lengths})".replace(", ", ",")
 
 
 def visit(n: int, requests: int) -> list[dict[str, int]]:
-    """Steps and corners of the tiles asked for: the whole first, then places near the diagonal and anywhere."""
+    """Return step and corner of each requested tile: the whole matrix, then places near the diagonal and elsewhere."""
     chance = random.Random(0)
     largest = max(n // TILE, 1).bit_length() - 1
-    asked = [{"step": 1 << largest, "q0": 0, "k0": 0}]
-    while len(asked) < requests:
+    tiles = [{"step": 1 << largest, "q0": 0, "k0": 0}]
+    while len(tiles) < requests:
         step = 1 << chance.randrange(largest + 1)
-        at = chance.randrange(max(n // (step * TILE), 1)) * step * TILE
-        near = max(at - chance.randrange(3) * step * TILE, 0)
-        anywhere = chance.randrange(max(n // (step * TILE), 1)) * step * TILE
-        asked.append({"step": step, "q0": at, "k0": near if chance.random() < 0.8 else anywhere})
-    return asked
+        row = chance.randrange(max(n // (step * TILE), 1)) * step * TILE
+        diagonal = max(row - chance.randrange(3) * step * TILE, 0)
+        column = chance.randrange(max(n // (step * TILE), 1)) * step * TILE
+        tiles.append({"step": step, "q0": row, "k0": diagonal if chance.random() < 0.8 else column})
+    return tiles
 
 
 def memory(process: int) -> float:
-    """MB resident in a process and its children, as Linux tells it."""
+    """Read from Linux the MB resident in a process and its children."""
     total = 0.0
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -60,7 +60,7 @@ def memory(process: int) -> float:
 
 
 def main() -> None:
-    """Begin the server, visit it, and judge."""
+    """Start the server, send the requests of a visit, and compare the figures with the limits."""
     parser = parser_of(__doc__)
     parser.add_argument("--tokens", type=int, default=N)
     parser.add_argument("--documents", type=int, default=500)
@@ -70,22 +70,22 @@ def main() -> None:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        found = re.search(r"http://([\d.]+:\d+)/", server.stdout.readline())
-        assert found, "the server did not say where it is"
-        connection = http.client.HTTPConnection(found[1])
+        address = re.search(r"http://([\d.]+:\d+)/", server.stdout.readline())
+        assert address, "the server prints no address"
+        connection = http.client.HTTPConnection(address[1])
         mask = mask_of(args.tokens, args.documents)
         times = [
-            ask(connection, "tile", {"mask": mask, "length": args.tokens, "rows": TILE, "columns": TILE, **tile})
+            request(connection, "tile", {"mask": mask, "length": args.tokens, "rows": TILE, "columns": TILE, **tile})
             for tile in visit(args.tokens, args.requests)
         ]
         grid = {"mask": mask, "length": args.tokens}
-        others = {
-            "describe": ask(connection, "describe", grid),
-            "why": ask(connection, "why", grid | {"q": args.tokens - 1, "k": 0}),
-            "row": ask(connection, "row", grid | {"q": args.tokens - 1}),
-            "column": ask(connection, "column", grid | {"k": 0}),
+        answers = {
+            "describe": request(connection, "describe", grid),
+            "why": request(connection, "why", grid | {"q": args.tokens - 1, "k": 0}),
+            "row": request(connection, "row", grid | {"q": args.tokens - 1}),
+            "column": request(connection, "column", grid | {"k": 0}),
         }
-        held = memory(server.pid)
+        megabytes = memory(server.pid)
     finally:
         server.terminate()
         server.wait()
@@ -94,23 +94,24 @@ def main() -> None:
     print(f"first tile, cold      {times[0]:8.1f} ms")
     print(f"a tile, median        {median:8.1f} ms   (at most {LIMIT_MS:g})")
     print(f"a tile, slowest       {worst:8.1f} ms")
-    for name, taken in others.items():
-        print(f"{name:21} {taken:8.1f} ms")
-    print(f"server and processes  {held:8.0f} MB   (at most {LIMIT_MB:g})")
-    missed = [f"a tile takes {median:.1f} ms"] * (median > LIMIT_MS) + [f"{held:.0f} MB are held"] * (held > LIMIT_MB)
-    figures = {"first": times[0], "median": median, "slowest": worst, "MB": held, **others}
+    for name, milliseconds in answers.items():
+        print(f"{name:21} {milliseconds:8.1f} ms")
+    print(f"server and processes  {megabytes:8.0f} MB   (at most {LIMIT_MB:g})")
+    missed = [f"a tile takes {median:.1f} ms, at most {LIMIT_MS:g}"] * (median > LIMIT_MS)
+    missed += [f"the processes take {megabytes:.0f} MB, at most {LIMIT_MB:g}"] * (megabytes > LIMIT_MB)
+    figures = {"first": times[0], "median": median, "slowest": worst, "MB": megabytes, **answers}
     finish(figures, missed, args.json)
 
 
-def ask(connection: http.client.HTTPConnection, question: str, parameters: dict[str, str | int]) -> float:
-    """Milliseconds until the answer is there."""
+def request(connection: http.client.HTTPConnection, endpoint: str, parameters: dict[str, str | int]) -> float:
+    """Send a request and return the milliseconds until the whole answer is read."""
     start = time.perf_counter()
-    connection.request("GET", f"/api/{question}?{urlencode(parameters)}")
+    connection.request("GET", f"/api/{endpoint}?{urlencode(parameters)}")
     answer = connection.getresponse()
     body = answer.read()
-    taken = (time.perf_counter() - start) * 1e3
+    milliseconds = (time.perf_counter() - start) * 1e3
     assert answer.status == 200, body[:300]
-    return taken
+    return milliseconds
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A million tokens in the explorer: how soon the first picture stands, and what panning and zooming cost the page.
+"""Time the explorer's page in Chromium at a million tokens: the first picture, and tasks while panning and zooming.
 
-Figures are printed, in ms: from the load event to the finished first picture (fresh server, fresh page), then tasks
-above 50 ms that held the main thread while the page was loaded, panned and zoomed, with one mask and with two compared.
-Needs chromium on the PATH.
+The benchmark prints milliseconds: from the load event to the finished first picture (fresh server, fresh page), then
+the tasks above 50 ms that occupied the main thread while the page was loaded, panned and zoomed, with one mask and with
+two compared masks. It needs chromium on the PATH.
 
     python benchmarks/explorer_browser.py --json browser.json
 """
@@ -21,7 +21,7 @@ from explorer import N, mask_of
 #: Limits in milliseconds: on the first picture, and on a task while the page is panned and zoomed.
 LIMIT_FIRST, LIMIT_TASK = 1500.0, 50.0
 
-#: Before the page's own scripts: note long tasks, and when the matrix is first drawn whole.
+#: A script that runs before the page's scripts: it records long tasks and the time of the first complete drawing.
 WATCH = """
 window.tasks = [];
 new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)))
@@ -37,7 +37,7 @@ def settled(page: Page) -> None:
 
 
 def move(page: Page) -> None:
-    """Drag and zoom as a person does, down to single cells and back."""
+    """Move the picture as a person does: zoom in to single cells and back, with a drag at each step."""
     box = page.locator(".over").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -53,26 +53,26 @@ def move(page: Page) -> None:
 
 
 def main() -> None:
-    """Begin the server, open the page, move about, and judge."""
+    """Start the server, open the page, move the picture, and compare the figures with the limits."""
     parser = parser_of(__doc__)
     parser.add_argument("--tokens", type=int, default=N)
     parser.add_argument("--documents", type=int, default=500)
     args = parser.parse_args()
     chromium = shutil.which("chromium")
     if not chromium:
-        print("error: this benchmark needs chromium on the PATH; found none; apt-get install chromium", file=sys.stderr)
+        print("error: this benchmark needs chromium on the PATH, got none; apt-get install chromium", file=sys.stderr)
         raise SystemExit(2)
     command = [sys.executable, "-m", "maskwork", "explore", "--no-browser"]
     figures: dict[str, float] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
         assert server.stdout is not None
-        found = re.search(r"(http://\S+/)#", server.stdout.readline())
-        assert found is not None
+        address = re.search(r"(http://\S+/)#", server.stdout.readline())
+        assert address is not None
         browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
-        page = browser.new_page(base_url=found[1], viewport={"width": 1280, "height": 800})
+        page = browser.new_page(base_url=address[1], viewport={"width": 1280, "height": 800})
         page.add_init_script(WATCH)
-        asked = {"mask": mask_of(args.tokens, args.documents), "length": args.tokens}
-        page.goto("/?" + urlencode(asked))
+        parameters = {"mask": mask_of(args.tokens, args.documents), "length": args.tokens}
+        page.goto("/?" + urlencode(parameters))
         settled(page)
         page.wait_for_timeout(1000)
         first, loaded = page.evaluate("() => [drawn, performance.getEntriesByType('navigation')[0].loadEventEnd]")
@@ -97,11 +97,11 @@ def main() -> None:
     finish(figures, missed, args.json)
 
 
-def longest(page: Page, what: str, bar: str = "") -> float:
-    """The longest task since the last call, 0 where none was above 50 ms, printed and forgotten."""
+def longest(page: Page, label: str, bar: str = "") -> float:
+    """Print and return the longest task since the last call; 0 if no task was above 50 ms."""
     page.wait_for_timeout(500)
     long = page.evaluate("() => tasks.splice(0)")
-    print(f"{what:37} {len(long):6}, the longest {max(long, default=0):.0f} ms   {bar}")
+    print(f"{label:37} {len(long):6}, the longest {max(long, default=0):.0f} ms   {bar}")
     return max(long, default=0.0)
 
 

@@ -1,7 +1,7 @@
-"""What does `import maskwork; maskwork.parse(...)` cost a fresh process, and does it stay clear of torch?
+"""Time `import maskwork; maskwork.parse(...)` in a fresh process, and check that neither imports torch.
 
-Each run is a new interpreter, which reports the time of the import and the parse; the median counts, and beside it
-stands `import numpy` alone, measured in the same way, because that is most of it.
+Each run is a new interpreter, which reports the time of the import and the parse; the figure is the median.
+`import numpy` alone, measured in the same way, is printed beside it, because NumPy takes most of that time.
 
     python benchmarks/import_time.py
 """

@@ -1,13 +1,14 @@
-"""What does a loss cost from hidden states on, where few positions are scored and where all are?
+"""Time a loss computed from hidden states, with few scored positions and with all positions scored.
 
-Forward and backward in float32, gradients of the hidden states and of the head. Time: contestants take turns, medians
-over rounds; seconds on the clock are judged, seconds of processor are told beside them, since other programs disturb
-these less. Memory: each contestant in a process of its own, the most that it has resident during the call
-(Linux's VmHWM, reset before) above what it had with its inputs made and the operators warm; the gradients count.
+Each call is forward and backward in float32, with gradients of the hidden states and of the head. Time: contestants
+take turns, and figures are medians over rounds. Seconds on the clock are judged; seconds of processor, which other
+programs disturb less, are printed beside them. Memory: each contestant runs in a process of its own. Its figure is the
+peak of resident memory during the call (Linux's VmHWM, reset before the call) above the memory after its inputs are
+made and the operators have run once; the gradients count.
 
     python benchmarks/losses.py --json losses.json
 
-The bars are for the sizes that it has by default.
+The bars apply to the default sizes.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def contestants() -> dict[str, Loss]:
-    """hidden (N, D), head (V, D), targets (N,) -> loss."""
-    found: dict[str, Loss] = {
+    """Return the losses by name, each a function of hidden (N, D), head (V, D) and targets (N,)."""
+    losses: dict[str, Loss] = {
         FULL: lambda hidden, head, targets: F.cross_entropy(hidden @ head.T, targets),
         OURS: lambda hidden, head, targets: mw.linear_masked_cross_entropy(hidden, head, targets).loss,
         "full logits, masked_cross_entropy": lambda hidden, head, targets: (
@@ -46,10 +47,10 @@ def contestants() -> dict[str, Loss]:
     }
     if hasattr(torch.nn, "LinearCrossEntropyOptions"):  # torch 2.13
         options = torch.nn.LinearCrossEntropyOptions()
-        found["torch's linear_cross_entropy, chunked"] = lambda hidden, head, targets: F.linear_cross_entropy(
+        losses["torch's linear_cross_entropy, chunked"] = lambda hidden, head, targets: F.linear_cross_entropy(
             hidden, head, targets, options=options
         )
-    return found
+    return losses
 
 
 def inputs(share: float, positions: int, width: int, vocabulary: int) -> tuple[torch.Tensor, ...]:
@@ -61,15 +62,15 @@ def inputs(share: float, positions: int, width: int, vocabulary: int) -> tuple[t
     return hidden, head, targets
 
 
-def there_and_back(loss: Loss, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The loss, once its gradients are made."""
+def forward_and_backward(loss: Loss, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Compute the loss and its gradients, and return the loss."""
     value = loss(hidden.detach().requires_grad_(), head.detach().requires_grad_(), targets)
     value.backward()
     return value.detach()
 
 
 def seconds(share: float, sizes: tuple[int, ...], rounds: int) -> dict[str, dict[str, float]]:
-    """Medians on the clock and of the processor; a first round does not count."""
+    """Measure each loss's median seconds on the clock and of the processor; the first round does not count."""
     tensors = inputs(share, *sizes)
     losses = contestants()
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in losses}
@@ -77,32 +78,32 @@ def seconds(share: float, sizes: tuple[int, ...], rounds: int) -> dict[str, dict
     for turn in range(rounds + 1):
         for name, loss in losses.items():
             clock, processor = time.perf_counter(), time.process_time()
-            values[name] = there_and_back(loss, *tensors).item()
+            values[name] = forward_and_backward(loss, *tensors).item()
             if turn:
                 times[name].append((time.perf_counter() - clock, time.process_time() - processor))
     return {
         name: {
-            "seconds": statistics.median(t[0] for t in taken),
-            "processor": statistics.median(t[1] for t in taken),
+            "seconds": statistics.median(t[0] for t in turns),
+            "processor": statistics.median(t[1] for t in turns),
             "loss": values[name],
         }
-        for name, taken in times.items()
+        for name, turns in times.items()
     }
 
 
 def memory(name: str, share: float, *sizes: int) -> dict[str, float]:
-    """The most MB resident during one call above those before it."""
+    """Measure the peak of MB resident during one call, above those before the call."""
     loss = contestants()[name]
-    there_and_back(loss, *inputs(share, 64, 64, 64))
+    forward_and_backward(loss, *inputs(share, 64, 64, 64))
     tensors = inputs(share, *sizes)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident("VmRSS")
-    there_and_back(loss, *tensors)
+    forward_and_backward(loss, *tensors)
     return {"MB": resident("VmHWM") - before}
 
 
 def table(share: float, sizes: tuple[int, ...], rounds: int) -> dict[str, dict[str, float]]:
-    """Prints one table; its figures."""
+    """Measure and print one table, and return its figures."""
     rows = seconds(share, sizes, rounds)
     for name, row in rows.items():
         row |= in_processes(__file__, json.dumps([name, share, *sizes]), 1)
@@ -111,8 +112,8 @@ def table(share: float, sizes: tuple[int, ...], rounds: int) -> dict[str, dict[s
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     full = rows[FULL]
     for name, row in rows.items():
-        for what in ("seconds", "processor", "MB"):
-            row[f"{what}, times less"] = full[what] / max(row[what], 1e-9)
+        for key in ("seconds", "processor", "MB"):
+            row[f"{key}, times less"] = full[key] / max(row[key], 1e-9)
         print(
             f"| {name} | {row['seconds']:.2f} | {row['seconds, times less']:.2f} | {row['processor']:.2f} | "
             f"{row['processor, times less']:.2f} | {row['MB']:.0f} | {row['MB, times less']:.1f} |",
@@ -125,9 +126,11 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns that each contestant takes")
     parser.add_argument("--positions", type=int, default=4096)
-    parser.add_argument("--width", type=int, default=512, help="of the hidden states")
+    parser.add_argument("--width", type=int, default=512, help="width of the hidden states")
     parser.add_argument("--vocabulary", type=int, default=32768)
-    parser.add_argument("--shares", type=float, nargs="*", default=list(BARS), choices=BARS, help="of scored positions")
+    parser.add_argument(
+        "--shares", type=float, nargs="*", default=list(BARS), choices=BARS, help="shares of scored positions"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

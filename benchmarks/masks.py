@@ -1,8 +1,8 @@
-"""What does exact geometry cost at a million tokens, and beside torch's `create_block_mask` at 8k and 16k?
+"""Time exact geometry at a million tokens, and at 8k and 16k beside torch's `create_block_mask`.
 
-Every figure comes from processes of its own that do the work once, cold, right after the import: the median over them
-counts, and beside their wall time stands the processor's, which other work on the machine disturbs less. Memory is the
-process's peak resident set less what was resident after the import.
+Every figure is a median over fresh processes that do the work once, right after the import. The processor's time is
+printed beside the wall time, because other programs disturb it less. Memory is the process's peak resident set, less
+the memory resident after the import.
 
     python benchmarks/masks.py --json masks.json
 """
@@ -26,7 +26,7 @@ from maskwork.spans import Spans, single, union
 N = 1 << 20
 TILES = 512
 
-#: name -> (what it is, limit on seconds of the questions together, on those of blocks(128), on MB of both)
+#: name -> (mask, limit on seconds of all questions together, limit on seconds of blocks(128), limit on MB of both)
 CASES: dict[str, tuple[str, float | None, float | None, float | None]] = {
     "a": ("causal & (window 4096 | 4 sinks) & 1000 documents", 0.5, 0.3, 250),
     "b": ("causal & (window 4096 | 4 sinks)", 0.5, 0.3, 250),
@@ -34,14 +34,14 @@ CASES: dict[str, tuple[str, float | None, float | None, float | None]] = {
     "causal": ("causal", None, 1.0, 300),
     "random": ("four random runs a row", None, None, None),
 }
-#: What "the questions" are, in the order they are asked.
+#: The questions to a bound mask, in the order of their calls.
 QUESTIONS = ("bind", "allowed", "last_seen", "empty_rows", "subset_of", "tiles")
 #: tokens -> (least ratio of times, least ratio of memory)
 RATIOS: dict[int, tuple[float, float | None]] = {8192: (50, None), 16384: (200, 50)}
 
 
 class _RandomRuns(mw.Mask):
-    """Four random intervals a row, united: geometry without any regularity to profit from."""
+    """Union of four random intervals a row: geometry without any regularity."""
 
     def _identity(self) -> tuple[Any, ...]:
         return ("four random runs",)
@@ -57,7 +57,7 @@ class _RandomRuns(mw.Mask):
 
 
 def mask_of(case: str, n: int) -> mw.Mask:
-    """The mask of a case, for a sequence of n tokens."""
+    """Return the mask of a case, for a sequence of n tokens."""
     streaming = mw.causal() & (mw.sliding_window(4096) | mw.sinks(4))
     cuts = np.sort(np.random.default_rng(0).integers(0, n, max(n * 1000 // N, 1) - 1))
     lengths = np.diff([0, *cuts.tolist(), n])
@@ -71,12 +71,12 @@ def mask_of(case: str, n: int) -> mw.Mask:
 
 
 def geometry(case: str) -> dict[str, float]:
-    """Seconds of each question at a million tokens, and the peak of memory, in this process."""
+    """Measure seconds of each question at a million tokens, and the peak of memory, in this process."""
     mask = mask_of(case, N)
     edges = np.linspace(0, N, TILES + 1).astype(np.int64)
     before = resident("VmRSS")
     bound = mask.bind(N)
-    asked: dict[str, Callable[[], Any]] = {
+    questions: dict[str, Callable[[], Any]] = {
         "bind": lambda: bound.spans,
         "allowed": lambda: bound.allowed,
         "last_seen": lambda: bound.last_seen(),
@@ -85,7 +85,7 @@ def geometry(case: str) -> dict[str, float]:
         "tiles": lambda: bound.tiles(edges, edges),
     }
     processor = time.process_time()
-    out = {name: _seconds(call, bound) for name, call in asked.items()}
+    out = {name: _seconds(call, bound) for name, call in questions.items()}
     out["together"] = sum(out.values())
     out["processor"] = time.process_time() - processor
     out["MB"] = resident("VmHWM") - before
@@ -95,8 +95,8 @@ def geometry(case: str) -> dict[str, float]:
 
 
 def ours(n: int) -> dict[str, float]:
-    """Seconds and memory to a finished `BlockMask`, or, where that lowering is missing, to the block structure."""
-    import torch  # noqa: F401  (a user of either has torch loaded)
+    """Measure seconds and memory to a `BlockMask`, or, where that lowering is missing, to the block structure."""
+    import torch  # noqa: F401  (users of both have torch loaded)
     from torch.nn.attention.flex_attention import BlockMask  # noqa: F401
 
     lower = getattr(mw.lower, "to_block_mask", None)
@@ -108,7 +108,7 @@ def ours(n: int) -> dict[str, float]:
 
 
 def theirs(n: int) -> dict[str, float]:
-    """The same from torch's eager `create_block_mask`, which evaluates every pair."""
+    """Measure the same for torch's eager `create_block_mask`, which evaluates every pair."""
     import torch
     from torch.nn.attention.flex_attention import create_block_mask
 
@@ -126,7 +126,7 @@ def theirs(n: int) -> dict[str, float]:
 
 
 def _seconds(call: Callable[[], Any], bound: BoundMask) -> float:
-    """nan for a question that this version cannot answer."""
+    """Measure the seconds of a call; nan if this version of the package lacks the question."""
     start = time.perf_counter()
     try:
         call()
@@ -138,13 +138,17 @@ def _seconds(call: Callable[[], Any], bound: BoundMask) -> float:
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=5, help="processes per figure")
-    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES, help="of those at a million tokens")
-    parser.add_argument("--skip-torch", action="store_true", help="the figures at a million tokens alone")
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES, help="cases at a million tokens")
+    parser.add_argument("--skip-torch", action="store_true", help="measure only at a million tokens")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        kind, _, what = options.worker.partition(":")
-        print(json.dumps(geometry(what) if kind == "geometry" else {"ours": ours, "theirs": theirs}[kind](int(what))))
+        kind, _, argument = options.worker.partition(":")
+        print(
+            json.dumps(
+                geometry(argument) if kind == "geometry" else {"ours": ours, "theirs": theirs}[kind](int(argument))
+            )
+        )
         return
 
     figures: dict[str, Any] = {"python": platform.python_version(), "numpy": np.__version__, "n": N}
@@ -155,11 +159,11 @@ def main() -> None:
     print(f"| {'mask':<50} | " + " | ".join(columns) + " |")
     print("| --- |" + " ---: |" * len(columns))
     for case in options.cases:
-        what, together, blocks, memory = CASES[case]
+        title, together, blocks, memory = CASES[case]
         row = in_processes(__file__, f"geometry:{case}", options.runs)
         figures[case] = row
         cells = [f"{row[c]:.0f}" if "MB" in c else f"{row[c]:.3f}" for c in columns]
-        print(f"| {what:<50} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {title:<50} | " + " | ".join(cells) + " |", flush=True)
         for name, limit in (("together", together), ("blocks", blocks), ("MB with blocks", memory)):
             if limit is not None and not row[name] < limit:
                 missed.append(f"{case}: {name} {row[name]:.3f}, limit {limit}")

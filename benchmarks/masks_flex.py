@@ -1,9 +1,10 @@
-"""How often does a new mask make FlexAttention compile? 50 masks through `mw.attention` and through a compiled module.
+"""Count the compilations of FlexAttention for 50 masks, through `mw.attention` and through a compiled module.
 
     python benchmarks/masks_flex.py [--json FILE]
 
-Prints how many masks and how many compilations each class of shapes had, and the largest difference from the
-reference; CPU, forward only, since FlexAttention has no backward pass there. It needs a C++ compiler.
+The benchmark prints the number of masks and of compilations for each class of shapes, and the largest difference from
+the reference. It runs on the CPU, forward only, since FlexAttention has no backward pass there.
+A C++ compiler is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BATCH = 2
 
 
 def fifty_masks() -> Iterator[mw.Mask]:
-    """Kinds and parameters; one run a row up to eight, alike in the batch and not."""
+    """Yield masks of many kinds and parameters: one to eight runs a row, alike in the batch or not."""
     g = np.random.default_rng(0)
     yield from (mw.causal(), mw.full(), mw.empty(), mw.causal() - mw.sinks(5), ~mw.causal())
     yield from (mw.causal() & mw.sliding_window(w) for w in (1, 40, 41, 128, 299))
@@ -45,7 +46,7 @@ def fifty_masks() -> Iterator[mw.Mask]:
 
 
 class Layer(torch.nn.Module):
-    """One attention layer, grouped queries; the mask is an argument."""
+    """A layer of attention with grouped queries, whose mask is an argument."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,12 +58,12 @@ class Layer(torch.nn.Module):
 
 
 def compilations() -> int:
-    """Graphs that dynamo has handed to a compiler so far in this process."""
+    """Count the graphs that dynamo has handed to a compiler in this process."""
     return counters["stats"]["unique_graphs"]
 
 
 def measure() -> dict[str, object]:
-    """Every mask through both, one after the other; the counts of each class in the order they came."""
+    """Run every mask through `mw.attention`, then the module, and return the counts of each class of shapes."""
     torch._dynamo.reset()
     counters.clear()
     torch.manual_seed(0)
@@ -79,11 +80,11 @@ def measure() -> dict[str, object]:
             row = classes.setdefault((runs, batch), {"masks": 0, "attention": 0, "module": 0, "seconds": 0.0})
             before, start = compilations(), time.perf_counter()
             out = mw.attention(q, k, v, bound, impl="flex")
-            between = compilations()
+            after_attention = compilations()
             layered = module(x, bound)
             row["masks"] += 1
-            row["attention"] += between - before
-            row["module"] += compilations() - between
+            row["attention"] += after_attention - before
+            row["module"] += compilations() - after_attention
             row["seconds"] += time.perf_counter() - start
             worst = max(worst, float((out - mw.attention(q, k, v, bound, impl="reference")).abs().max()))
             worst = max(worst, float((layered - layer(x, bound, "reference")).abs().max()))
@@ -96,7 +97,7 @@ def measure() -> dict[str, object]:
 
 
 def main() -> None:
-    from _common import finish, parser_of  # here: the tests load this file by its path, to measure alone
+    from _common import finish, parser_of  # not at the top: the tests load this file by its path and call `measure`
 
     arguments = parser_of(__doc__).parse_args()
     result = measure()

@@ -1,8 +1,8 @@
-"""How full are packed rows, how fast, and in how much memory? And what do the masks of such rows cost?
+"""Measure packing: how full the rows are, the rate and the memory; and time the masks of packed rows.
 
-200,000 examples of lognormal lengths (mean 400, sigma 1) into rows of 2048, from a generator, in processes of their
-own. Memory is the process's peak resident set less what was resident when packing began; a quarter of the examples must
-not need less. The processor's time counts: other work on the machine disturbs it less than the clock's.
+Each process packs 200,000 examples of lognormal lengths (mean 400, sigma 1) from a generator into rows of 2048. Memory
+is the process's peak resident set, less the memory resident when packing began; a quarter of the examples must not
+need less. The processor's time is judged, because other programs disturb it less than the clock's.
 
     python benchmarks/packing.py --json packing.json
 """
@@ -25,31 +25,31 @@ from maskwork.kernels._tiled.schedule import to_tiles
 
 MAX_LEN, MEAN, SIGMA = 2048, 400, 1.0
 STRATEGIES = ("best_fit", "first_fit", "sequential", "pad")
-#: Of best_fit: least share of slots used, and examples a minute.
+#: Bars for best_fit: the least share of slots used, and the least examples a minute.
 LEAST_SHARE, LEAST_RATE = 0.99, 500_000
 
 
 def documents(number: int) -> Iterator[np.ndarray]:
-    """Each made when it is asked for, as if read from a disk."""
+    """Yield documents, each made on demand, as if read from a disk."""
     rng = np.random.default_rng(0)
     for length in np.ceil(rng.lognormal(np.log(MEAN) - SIGMA**2 / 2, SIGMA, number)).astype(int):
         yield np.arange(length, dtype=np.int32)
 
 
 def examples(number: int) -> Iterator[Example]:
-    """The same documents with what is scored in them."""
+    """Yield the same documents as examples of `CausalLM`."""
     from maskwork.objectives import CausalLM
 
     objective = CausalLM()
     return (objective.example(document) for document in documents(number))
 
 
-def packed(what: str) -> dict[str, float]:
-    """What one process says of one way to pack: kind, strategy, buffer and number."""
-    kind, strategy, buffer, number = what.split(":")
+def pack_once(case: str) -> dict[str, float]:
+    """Measure one way to pack in this process; `case` is `kind:strategy:buffer:number`."""
+    kind, strategy, buffer, number = case.split(":")
     source = examples if kind == "examples" else documents
     for _ in pack(source(50), MAX_LEN, overflow="split"):
-        pass  # what is imported or allocated at the first call is not what is measured
+        pass  # the first call imports and allocates, which no figure should count
     before = resident("VmRSS")
     start, processor = time.perf_counter(), time.process_time()
     rows = pack(source(int(number)), MAX_LEN, strategy, "split", buffer=int(buffer))  # type: ignore[arg-type]
@@ -66,21 +66,21 @@ def packed(what: str) -> dict[str, float]:
 
 
 def mask_times(rows: int, rounds: int) -> dict[str, float]:
-    """Milliseconds from packed examples to a batch, its geometry, and what two backends eat."""
+    """Measure milliseconds from packed examples to a batch, to its geometry, and to the inputs of two backends."""
     from maskwork.objectives import CausalLM, collate
 
     rng = np.random.default_rng(0)
     lengths = [*map(int, np.diff([0, *sorted(rng.choice(np.arange(1, MAX_LEN), 4, replace=False)), MAX_LEN]))]
     base = [[CausalLM().example(np.arange(length)) for length in lengths] for _ in range(rows)]
 
-    def own(example: Example) -> Example:
+    def with_own_mask(example: Example) -> Example:
         mask = mw.recipes.prefix_lm(int(rng.integers(1, len(example) + 1)))
         return Example(example.tokens, example.targets, example.weights, mask, example.reasons)
 
-    of_one = [mw.data.PackedRow.of(row, MAX_LEN) for row in base]
-    of_each = [mw.data.PackedRow.of([own(example) for example in row], MAX_LEN) for row in base]
+    shared_mask = [mw.data.PackedRow.of(row, MAX_LEN) for row in base]
+    own_masks = [mw.data.PackedRow.of([with_own_mask(example) for example in row], MAX_LEN) for row in base]
 
-    def made(packed_rows: list[mw.data.PackedRow], last: str) -> Any:
+    def run(packed_rows: list[mw.data.PackedRow], last: str) -> Any:
         batch = collate(packed_rows)
         if last == "collate":
             return batch
@@ -91,8 +91,8 @@ def mask_times(rows: int, rounds: int) -> dict[str, float]:
 
     return medians(
         {
-            f"{name}: {last}": partial(made, packed_rows, last)
-            for name, packed_rows in (("one mask", of_one), ("each its own", of_each))
+            f"{name}: {last}": partial(run, packed_rows, last)
+            for name, packed_rows in (("one mask", shared_mask), ("each its own", own_masks))
             for last in ("collate", "geometry", "tiles", "BlockMask")
         },
         rounds,
@@ -102,13 +102,15 @@ def mask_times(rows: int, rounds: int) -> dict[str, float]:
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--examples", type=int, default=200_000)
-    parser.add_argument("--buffers", type=int, nargs="*", default=[64, 128, 256, 512, 1024, 2048], help="of best_fit")
-    parser.add_argument("--rows", type=int, default=32, help="of the batch whose masks are timed")
+    parser.add_argument(
+        "--buffers", type=int, nargs="*", default=[64, 128, 256, 512, 1024, 2048], help="buffers of best_fit"
+    )
+    parser.add_argument("--rows", type=int, default=32, help="rows of the batch whose masks are timed")
     parser.add_argument("--runs", type=int, default=3, help="processes per figure, turns of masks")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(packed(options.worker)))
+        print(json.dumps(pack_once(options.worker)))
         return
 
     figures: dict[str, Any] = {"examples": options.examples, "max_len": MAX_LEN}
@@ -139,7 +141,7 @@ def main() -> None:
         if not row["MB"] < fewer + 4:
             missed.append(f"{name}: {row['MB']:.1f} MB, {fewer:.1f} MB for a quarter of the examples")
 
-    print(f"\n{options.rows} rows of {MAX_LEN}, 5 documents each, to a batch, and from there: ms\n")
+    print(f"\n{options.rows} rows of {MAX_LEN}, 5 documents each: ms to a batch, and from the batch on\n")
     times = figures["masks"] = mask_times(options.rows, options.runs)
     print("| masks | collate | geometry | tiles | BlockMask |\n| --- | ---: | ---: | ---: | ---: |")
     for name in ("one mask", "each its own"):

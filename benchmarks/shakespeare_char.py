@@ -1,9 +1,9 @@
-"""Does the training path learn as well as nanoGPT's? Its published CPU setting, on character-level Shakespeare.
+"""Train at nanoGPT's published CPU setting, on character-level Shakespeare, and compare the validation loss.
 
 nanoGPT's README trains 4 layers of 4 heads and width 128 on blocks of 64 characters, 12 at a time, for 2000 steps
-without dropout, and reports a validation loss of 1.88 nats per character. Here: the same sizes, steps, batch and split
-(first 90 % train, last 10 % validation), this package's model, objective and loop. The model is LLaMA-like, so
-its feed-forward is sized to the same number of weights: 3 matrices of 128 x 341 against 2 of 128 x 512.
+without dropout, and reports a validation loss of 1.88 nats per character. This benchmark takes the same sizes, steps,
+batch and split (first 90 % train, last 10 % validation), and this package's model, objective and loop. The model is
+LLaMA-like, so its feed-forward is sized to the same number of weights: 3 matrices of 128 x 341 against 2 of 128 x 512.
 
     python benchmarks/shakespeare_char.py --data tinyshakespeare.txt
 """
@@ -44,8 +44,8 @@ def main() -> None:
     tokens = np.array([index[character] for character in text], dtype=np.int64)
     cut = int(len(tokens) * 0.9)
 
-    # A row of 65 characters predicts 64. Random starts for training, as nanoGPT draws them; for validation every
-    # block, end to end, so that the figure has no sampling noise: each character but the first is scored once.
+    # A row of 65 characters predicts 64. Training rows start at random places, as nanoGPT draws them. Validation takes
+    # every block, end to end, so that the figure has no sampling noise: each character but the first is scored once.
     starts = np.random.default_rng(options.seed).integers(0, cut - CONTEXT - 1, options.steps * BATCH)
     rows = [_row(tokens[start : start + CONTEXT + 1]) for start in starts]
     held_out = [_row(tokens[i : i + CONTEXT + 1]) for i in range(cut, len(tokens) - CONTEXT, CONTEXT)]

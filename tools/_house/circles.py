@@ -29,7 +29,7 @@ class Import(NamedTuple):
 
 
 def measure(checkout: Checkout) -> list[Figure]:
-    """Measure the largest circle, with and without the imports for types, and count the circles that no file announces."""
+    """Measure the largest circle, with and without the imports for types, and count the unannounced circles."""
     modules = Modules(checkout.sources)
     circles = circles_of(modules.arrows(typing=False))
     largest = max(map(len, circles), default=1)
@@ -105,7 +105,7 @@ class Modules:
         return arrows
 
     def _targets(self, imported: Import, tree: ast.Module) -> set[str]:
-        """Return the modules that define an imported name; for a package, the modules behind its attributes that are used."""
+        """Return the modules that define an imported name; for a package, those of its attributes that are used."""
         target = self.definer(imported.module, imported.name)
         if target is None:
             return set()

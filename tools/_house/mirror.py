@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from .checkout import PACKAGE, Checkout
 from .figure import Figure
 
-#: Folder of tests -> the folder that it mirrors, where that is no folder of the package. tests/*.py test the whole house.
+#: Folder of tests -> the mirrored folder, where that is no folder of the package. tests/*.py test the whole house.
 MIRRORED = {
     "benchmarks": ("benchmarks", ".py"),
     "browser": (f"{PACKAGE}/explorer/static", ".js"),
