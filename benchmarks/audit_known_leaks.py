@@ -1,8 +1,8 @@
 """Audit the five architectures that saw the future in transformers 5.17.
 
 The audit must report them there, and must not report them in later releases: run this file once in an environment with
-transformers==5.17.0 and once with a later release. RoFormer, BigBird,
-RemBert and MegatronBert leaked in every call (huggingface/transformers#48745), Doge under sdpa alone (#48770).
+transformers==5.17.0 and once with a later release. RoFormer, BigBird, RemBert and MegatronBert leaked in every call
+(huggingface/transformers#48745), Doge under sdpa alone (#48770).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pictures of docs/guides/masks.md, drawn by the masks themselves: `python docs/make_pictures.py` rewrites them."""
+"""Draw the pictures of docs/guides/masks.md from their masks: `python docs/make_pictures.py` rewrites the files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent / "pictures"
 
 _IDS = [0, 0, 1, 1, 0, 0, 2, 2, -1, 1, 1, 0, 0, 2, 2, 2, 0, 1, 1, 1, -1, -1, 2, 2]
 
-#: folder/file name -> the mask on its grid. tests/test_guides.py checks that the files are what the code draws today.
+#: folder/file name -> the bound mask. tests/test_guides.py checks that the files equal what the code draws today.
 PICTURES: dict[str, mw.BoundMask] = {
     "atoms/full": mw.full().bind(24),
     "atoms/empty": mw.empty().bind(24),
@@ -63,7 +63,7 @@ PICTURES: dict[str, mw.BoundMask] = {
 
 
 def draw(name: str) -> str:
-    """One picture: small and bare for the atoms, with its labels for the long one. `_1`: of the second head or row."""
+    """Draw one picture: small and without labels, but `million` with labels. `_1`: the second head or batch row."""
     if name == "million":
         return PICTURES[name].svg()
     second = int(name.endswith("_1"))

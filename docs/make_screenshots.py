@@ -1,4 +1,4 @@
-"""The pictures of the explorer in the README and docs/: `make screenshots` rewrites them, with chromium on the PATH."""
+"""Take the screenshots of the explorer for the README and docs/: `make screenshots`, with chromium on the PATH."""
 
 import multiprocessing
 import shutil
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent / "pictures" / "explorer"
 DOCUMENTS = [150_000, 220_000, 90_000, 340_000, 248_576]
 SHORT = "causal & (sliding_window(6) | sinks(1))"
 
-#: file name -> what the address says, the page's size, and what is there once the panel has its answer.
+#: file name -> parameters of the address, the page's size, and an element that the panel shows once it is answered.
 PICTURES: dict[str, tuple[dict[str, object], tuple[int, int], str]] = {
     "million": (
         {"mask": f"within(causal & (sliding_window(65536) | sinks(4096)), {DOCUMENTS})", "length": 1 << 20,
@@ -37,46 +37,46 @@ PICTURES: dict[str, tuple[dict[str, object], tuple[int, int], str]] = {
 }  # fmt: skip
 
 
-#: The button that is pressed first, where the panel waits for one.
+#: Picture -> the button that starts its panel.
 PRESSED = {"model": "forgets the mask"}
 
 
 def draw(page: Page, name: str, token: str, folder: Path = FOLDER) -> Path:
-    """Take one picture of the explorer that `page` belongs to."""
-    asked, (width, height), sign = PICTURES[name]
+    """Take one screenshot in `page`, which belongs to the explorer, and return its path."""
+    parameters, (width, height), sign = PICTURES[name]
     page.set_viewport_size({"width": width, "height": height})
-    page.goto(f"/?{urlencode(asked)}#{token}")
+    page.goto(f"/?{urlencode(parameters)}#{token}")
     page.wait_for_selector("#matrix[data-settled=true]", state="attached")
     if name in PRESSED:
         page.get_by_role("button", name=PRESSED[name]).click()
     expect(page.locator(f"#panel {sign}").first).to_be_visible()
     expect(page.locator("#facts")).not_to_be_empty()
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(1500)  # the last answers, which nothing on the page waits for
+    page.wait_for_timeout(1500)  # the last answers arrive, for which the page shows no sign
     path = folder / f"{name}.png"
     page.screenshot(path=path, animations="disabled")
     return path
 
 
-def serve(told: multiprocessing.SimpleQueue) -> None:
-    """The explorer on a free port, whose address is told."""
+def serve(addresses: multiprocessing.SimpleQueue) -> None:
+    """Serve the explorer on a free port and put its address into the queue."""
     from maskwork import explorer
 
-    explorer.serve(open_browser=False, ready=told.put)
+    explorer.serve(open_browser=False, ready=addresses.put)
 
 
 def main() -> None:
     chromium = shutil.which("chromium")
     if not chromium:
-        sys.exit("error: pictures of the explorer need chromium on the PATH; found none; apt-get install chromium")
-    expect.set_options(timeout=60_000)  # a model is loaded by a process that has to import torch first
-    told = multiprocessing.get_context("spawn").SimpleQueue()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(told,))
+        sys.exit("error: pictures of the explorer need chromium on the PATH, got none; apt-get install chromium")
+    expect.set_options(timeout=60_000)  # the process that loads a model imports torch first
+    addresses = multiprocessing.get_context("spawn").SimpleQueue()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(addresses,))
     server.start()
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
-            address, token = told.get().split("#")
+            address, token = addresses.get().split("#")
             page = browser.new_page(base_url=address)
             for name in PICTURES:
                 path = draw(page, name, token)

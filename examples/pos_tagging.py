@@ -1,8 +1,8 @@
-"""Part-of-speech tags from one `Batch`, two ways: a BiLSTM on `PackedSequence`, a Transformer encoder under the mask.
+"""Train two part-of-speech taggers on the same batches: a BiLSTM on `PackedSequence`, and a Transformer encoder.
 
 The data is a Universal Dependencies treebank as downloaded: `*-train.conllu`, `*-dev.conllu` and `*-test.conllu`,
-gzipped or not. Both models read the same features, none pretrained: an embedding of the words of the training split
-beside a convolution over each word's characters (Ma & Hovy 2016), which also reads words that are not in the training
+gzipped or not. Both models read the same features, without pretraining: an embedding of the words of the training
+split beside a convolution over each word's characters (Ma & Hovy 2016), which also reads words that are not in that
 split. Each model keeps the weights of its best epoch on dev, and is evaluated on test once.
 
     python examples/pos_tagging.py --data UD_English-EWT
@@ -34,11 +34,11 @@ TAGS = [
     "VERB", "X",
 ]  # fmt: skip
 SPLITS = ("train", "dev", "test")
-LETTERS_OF_A_WORD = 20  # of a longer word, both ends
+LETTERS_OF_A_WORD = 20  # a longer word keeps its first 10 and its last 10
 
 
 class Sentence(NamedTuple):
-    """The words of a sentence, and a tag for each: "_" where the treebank has none."""
+    """The words of a sentence and their tags: a tag is "_" where the treebank has none."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
@@ -50,7 +50,7 @@ def read_conllu(path: Path) -> list[Sentence]:
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for line in [*lines, "\n"]:  # the last sentence may lack its empty line
             fields = line.rstrip("\r\n").split("\t")
-            # A comment is "# …", "1-2" a range of words that follow one by one, "1.1" an empty node: none is a word.
+            # Only words have plain numbers: "# …" is a comment, "1-2" a range of words, "1.1" an empty node.
             if fields[0].isdigit():
                 words.append((fields[1], fields[3]))
             elif fields == [""] and words:
@@ -60,31 +60,31 @@ def read_conllu(path: Path) -> list[Sentence]:
 
 
 class Lexicon:
-    """A number for every form of a word, which is the model's token id, and the tables that models read by that number.
+    """The numbers of all word forms, which are the token ids, and the tables that models index by those numbers.
 
     Attributes:
         ids: form -> number.
-        known: (forms,) bool: whether the training split has this very form.
-        rows: (forms,) int64, the row of the form's embedding. Row 0 is shared by the words that the training split has
-            once, so that the row learns about rare words, and by the words that it does not have.
+        in_training: (forms,) bool: whether the training split has exactly this form.
+        rows: (forms,) int64, the row of the form's embedding. Words that the training split has once share row 0, which
+            so learns about rare words, with the words that the split does not have.
         spelling: (forms, 20) int64, the form's characters, numbered from 2; 1 is a character that the training split
             does not have, 0 is padding.
     """
 
-    def __init__(self, train: list[Sentence], *others: list[Sentence]) -> None:
+    def __init__(self, train: list[Sentence], *other_splits: list[Sentence]) -> None:
         trained = {word for sentence in train for word in sentence.words}
-        forms = sorted(trained.union(*(sentence.words for split in others for sentence in split)))
+        forms = sorted(trained.union(*(sentence.words for split in other_splits for sentence in split)))
         counts = Counter(word.lower() for sentence in train for word in sentence.words)
         row = {word: i for i, word in enumerate((word for word, n in counts.items() if n > 1), start=1)}
         letters = {letter: i for i, letter in enumerate(sorted({c for word in trained for c in word}), start=2)}
         self.ids = {form: i for i, form in enumerate(forms)}
-        self.known = torch.tensor([form in trained for form in forms])
+        self.in_training = torch.tensor([form in trained for form in forms])
         self.rows = torch.tensor([row.get(form.lower(), 0) for form in forms])
         self.spelling = torch.tensor([_spelling(form, letters) for form in forms])
         self.n_rows, self.n_letters = len(row) + 1, len(letters) + 2
 
     def examples(self, sentences: list[Sentence]) -> list[Example]:
-        """Return an example of each sentence: every word that has a tag is scored."""
+        """Return an example of each sentence, in which every word with a tag is scored."""
         tagging, number = TokenTagging(), {tag: i for i, tag in enumerate(TAGS)} | {"_": None}
         return [
             tagging.example(([self.ids[word] for word in words], [number[tag] for tag in tags]))
@@ -99,7 +99,7 @@ def _spelling(form: str, letters: dict[str, int]) -> list[int]:
 
 
 class WordFeatures(nn.Module):
-    """The features of words: (B, L) numbers of forms -> (B, L, `width`)."""
+    """The features of words: (B, L) numbers of forms -> (B, L, width)."""
 
     def __init__(self, lexicon: Lexicon, word: int = 100, letter: int = 32, shape: int = 100) -> None:
         super().__init__()
@@ -114,19 +114,18 @@ class WordFeatures(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         rows = self.rows[ids]
-        if (
-            self.training
-        ):  # a tenth of the words count as unknown, so that the model learns from spelling and neighbours
+        # A tenth of the words count as unknown, so that the model learns from spelling and neighbours.
+        if self.training:
             rows = rows.where(torch.rand(rows.shape, device=rows.device) >= 0.1, 0)
-        forms, places = ids.unique(return_inverse=True)  # each spelling is read once a batch
+        forms, indices = ids.unique(return_inverse=True)  # each spelling is read once a batch
         spelling = self.spelling[forms]
         shapes = self.convolution(self.letters(spelling).transpose(1, 2))
         shapes = shapes.masked_fill((spelling == 0).unsqueeze(1), -torch.inf).amax(-1).relu()
-        return self.dropout(torch.cat([self.words(rows), shapes[places]], dim=-1))
+        return self.dropout(torch.cat([self.words(rows), shapes[indices]], dim=-1))
 
 
 class BiLSTM(nn.Module):
-    """A reader of each sentence in both directions, on `PackedSequence`: there is no padding to read."""
+    """A recurrent tagger that reads each sentence in both directions, on `PackedSequence`, without any padding."""
 
     def __init__(self, lexicon: Lexicon, hidden: int = 128) -> None:
         super().__init__()
@@ -140,7 +139,7 @@ class BiLSTM(nn.Module):
 
 
 class Transformer(nn.Module):
-    """An encoder that attends in both directions under the batch's mask, which hides the padding."""
+    """An encoder that attends in both directions under the mask of the batch, which hides the padding."""
 
     def __init__(self, lexicon: Lexicon, longest: int, width: int = 128, heads: int = 4, layers: int = 2) -> None:
         super().__init__()
@@ -165,7 +164,7 @@ class Transformer(nn.Module):
 
 
 def batches(examples: list[Example], size: int, order: random.Random) -> Iterator[Batch]:
-    """Yield all examples once, in batches of about one length, so that little is padding."""
+    """Yield all examples once, in batches of similar lengths, so that there is little padding."""
     by_length = sorted(examples, key=lambda example: len(example) * order.uniform(0.9, 1.1))
     starts = list(range(0, len(examples), size))
     order.shuffle(starts)
@@ -174,16 +173,16 @@ def batches(examples: list[Example], size: int, order: random.Random) -> Iterato
 
 
 class Predictions(NamedTuple):
-    """The form's number, its tag and the predicted tag of all scored words, (N,) int64 each."""
+    """The form, the tag and the predicted tag of every scored word, as numbers, (N,) int64 each."""
 
     forms: torch.Tensor
     tags: torch.Tensor
     predicted: torch.Tensor
 
-    def accuracy(self, among: torch.Tensor | None = None) -> float:
-        """Return the share of right tags, of all words or of those marked in `among`, (N,) bool."""
+    def accuracy(self, words: torch.Tensor | None = None) -> float:
+        """Return the share of right tags among all words, or among the words marked in `words`, (N,) bool."""
         right = self.tags == self.predicted
-        return float((right if among is None else right[among]).double().mean())
+        return float((right if words is None else right[words]).double().mean())
 
     def confusion(self) -> torch.Tensor:
         """Count the words of each tag (row) by their predicted tag (column): (tags, tags) int64."""
@@ -204,12 +203,12 @@ def predict(model: nn.Module, examples: list[Example]) -> Predictions:
 def fit(
     model: nn.Module, train: list[Example], dev: list[Example], epochs: int, seed: int, progress: Progress
 ) -> float:
-    """Train the model, restore the weights of the epoch that is best on dev, and return the accuracy there."""
+    """Train the model, restore the weights of the best epoch on dev, and return the accuracy of that epoch."""
     size, rate, order = 64, 5e-3, random.Random(seed)
     steps = -(-len(train) // size)
     optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.98))
     warmup, end = 1 + steps * epochs // 10, steps * epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(  # up in a line, then down in a line
+    schedule = torch.optim.lr_scheduler.LambdaLR(  # linear warmup, then linear decay to 0
         optimizer, lambda step: min((step + 1) / warmup, (end - step) / (end - warmup + 1))
     )
     name, best, best_state = type(model).__name__, -1.0, {}
@@ -262,7 +261,7 @@ def main() -> None:
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             best = fit(model, train, dev, options.epochs, options.seed, progress)
         predictions = predict(model, test)
-        unseen = ~lexicon.known[predictions.forms]
+        unseen = ~lexicon.in_training[predictions.forms]
         parameters = sum(p.numel() for p in model.parameters())
         confusions[name] = predictions.confusion()
         console.print(

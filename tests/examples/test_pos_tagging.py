@@ -51,7 +51,7 @@ def example(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def corpus(example, treebank: Path):
-    """The training sentences, their lexicon and their examples."""
+    """Return the training sentences, their lexicon and their examples."""
     train = example.read_conllu(treebank / "xx-ud-train.conllu.gz")
     lexicon = example.Lexicon(train, example.read_conllu(treebank / "xx-ud-test.conllu"))
     return train, lexicon, lexicon.examples(train)
@@ -73,19 +73,19 @@ def test_only_words_are_read(example, treebank: Path):
 
 def test_a_missing_tag_is_not_scored(example, corpus):
     train, lexicon, examples = corpus
-    for sentence, found in zip(train, examples, strict=True):
-        assert found.tokens.tolist() == [lexicon.ids[word] for word in sentence.words]
-        wanted = [IGNORED if tag == "_" else example.TAGS.index(tag) for tag in sentence.tags]
-        assert found.targets.tolist() == wanted
-        assert found.weights.tolist() == [float(tag != "_") for tag in sentence.tags]
+    for sentence, scored in zip(train, examples, strict=True):
+        assert scored.tokens.tolist() == [lexicon.ids[word] for word in sentence.words]
+        targets = [IGNORED if tag == "_" else example.TAGS.index(tag) for tag in sentence.tags]
+        assert scored.targets.tolist() == targets
+        assert scored.weights.tolist() == [float(tag != "_") for tag in sentence.tags]
     assert examples[1].reasons.tolist() == [Reason.SCORED, Reason.SCORED, Reason.MISSING_LABEL, Reason.SCORED]
     assert len(example.predict(models(example, lexicon)[0], examples).tags) == sum(map(len, examples)) - 1
 
 
 def test_only_training_gives_rows_and_characters(corpus):
     _, lexicon, _ = corpus
-    assert [word for word, i in lexicon.ids.items() if lexicon.rows[i]] == ["ran"]  # the one that is there twice
-    assert [word for word, i in lexicon.ids.items() if not lexicon.known[i]] == ["dog"]
+    assert [word for word, i in lexicon.ids.items() if lexicon.rows[i]] == ["ran"]  # the only form that occurs twice
+    assert [word for word, i in lexicon.ids.items() if not lexicon.in_training[i]] == ["dog"]
     spelling = {word: lexicon.spelling[i].tolist() for word, i in lexicon.ids.items()}
     d, o = spelling["do"][:2]
     assert spelling["dog"] == [d, o, spelling["Rindfleischetikettierung"][-1], *[0] * 17]
@@ -101,8 +101,8 @@ def test_a_sentence_is_tagged_alike_alone_and_beside_padding(example, corpus, si
         model.double().eval()
         batch = collate(pad(examples, side=side))
         together = model(batch)
-        for row, one in enumerate(examples):
-            alone = model(collate(pad([one])))[0]
+        for row, sentence in enumerate(examples):
+            alone = model(collate(pad([sentence])))[0]
             torch.testing.assert_close(together[row][batch.document_ids[row] >= 0], alone)
 
 
@@ -116,18 +116,18 @@ def test_both_learn(example, corpus):
 def test_the_best_epoch_is_kept(example, corpus, monkeypatch: pytest.MonkeyPatch):
     _, lexicon, examples = corpus
     model = models(example, lexicon)[0]
-    seen: list[tuple[float, dict[str, torch.Tensor]]] = []
+    epochs: list[tuple[float, dict[str, torch.Tensor]]] = []
 
-    def judged(model, dev):
-        accuracy = (0.5, 0.75, 0.25)[len(seen)]
-        seen.append((accuracy, {name: tensor.clone() for name, tensor in model.state_dict().items()}))
+    def predict(model, dev):
+        accuracy = (0.5, 0.75, 0.25)[len(epochs)]
+        epochs.append((accuracy, {name: tensor.clone() for name, tensor in model.state_dict().items()}))
         return example.Predictions(torch.zeros(4), torch.zeros(4), (torch.arange(4) >= 4 * accuracy).long())
 
-    monkeypatch.setattr(example, "predict", judged)
+    monkeypatch.setattr(example, "predict", predict)
     assert example.fit(model, examples, examples, 3, 0, example.Progress(disable=True)) == 0.75
-    kept = model.state_dict()
-    assert all(torch.equal(kept[name], tensor) for name, tensor in seen[1][1].items())
-    assert not torch.equal(kept["head.1.weight"], seen[2][1]["head.1.weight"])
+    restored = model.state_dict()
+    assert all(torch.equal(restored[name], tensor) for name, tensor in epochs[1][1].items())
+    assert not torch.equal(restored["head.1.weight"], epochs[2][1]["head.1.weight"])
 
 
 def test_the_same_seed_gives_the_same_weights(example, corpus):
@@ -146,16 +146,16 @@ def test_every_example_is_in_one_batch(example, corpus):
     order = random.Random(0)
     for size in (1, 3, 9):
         rows = [row for batch in example.batches(examples, size, order) for row in batch.input_ids.tolist()]
-        assert sorted(row[0] for row in rows) == sorted(int(one.tokens[0]) for one in examples)
+        assert sorted(row[0] for row in rows) == sorted(int(sentence.tokens[0]) for sentence in examples)
 
 
 def test_scores_by_hand(example):
     from tagging_report import scores
 
-    #        A: 3 right, 1 taken for B; B: 2 right, 2 taken for A; C: there is none, and none is given
-    found = scores(torch.tensor([[3, 1, 0], [2, 2, 0], [0, 0, 0]]))
+    # A: 3 right, 1 predicted as B; B: 2 right, 2 predicted as A; C: no word, no prediction
+    computed = scores(torch.tensor([[3, 1, 0], [2, 2, 0], [0, 0, 0]]))
     expected = torch.tensor([[60, 75, 200 / 3], [200 / 3, 50, 400 / 7], [float("nan")] * 3], dtype=torch.float64)
-    torch.testing.assert_close(found, expected, equal_nan=True)
+    torch.testing.assert_close(computed, expected, equal_nan=True)
     predictions = example.Predictions(torch.tensor([7, 8, 9]), torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]))
     assert predictions.accuracy() == pytest.approx(2 / 3)
     assert predictions.accuracy(predictions.forms > 7) == 0.5
@@ -171,13 +171,13 @@ def run(example, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
 def test_the_whole_run(example, treebank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     picture = tmp_path / "new" / "confusion.png"
     run(example, monkeypatch, "--data", treebank, "--epochs", 1, "--picture", picture)
-    said = capsys.readouterr().out
-    assert "train: 4 sentences, 12 words" in said
+    output = capsys.readouterr().out
+    assert "train: 4 sentences, 12 words" in output
     for name in ("BiLSTM", "Transformer"):
-        assert f"{name}: dev " in said
-        assert f"{name}, epoch 1: dev " in said
+        assert f"{name}: dev " in output
+        assert f"{name}, epoch 1: dev " in output
     for tag in example.TAGS:
-        assert f"│ {tag} " in said
+        assert f"│ {tag} " in output
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -13,8 +13,8 @@ def test_it_runs_and_only_the_right_reading_is_right(monkeypatch: pytest.MonkeyP
     import sequence_classification
 
     sequence_classification.main()
-    said = capsys.readouterr().out
-    right, left, mistaken = (float(share) for share in re.findall(r"([\d.]+)%", said))
+    output = capsys.readouterr().out
+    right, left, mistaken = (float(share) for share in re.findall(r"([\d.]+)%", output))
     assert right == left >= 99
     assert mistaken < 70
-    assert "logits differ by at most 0" in said
+    assert "logits differ by at most 0" in output
