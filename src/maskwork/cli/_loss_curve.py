@@ -50,7 +50,7 @@ def draw_loss_curve(
 
 
 def _validated_bits(record: Mapping[str, Any]) -> float | None:
-    """The bits per byte of a line of metrics; None where it has none, or where somebody wrote something else."""
+    """Return the bits per byte of a line of metrics; None where there are none, or where the file was edited."""
     validation = record.get("validation")
     bits = validation.get("bits_per_byte") if isinstance(validation, Mapping) else None
     return bits if _is_number(bits) else None

@@ -29,8 +29,8 @@ app.command("explore")(explore.command)
 app.command("explain")(explain.command)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"maskwork {__version__}")
         raise typer.Exit
 
@@ -48,7 +48,7 @@ def _options(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted, 141 who read the output has left.
+    Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted, 141 the reader of the output closed the pipe.
     """
     _prepare_streams()
     try:
@@ -72,7 +72,7 @@ def _prepare_streams() -> None:
 
 
 def _run() -> None:
-    """The command; a broken pipe leaves as `BrokenPipeError`, whoever met it."""
+    """Run the command; raise `BrokenPipeError` for a broken pipe, also where typer or rich caught it."""
     try:
         app()
     except SystemExit as leaving:
@@ -84,7 +84,7 @@ def _run() -> None:
 
 
 def _leave_quietly() -> None:
-    """Who read our output has left, as `head` does: there is nobody to tell. 141 is what a shell calls SIGPIPE."""
+    """Exit with 141, the shell's code for SIGPIPE: the reader closed the pipe, as `head` does."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:

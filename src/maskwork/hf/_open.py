@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +52,11 @@ class OpenedModel:
 
     def masks_at(self, length: int) -> tuple[Mask, ...]:
         """Return one mask for all layers where they are equal at this length, as wide windows are, else `masks`."""
-        first = self.masks[:1]
-        bound = [mask.bind(length) for mask in dict.fromkeys(self.masks)]
-        return first if all(other.equals(bound[0]) for other in bound[1:]) else self.masks
+        distinct = list(dict.fromkeys(self.masks))
+        if len(distinct) < 2:
+            return self.masks[:1]
+        first, *others = (mask.bind(length) for mask in distinct)
+        return self.masks[:1] if all(first.equals(other) for other in others) else self.masks
 
 
 def open_model(name: str, *, random_init: bool = False, shrink: bool = False, seed: int = 0) -> OpenedModel:
@@ -93,19 +95,16 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
     return describe_model(model)
 
 
-def open_folder(folder: Path, *, max_config_bytes: int, max_weight_bytes: int) -> OpenedModel:
+def open_folder(folder: Path, config: Mapping[str, Any]) -> OpenedModel:
     """Return the model in a folder that may hold anything, with its tokenizer; its attention runs eagerly.
 
     Args:
-        folder: a folder of `save_pretrained`.
-        max_config_bytes: the most bytes of config.json.
-        max_weight_bytes: the most bytes of the safetensors files together.
+        folder: a folder of `save_pretrained`; `check_weight_files` bounds what is read of it.
+        config: its config.json, as `read_config` returns it.
 
     Raises:
         ArgumentError: the folder holds no model that can be read; one line says why.
     """
-    config = read_config(folder, max_config_bytes)
-    check_weight_files(folder, max_weight_bytes)
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported
     transformers = _transformers("a Hugging Face model")
     transformers.utils.logging.disable_progress_bar()  # a bar would be drawn over the caller's own lines

@@ -16,7 +16,7 @@ from ...nn import _attention as home
 
 
 def attended(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
-    """Weights `(H, L, L)` of each layer, float64, for tokens `ids` `(L,)`.
+    """Return the weights `(H, L, L)` of each layer, float64, for tokens `ids` `(L,)`.
 
     Every call of `mw.attention` within the model's `mw.nn.Attention` is made once more with its own queries, keys, mask
     and scale, and with the identity for values: what comes back is the weights of that very call. What a model moves
@@ -35,25 +35,25 @@ def attended(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
 
 
 def attended_hugging_face(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
-    """The same of a model of transformers that runs eager attention: its own, as it returns them."""
+    """Return the same of a model of transformers that runs eager attention: the weights that the model returns."""
     if getattr(model.config, "is_encoder_decoder", False):
-        raise ArgumentError("weights are shown of models of one sequence, this one has an encoder and a decoder")
+        raise ArgumentError(
+            "a model must be of one sequence, got one with an encoder and a decoder; take another model"
+        )
     with torch.inference_mode():
         out = model(input_ids=ids.unsqueeze(0), output_attentions=True, use_cache=False)
-    found = getattr(out, "attentions", None) or ()
-    return _checked([layer.double() for layer in found if layer is not None], len(ids))
+    attentions = getattr(out, "attentions", None) or ()  # None stands for a layer without attention
+    return _checked([layer.double() for layer in attentions if layer is not None], len(ids))
 
 
 def _checked(layers: list[torch.Tensor], length: int) -> list[torch.Tensor]:
     if not layers:
-        raise ArgumentError(
-            "weights are shown of a model that attends, this one has no attention that could be watched"
-        )
+        raise ArgumentError("a model must attend to have weights, got one without attention that could be watched")
     for layer in layers:
         if layer.ndim != 4 or layer.shape[0] != 1 or layer.shape[2:] != (length, length):
             raise ArgumentError(
-                f"weights are shown of {length} queries and as many keys, this model attends with "
-                f"{tuple(layer.shape)}; take another prompt length, or another model"
+                f"a layer must have weights of {length} queries and as many keys, got {tuple(layer.shape)}; take "
+                "another prompt length, or another model"
             )
     return [layer[0] for layer in layers]
 

@@ -1,4 +1,4 @@
-"""The sweep over transformers as a page of the documentation."""
+"""The table of `audit_transformers.py` as a page of the documentation, docs/transformers.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..proof import USUAL_CHECKS as CHECKS
+from maskwork.proof import USUAL_CHECKS as CHECKS
 
 #: What was found on looking at a model whose check `mask` says that it leaks.
 _NOTES = {
@@ -31,7 +31,7 @@ def write_page(path: Path, rows: dict[str, dict[str, Any]], version: str) -> Non
     lines = [
         f"# Every causal language model of transformers {version}",
         "",
-        "`maskwork audit --all-transformers` builds each architecture tiny, with random weights, and audits it",
+        "`benchmarks/audit_transformers.py` builds each architecture tiny, with random weights, and audits it",
         f"against `causal()` on 31 tokens: {len(rows)} architectures. `mask`: "
         + ", ".join(f"{n} {state}" for state, n in sorted(mask.items()))
         + f"; all checks: {', '.join(f'{n} {state}' for state, n in sorted(counts.items()))}.",
@@ -49,11 +49,11 @@ def write_page(path: Path, rows: dict[str, dict[str, Any]], version: str) -> Non
     leaks = [name for name, row in rows.items() if row["checks"].get("mask") == "leak"]
     lines += ["", "## Models that do not honour `causal()`", ""] if leaks else []
     lines += [f"- {name}: {_NOTES.get(name, 'not looked at yet')}" for name in leaks]
-    found = [(name, f) for name, row in rows.items() for f in row.get("findings", []) if f["check"] != "packing"]
-    lines += ["", "## Findings beside packing", ""] if found else []
-    for name, f in found:
-        said = f"`{f['module']}`, {f['cause']}, {f['pairs']} pairs, effect {f['effect']:.2g}; {f['evidence']}"
-        lines.append(f"- {name}, {f['check']}: {said}")
+    findings = [(name, f) for name, row in rows.items() for f in row.get("findings", []) if f["check"] != "packing"]
+    lines += ["", "## Findings beside packing", ""] if findings else []
+    for name, f in findings:
+        text = f"`{f['module']}`, {f['cause']}, {f['pairs']} pairs, effect {f['effect']:.2g}; {f['evidence']}"
+        lines.append(f"- {name}, {f['check']}: {text}")
     warned = [(name, c, words) for name, row in rows.items() for c, words in row.get("warnings", {}).items()]
     lines += ["", "## Warnings", ""] if warned else []
     lines += [f"- {name}, {check}: {words}" for name, check, words in warned]
