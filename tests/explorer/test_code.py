@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import create_mask
 import maskwork as mw
 from maskwork.explorer._answers.gallery import PATTERNS, Pattern
 from maskwork.explorer._answers.mask import ANSWERS
-from maskwork.explorer._answers.request import Asked
+from maskwork.explorer._answers.request import MaskRequest
 
 #: The one pattern that is there for its length alone.
 SHORT = [pattern for pattern in PATTERNS if pattern.length <= 512]
@@ -86,7 +86,7 @@ def test_arrays_longer_than_a_repr_are_in_the_code(to: str):
     ],
 )
 def test_code_is_of_the_grid_that_is_shown(mask: str, grid: dict[str, int], to: str):
-    asked = Asked.read({"mask": mask, **{name: str(size) for name, size in grid.items()}})
+    asked = MaskRequest.read({"mask": mask, **{name: str(size) for name, size in grid.items()}})
     shown = mw.parse(mask).bind(
         asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads
     )  # fmt: skip

@@ -33,5 +33,5 @@ def test_rows_of_the_batch_have_their_own_documents() -> None:
 def test_the_picture_to_take_away_is_the_masks_drawing() -> None:
     asked = {"mask": "causal", "length": "12", "size": "100"}
     assert ANSWERS["svg"](asked) == {"svg": mw.causal().bind(12).svg(size=100)}
-    with pytest.raises(mw.errors.ArgumentError, match="size is a number from 64 to 4096; found '9999'"):
+    with pytest.raises(mw.errors.ArgumentError, match="size is a number from 64 to 4096, got '9999'"):
         ANSWERS["svg"]({**asked, "size": "9999"})

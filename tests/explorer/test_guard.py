@@ -154,7 +154,7 @@ def sent(address: str, headers: dict[str, str], body: bytes = b"") -> tuple[int,
 
 
 def test_a_query_has_an_end():
-    # Asked directly: uvicorn hangs up on a line that is longer than its own limit, which is about the same.
+    # MaskRequest directly: uvicorn hangs up on a line that is longer than its own limit, which is about the same.
     async def never(scope: Any, receive: Any, send: Any) -> None: ...
 
     guard = Guard(never, ["127.0.0.1"], **LIMITS)

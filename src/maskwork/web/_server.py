@@ -45,9 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
         ArgumentError: the address or the port cannot be listened on.
     """
     if not host.strip():
-        raise ArgumentError(
-            "a server must listen on an address, got an empty --host; leave it out for this machine alone"
-        )
+        raise ArgumentError("a server listens on an address, got an empty --host; leave it out for this machine alone")
     six = ":" in host  # an IPv6 address
     try:
         return socket.create_server(
@@ -57,6 +55,6 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, ValueError) as error:  # ValueError: what is no name of a host
         reason = getattr(error, "strerror", None) or error
         raise ArgumentError(
-            f"a server must listen on a free port of this machine, got {host}:{port} ({reason}); "
+            f"a server listens on a free port of this machine, {host}:{port} can't be had ({reason}); "
             "leave --port out to take a free one, and --host for this machine alone"
         ) from None

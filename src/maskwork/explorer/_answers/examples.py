@@ -35,7 +35,7 @@ def example(path: str, mask: Mask) -> OpenedModel:
     """
     name = path.removeprefix(PREFIX)
     if name not in EXAMPLES:
-        raise ArgumentError(f"an example must be one of {', '.join(EXAMPLES)}, got {name[:40]!r}")
+        raise ArgumentError(f"examples are {', '.join(EXAMPLES)}, got {name[:40]!r}")
     heads = mask.heads if mask.heads > 1 else 4
     model = Transformer(
         ModelConfig(

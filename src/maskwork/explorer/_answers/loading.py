@@ -35,12 +35,12 @@ def resolve_folder(text: str) -> Path:
         is_model = (folder / "config.json").is_file()
     except (OSError, ValueError, RuntimeError):
         raise ArgumentError(
-            f"a model must be a folder on this machine, got {text[:200]!r}, where there is none; check the path"
+            f"a model is a folder on this machine, got nothing at {text[:200]!r}; check the path"
         ) from None
     if not is_model:
         raise ArgumentError(
-            f"a model's folder must hold config.json, got '{folder}' without one; give a folder of maskwork train, or "
-            "of save_pretrained"
+            f"a model's folder holds config.json, got none in '{folder}'; give a folder of maskwork train, or of "
+            "save_pretrained"
         )
     return folder
 
@@ -50,7 +50,7 @@ def stamp(folder: Path) -> Stamp:
     try:
         files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
     except OSError as error:
-        raise ArgumentError(f"a model's folder must be readable, '{folder}' is not ({error.strerror})") from None
+        raise ArgumentError(f"a model's folder can be read, '{folder}' can't ({error.strerror})") from None
     return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
 
 

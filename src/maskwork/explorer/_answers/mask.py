@@ -92,7 +92,7 @@ def row(parameters: Parameters) -> Answer:
     q = integer(parameters, "q", high=limits.MAX_POSITION)
     grid = bound.grid
     if not grid.q_start <= q < grid.q_end:
-        raise ArgumentError(f"a row must be a query in [{grid.q_start}, {grid.q_end}), got {q}")
+        raise ArgumentError(f"a row is a query in [{grid.q_start}, {grid.q_end}), got {q}")
     spans = bound.spans
     runs = spans.row(q - grid.q_start, min(b, spans.shape[0] - 1), min(h, spans.shape[1] - 1))
     return {"runs": runs[: limits.MAX_RUNS], "more": max(len(runs) - limits.MAX_RUNS, 0),
@@ -106,7 +106,7 @@ def column(parameters: Parameters) -> Answer:
     b, h = _plane(bound, parameters)
     k = integer(parameters, "k")
     if k >= bound.grid.kv_len:
-        raise ArgumentError(f"a column must be a key in [0, {bound.grid.kv_len}), got {k}")
+        raise ArgumentError(f"a column is a key in [0, {bound.grid.kv_len}), got {k}")
     return {"last_seen": int(_in_plane(_last_seen(request), b, h)[k])}
 
 

@@ -99,7 +99,7 @@ def _read_request(body: Body) -> tuple[Source, OpenedModel, tuple[int, ...]]:
     ids = _ids(body, opened)
     most = min(limits.MAX_PROMPT, opened.context or limits.MAX_PROMPT)
     if not 1 <= len(ids) <= most:
-        raise ArgumentError(f"a prompt must have 1 to {most} tokens, got {len(ids)}")
+        raise ArgumentError(f"a prompt has 1 to {most} tokens here, got {len(ids)}")
     if opened.vocab_size is not None and max(ids) >= opened.vocab_size:
         raise ArgumentError(f"the model's tokens are 0 to {opened.vocab_size - 1}, got {max(ids)} in the prompt")
     return source, opened, ids
@@ -108,7 +108,8 @@ def _read_request(body: Body) -> tuple[Source, OpenedModel, tuple[int, ...]]:
 def _source(body: Body) -> Source:
     path = _text(body, "path", limits.MAX_PATH)
     if path.startswith(examples.PREFIX):
-        return path, _declared_mask(body) or causal()
+        mask = _declared_mask(body)
+        return path, causal() if mask is None else mask
     folder = resolve_folder(path)
     return str(folder), stamp(folder)
 
@@ -117,11 +118,11 @@ def _ids(body: Body, opened: OpenedModel) -> tuple[int, ...]:
     tokens = body.get("ids")
     if tokens is not None:
         if not isinstance(tokens, list) or not all(is_integer(token) and token >= 0 for token in tokens):
-            raise ArgumentError(f"token ids must be a list of whole numbers from 0, got {json.dumps(tokens)[:80]}")
+            raise ArgumentError(f"token ids are a list of whole numbers from 0, got {json.dumps(tokens)[:80]}")
         return tuple(tokens)
     prompt = _text(body, "prompt", limits.MAX_EXPRESSION)
     if opened.encode is None:
-        raise ArgumentError("a text needs the model's tokenizer.json, got a folder without one; give token ids")
+        raise ArgumentError("a text needs the model's tokenizer.json, its folder holds none; give token ids")
     return tuple(opened.encode(prompt))
 
 
@@ -131,7 +132,9 @@ def _declared_mask(body: Body) -> Mask | None:
         return None
     mask = parse(_text(body, "mask", limits.MAX_EXPRESSION))
     if mask.batch != 1:
-        raise ArgumentError(f"one prompt is one batch row, got a mask of {mask.batch}; declare the mask of one row")
+        raise ArgumentError(
+            f"one prompt is one batch row, the mask has {mask.batch} batch rows; declare the mask of one"
+        )
     return mask
 
 
@@ -190,7 +193,7 @@ def _attended(source: Source, ids: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 def _text(body: Body, name: str, most: int) -> str:
     text = body.get(name)
     if not isinstance(text, str) or not text.strip() or len(text) > most:
-        raise ArgumentError(f"{name} must be a text of 1 to {most} characters, got {json.dumps(text)[:80]}")
+        raise ArgumentError(f"{name} is a text of 1 to {most} characters, got {json.dumps(text)[:80]}")
     return text
 
 

@@ -36,10 +36,10 @@ class MaskRequest:
         """
         expression = parameters.get(name, "")
         if not expression.strip():
-            raise ArgumentError(f"a request must name its mask in {name}, got none; write one, such as causal")
+            raise ArgumentError(f"a request names its mask in {name}, got none; write one, such as causal")
         if len(expression) > limits.MAX_EXPRESSION:
             raise ArgumentError(
-                f"a mask's text may have at most {limits.MAX_EXPRESSION} characters, got {len(expression)}; "
+                f"a mask's text may have {limits.MAX_EXPRESSION} characters here, got {len(expression)}; "
                 "write it shorter, or draw it in Python with mask.bind(…).show()"
             )
         kv_len = integer(parameters, "kv_len", integer(parameters, "length", 64, 1, limits.MAX_LENGTH), 1)

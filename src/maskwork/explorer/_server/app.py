@@ -58,7 +58,7 @@ def create_app(
         async def answer(request: Request) -> Response:
             parameters = request.query_params.multi_items()
             if len({name for name, _ in parameters}) < len(parameters):
-                return _refusal(422, "a request must give each parameter once, got one twice")
+                return _refusal(422, "a request gives each parameter once, got one twice")
             return await _answer(request, worker, question, dict(parameters))
 
         return Route(f"/api/{question}", answer, methods=["GET"])
@@ -70,9 +70,7 @@ def create_app(
                 body = await _body(request)
                 header = request.headers.get("x-maskwork-token", "")
                 if not secrets.compare_digest(header.encode(), token.encode()):
-                    return _refusal(
-                        403, "a request that reads files needs this launch's token; open the address that it printed"
-                    )
+                    return _refusal(403, "what reads files needs this launch's token; open the address that it printed")
                 return await _answer(request, models, question, _object(body))
             except ArgumentError as error:
                 return _refusal(422, str(error))
@@ -161,7 +159,9 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > limits.MAX_BODY:
-            raise ArgumentError(f"a request may have {limits.MAX_BODY >> 10} KiB, got more; write a shorter one")
+            raise ArgumentError(
+                f"a request may have {limits.MAX_BODY >> 10} KiB; this one has more; write a shorter one"
+            )
     return body
 
 
@@ -171,7 +171,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ArgumentError(f"a request's body must be a JSON object, got {body[:40]!r}")
+        raise ArgumentError(f"a request's body is a JSON object, got {body[:40]!r}")
     return value
 
 

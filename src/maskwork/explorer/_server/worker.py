@@ -29,7 +29,7 @@ from .errors import TooCostly, Unanswered
 MASK_ANSWERS = "maskwork.explorer._answers.mask"
 MODEL_ANSWERS = "maskwork.explorer._answers.model"
 
-_ENDING = "questions are answered while the server runs, got one while it is ending; start it again"
+_ENDING = "questions are answered while the server runs; it is ending; begin it again"
 
 
 class Worker:
@@ -63,7 +63,7 @@ class Worker:
     async def ask(self, question: str, parameters: Mapping[str, Any]) -> Any:
         """Return what `ANSWERS[question]` returns for these parameters; raise what it raises, or `Unanswered`."""
         if self._waiting >= limits.MAX_ASKING:
-            raise Unanswered(f"at most {limits.MAX_ASKING} questions may wait, got one more; send it again later")
+            raise Unanswered(f"at most {limits.MAX_ASKING} questions wait here; this is one more; ask again later")
         try:
             message = pickle.dumps((question, dict(parameters)))
         except RecursionError:
@@ -71,7 +71,7 @@ class Worker:
         self._waiting += 1
         try:
             async with self._turn:
-                error, answer = await self._exchange(self._running(), message)
+                error, answer = await self._answer(self._running(), message)
         finally:
             self._waiting -= 1
         if error is not None:
@@ -108,10 +108,10 @@ class Worker:
             )  # fmt: skip
         return self._process
 
-    async def _exchange(self, process: subprocess.Popen[bytes], message: bytes) -> Any:
+    async def _answer(self, process: subprocess.Popen[bytes], message: bytes) -> Any:
         """Return the process's reply, (error, answer); raise `Unanswered` where it sends none in time."""
         # A thread waits for the process: the server goes on answering.
-        reply = asyncio.ensure_future(anyio.to_thread.run_sync(_send, process, message, abandon_on_cancel=True))
+        reply = asyncio.ensure_future(anyio.to_thread.run_sync(_exchange, process, message, abandon_on_cancel=True))
         try:
             await asyncio.wait({reply}, timeout=self.seconds)
         except asyncio.CancelledError:
@@ -130,13 +130,13 @@ class Worker:
         if self._closed:
             raise Unanswered(_ENDING)
         if late:
-            raise TooCostly(f"an answer may take {self.seconds:g} seconds, got none by then; {self.advice}")
+            raise TooCostly(f"an answer may take {self.seconds:g} seconds; this one takes longer; {self.advice}")
         code = process.returncode
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise Unanswered(f"the process that answers has ended ({ending}); send the question again")
+        raise Unanswered(f"answers come from a process of their own; its process ended ({ending}); ask again")
 
 
-def _send(process: subprocess.Popen[bytes], message: bytes) -> Any:
+def _exchange(process: subprocess.Popen[bytes], message: bytes) -> Any:
     """Send a question and return the reply of the process, None if it ended."""
     assert process.stdin is not None
     assert process.stdout is not None
