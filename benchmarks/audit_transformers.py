@@ -87,7 +87,10 @@ def line(row: dict[str, Any]) -> str:
 def _audit_in_a_process(name: str, path: Path, timeout: float, memory: float) -> dict[str, Any]:
     """Return the row of one architecture, whatever happens to the process that makes it."""
     # Forked, because importing transformers takes longer than most audits; Windows and macOS start afresh.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("fork")
+    else:
+        context = multiprocessing.get_context("spawn")
     process: BaseProcess = context.Process(target=_child, args=(name, str(path), memory))
     process.start()
     process.join(timeout)

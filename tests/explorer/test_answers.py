@@ -19,11 +19,11 @@ from maskwork.masks._text.full import full_text
 few = settings(max_examples=40)
 
 #: A case on a grid, as a request and as the dense array (B, H, Q, K) that its definition gives.
-MaskRequest = tuple[dict[str, str], BoundMask, np.ndarray]
+Asked = tuple[dict[str, str], BoundMask, np.ndarray]
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> MaskRequest:
+def asked(draw: st.DrawFn) -> Asked:
     case: Case = draw(cases)
     q_start, q_len, kv_len = draw(grids())
     assume(q_len and kv_len)
@@ -52,7 +52,7 @@ def plane_of(parameters: dict[str, str], dense: np.ndarray) -> np.ndarray:
 
 @few
 @given(asked())
-def test_a_mask_is_described_by_exact_counts(case: MaskRequest):
+def test_a_mask_is_described_by_exact_counts(case: Asked):
     parameters, bound, dense = case
     found = ask("describe", parameters)
     assert found["text"] == repr(bound.mask)
@@ -65,7 +65,7 @@ def test_a_mask_is_described_by_exact_counts(case: MaskRequest):
 
 @few
 @given(asked(), st.data())
-def test_a_tile_holds_dense_counts_whatever_its_step_and_corner(case: MaskRequest, data: st.DataObject):
+def test_a_tile_holds_dense_counts_whatever_its_step_and_corner(case: Asked, data: st.DataObject):
     parameters, _, dense = case
     step, shrink, rows, columns = (data.draw(st.integers(1, high)) for high in (16, 8, 7, 7))
     q0, k0 = (data.draw(st.integers(0, 20)) for _ in range(2))
@@ -82,7 +82,7 @@ def test_a_tile_holds_dense_counts_whatever_its_step_and_corner(case: MaskReques
 
 @few
 @given(asked(), cases, st.integers(1, 9))
-def test_a_tile_of_two_masks_counts_what_both_and_what_one_alone_allow(case: MaskRequest, other: Case, step: int):
+def test_a_tile_of_two_masks_counts_what_both_and_what_one_alone_allow(case: Asked, other: Case, step: int):
     parameters, bound, left = case
     grid = bound.grid
     right = np.broadcast_to(other.dense(grid.q_start, grid.q_len, grid.kv_len), left.shape)
@@ -144,7 +144,7 @@ def test_where_nothing_differs_any_batch_row_and_head_will_do(
 
 @few
 @given(asked(), st.data())
-def test_a_cell_is_explained_as_the_mask_explains_it(case: MaskRequest, data: st.DataObject):
+def test_a_cell_is_explained_as_the_mask_explains_it(case: Asked, data: st.DataObject):
     parameters, bound, dense = case
     q, k = data.draw(st.integers(0, dense.shape[2] - 1)), data.draw(st.integers(0, dense.shape[3] - 1))
     q_start = bound.grid.q_start
@@ -158,7 +158,7 @@ def test_a_cell_is_explained_as_the_mask_explains_it(case: MaskRequest, data: st
 
 @few
 @given(asked(), st.data())
-def test_a_row_and_a_column_are_those_of_the_dense_matrix(case: MaskRequest, data: st.DataObject):
+def test_a_row_and_a_column_are_those_of_the_dense_matrix(case: Asked, data: st.DataObject):
     parameters, bound, dense = case
     cells, q_start = plane_of(parameters, dense), bound.grid.q_start
     q, k = data.draw(st.integers(0, len(cells) - 1)), data.draw(st.integers(0, cells.shape[1] - 1))
@@ -173,7 +173,7 @@ def test_a_row_and_a_column_are_those_of_the_dense_matrix(case: MaskRequest, dat
 
 @few
 @given(asked())
-def test_cells_are_the_dense_matrix_written_out(case: MaskRequest):
+def test_cells_are_the_dense_matrix_written_out(case: Asked):
     parameters, bound, dense = case
     found, cells = ask("cells", parameters), plane_of(parameters, dense)
     assert [[int(cell) for cell in line] for line in found["rows"]] == cells.astype(int).tolist()
@@ -183,7 +183,7 @@ def test_cells_are_the_dense_matrix_written_out(case: MaskRequest):
 
 @few
 @given(asked(), cases)
-def test_two_masks_are_compared_cell_for_cell(case: MaskRequest, other: Case):
+def test_two_masks_are_compared_cell_for_cell(case: Asked, other: Case):
     parameters, bound, left = case
     grid = bound.grid
     right = np.broadcast_to(other.dense(grid.q_start, grid.q_len, grid.kv_len), left.shape)

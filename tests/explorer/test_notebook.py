@@ -92,7 +92,7 @@ def test_what_the_page_would_refuse_is_said_at_once(mask: Any, length: int | Non
 
 @pytest.mark.parametrize("height", [0, -1, 1.5, "600", None, True, '1" onload="'])
 def test_a_height_is_a_number_of_pixels(height: Any):
-    with pytest.raises(ArgumentError, match="height must be (at least 1|an integer), got"):
+    with pytest.raises(ArgumentError, match=r"height must be (at least 1|an integer), got"):
         mw.explore("causal", height=height)
 
 

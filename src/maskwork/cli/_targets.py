@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._shared.numbers import is_integer
 from ..errors import ArgumentError
 from ..hf._open import OpenedModel, is_model_folder, open_model
 
@@ -71,8 +72,8 @@ def _callable(target: str) -> OpenedModel:
         raise ArgumentError(f"{target!r} must be a model or make one, got {type(model).__name__}; name a callable")
     config = getattr(model, "config", None)
     size, context = (getattr(config, name, None) for name in ("vocab_size", "max_position_embeddings"))
-    size = size if isinstance(size, int) else _smallest_table(model)
-    return OpenedModel(model, (), size, context if isinstance(context, int) else None)
+    size = int(size) if is_integer(size) else _smallest_table(model)
+    return OpenedModel(model, (), size, int(context) if is_integer(context) else None)
 
 
 def _smallest_table(model: Any) -> int:

@@ -100,5 +100,5 @@ def _report(
     chosen = USUAL_CHECKS if checks is None else tuple(part.strip() for part in checks.split(","))
     ids = tokens_for(opened, length, seed)
     depth = "auto" if layers is None else layers
-    own = opened.masks_at(length) or None
-    return audit(opened.model, ids, own if mask is None else mask, checks=chosen, layers=depth)
+    expected = opened.masks_at(length) or None if mask is None else mask
+    return audit(opened.model, ids, expected, checks=chosen, layers=depth)

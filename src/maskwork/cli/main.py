@@ -84,7 +84,7 @@ def _run() -> None:
 
 
 def _leave_quietly() -> None:
-    """Exit with 141, the shell's code for SIGPIPE: the reader closed the pipe, as `head` does."""
+    """Leave with exit code 141, the shell's for SIGPIPE: the reader closed the pipe, as `head` does."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._shared.numbers import is_integer
 from ..masks import Mask, band, causal, chunked, full, sliding_window
 
 # Names of layers in `config.layer_types` (transformers 5) whose mask is narrower than the past, or than everything.
@@ -79,11 +80,11 @@ def _decodes(class_name: str, config: Any) -> bool:
 
 def _layer_kinds(config: Any, decodes: bool) -> list[str]:
     """Return the type of each layer; one for all where the configuration does not tell them apart."""
-    kinds = getattr(config, "layer_types", None)
+    kinds: list[str] = list(getattr(config, "layer_types", None) or ())
+    if local := getattr(config, "attention_layers", None):  # GPT-Neo
+        kinds = [_SLIDING if kind == "local" else "full_attention" for kind in local]
     if kinds:
-        return list(kinds)
-    if kinds := getattr(config, "attention_layers", None):  # GPT-Neo
-        return [_SLIDING if kind == "local" else "full_attention" for kind in kinds]
+        return kinds[: _size(config, "num_hidden_layers")]  # a shrunk configuration may have fewer layers than entries
     if decodes and _size(config, "sliding_window") and getattr(config, "use_sliding_window", True):
         return [_SLIDING]  # Mistral
     if decodes and _size(config, "attention_chunk_size"):
@@ -108,4 +109,4 @@ def _layer_mask(kind: str, config: Any, decodes: bool) -> Mask:
 def _size(config: Any, name: str) -> int | None:
     """Return a size of the configuration, None where it is left out, off (0) or no number."""
     size = getattr(config, name, None)
-    return size if type(size) is int and size > 0 else None
+    return int(size) if is_integer(size) and int(size) > 0 else None

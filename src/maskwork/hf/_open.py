@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._shared.numbers import is_integer
 from ..data import token_text
 from ..errors import ArgumentError
 from ..masks import Mask
@@ -55,8 +56,8 @@ class OpenedModel:
         distinct = list(dict.fromkeys(self.masks))
         if len(distinct) < 2:
             return self.masks[:1]
-        first, *others = (mask.bind(length) for mask in distinct)
-        return self.masks[:1] if all(first.equals(other) for other in others) else self.masks
+        first, *further = (mask.bind(length) for mask in distinct)
+        return self.masks[:1] if all(first.equals(other) for other in further) else self.masks
 
 
 def open_model(name: str, *, random_init: bool = False, shrink: bool = False, seed: int = 0) -> OpenedModel:
@@ -149,13 +150,13 @@ def describe_model(
     """Return `model`, one of transformers, with what its configuration says of it."""
     config = text_config(model)
     # A table may have more rows than there are tokens, and a configuration may speak of tokens that have no row.
-    sizes = [size for size in (getattr(config, "vocab_size", None), _token_table(model)) if isinstance(size, int)]
+    sizes = [size for size in (getattr(config, "vocab_size", None), _token_table(model)) if is_integer(size)]
     context = getattr(config, "max_position_embeddings", None)
     return OpenedModel(
         model.eval(),
         own_masks(model),
-        min(sizes, default=None),
-        context if isinstance(context, int) else None,
+        min(map(int, sizes), default=None),
+        int(context) if is_integer(context) else None,
         encode,
         text,
         True,
@@ -217,12 +218,12 @@ def check_weight_files(folder: Path, max_bytes: int) -> None:
         )
 
 
-def _transformers(what: str) -> Any:
-    """Return the module; raise `ArgumentError`, where it is not installed, about `what` needs it."""
+def _transformers(purpose: str) -> Any:
+    """Return the module; raise `ArgumentError`, where it is not installed, that `purpose` needs it."""
     try:
         import transformers
     except ImportError:
-        raise ArgumentError(f"{what} needs transformers, which is not installed; pip install maskwork[hf]") from None
+        raise ArgumentError(f"{purpose} needs transformers, which is not installed; pip install maskwork[hf]") from None
     return transformers
 
 

@@ -45,14 +45,14 @@ def weights(body: Body) -> dict[str, Any]:
     layers = _attended(source, ids)
     layer = _index(body, "layer", len(layers))
     head = _index(body, "head", len(layers[layer]))
-    own = _own_masks(opened, len(ids), len(layers))
+    own_masks = _own_masks(opened, len(ids), len(layers))
     declared = _declared_mask(body)
-    masks = own if declared is None else (declared,) * len(layers)
+    masks = own_masks if declared is None else (declared,) * len(layers)
     allowed = [_allowed(mask, layer_weights) for mask, layer_weights in zip(masks, layers, strict=True)]
     plane = allowed[layer][head]
     return {
         "mask": repr(masks[layer]),
-        "own": repr(own[layer]),
+        "own": repr(own_masks[layer]),
         "tokens": [opened.token_text(token) for token in ids],
         "ids": list(ids),
         "layer": layer,
@@ -79,8 +79,9 @@ def audited(body: Body) -> dict[str, Any]:
     answer = json.loads(report.to_json(), parse_constant=lambda _: None)
     for finding, words in zip(answer["findings"], report.findings, strict=True):
         finding["text"] = str(words).splitlines()[0]
-    shown = (opened.masks or (causal(),)) if declared is None else expected
-    return {"mask": masks_text(shown), **answer}
+    # An encoder-decoder model declares no masks: the audit holds its decoder to the past.
+    masks = expected if declared is not None else opened.masks or (causal(),)
+    return {"mask": masks_text(masks), **answer}
 
 
 ANSWERS: dict[str, Callable[[Body], dict[str, Any]]] = {"model": weights, "audit": audited}
@@ -117,7 +118,7 @@ def _source(body: Body) -> Source:
 def _ids(body: Body, opened: OpenedModel) -> tuple[int, ...]:
     tokens = body.get("ids")
     if tokens is not None:
-        if not isinstance(tokens, list) or not all(is_integer(token) and token >= 0 for token in tokens):
+        if not isinstance(tokens, list) or not all(is_integer(token) and int(token) >= 0 for token in tokens):
             raise ArgumentError(f"token ids are a list of whole numbers from 0, got {json.dumps(tokens)[:80]}")
         return tuple(tokens)
     prompt = _text(body, "prompt", limits.MAX_EXPRESSION)
@@ -200,6 +201,6 @@ def _text(body: Body, name: str, most: int) -> str:
 def _index(body: Body, name: str, end: int) -> int:
     """Return the layer or head that the request names, counted from 0."""
     number = body.get(name, 0)
-    if not is_integer(number) or not 0 <= number < end:
+    if not is_integer(number) or not 0 <= int(number) < end:
         raise ArgumentError(f"the model's {name}s are 0 to {end - 1}, got {json.dumps(number)[:40]}")
     return int(number)

@@ -152,7 +152,7 @@ def _exchange(process: subprocess.Popen[bytes], message: bytes) -> Any:
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process, wait for its end, and close its pipes."""
+    """End a process, wait for that, and close its pipes."""
     # The pipe may still hold what the process has not read.
     with contextlib.suppress(BrokenPipeError), process:
         process.kill()
