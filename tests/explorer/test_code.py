@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention.flex_attention import create_mask
 
 import maskwork as mw
-from maskwork.explorer._answers.gallery import PATTERNS, Pattern
+from maskwork.explorer._answers.gallery import PATTERNS, GalleryEntry
 from maskwork.explorer._answers.mask import ANSWERS
 from maskwork.explorer._answers.request import MaskRequest
 
@@ -45,7 +45,7 @@ def test_all_patterns_but_the_long_one_are_executed():
 
 @pytest.mark.parametrize("to", ["maskwork", "flex", "sdpa", "hf"])
 @pytest.mark.parametrize("pattern", SHORT, ids=lambda pattern: pattern.name)
-def test_code_makes_the_mask(pattern: Pattern, to: str):
+def test_code_makes_the_mask(pattern: GalleryEntry, to: str):
     dense = mw.parse(pattern.mask).bind(pattern.length).dense()
     space = executed(to, pattern.mask, length=pattern.length)
     assert np.array_equal(np.broadcast_to(made(to, space, dense.shape), dense.shape), dense)

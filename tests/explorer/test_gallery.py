@@ -8,7 +8,7 @@ import pytest
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.explorer._answers.gallery import PATTERNS, Pattern, gallery
+from maskwork.explorer._answers.gallery import PATTERNS, GalleryEntry, gallery
 from maskwork.explorer._answers.mask import ANSWERS
 from maskwork.masks._text.registry import MAKERS, OPERATORS
 
@@ -36,9 +36,9 @@ SPELLINGS = {"from_cu_seqlens": "document", "from_key_padding_mask": "real"}
 
 def names(mask: mw.Mask) -> set[str]:
     """The makers and operators that a mask is written with."""
-    written = mask._written()
-    found = {written.name}
-    values: list[Any] = [*written.args, *written.named.values()]
+    spec = mask._spec()
+    found = {spec.name}
+    values: list[Any] = [*spec.args, *spec.keywords.values()]
     while values:
         value = values.pop()
         if isinstance(value, mw.Mask):
@@ -62,7 +62,7 @@ def test_every_recipe_is_shown_as_it_is(name: str):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
-def test_a_pattern_can_be_loaded(pattern: Pattern):
+def test_a_pattern_can_be_loaded(pattern: GalleryEntry):
     found = ANSWERS["describe"]({"mask": pattern.mask, "length": str(pattern.length)})
     assert isinstance(found, dict)
     assert found["allowed"] == mw.parse(pattern.mask).bind(pattern.length).allowed
@@ -74,14 +74,6 @@ def test_the_page_gets_all_of_them():
     assert [entry["mask"] for entry in gallery()] == [pattern.mask for pattern in PATTERNS]
     assert len({pattern.name for pattern in PATTERNS}) == len(PATTERNS)
     assert ANSWERS["patterns"]({}) == {"patterns": gallery()}
-
-
-def test_what_no_text_can_carry_is_refused_by_name():
-    from maskwork.errors import ArgumentError
-    from maskwork.masks._text.full import full_text
-
-    with pytest.raises(ArgumentError, match="has none that can be read back"):
-        full_text(mw.custom(lambda b, h, q, k: k <= q) | mw.sinks(1))
 
 
 def test_code_whose_tables_would_be_too_long_is_refused():

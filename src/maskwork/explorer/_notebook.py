@@ -9,9 +9,8 @@ from html import escape
 from urllib.parse import urlencode
 
 from .._shared.numbers import at_least
-from ..errors import ArgumentError
+from ..errors import ArgumentError, MaskError
 from ..masks import BoundMask, Grid, Mask, parse
-from ..masks._text.full import full_text
 from . import _limits as limits
 from ._answers.request import MaskRequest
 
@@ -75,7 +74,11 @@ def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: 
     else:
         mask = parse(mask) if isinstance(mask, str) else mask
         grid = {"length": mask.bind(32 if length is None else length).grid.kv_len}
-    parameters = {"mask": full_text(mask), **{name: str(size) for name, size in grid.items()}}
+    try:
+        text = mask.to_text(arrays="full")
+    except MaskError as error:
+        raise ArgumentError(f"the explorer edits a mask as text: {error}") from None
+    parameters = {"mask": text, **{name: str(size) for name, size in grid.items()}}
     MaskRequest.read(parameters)  # the page would show something else where these parameters are refused
     query = urlencode(parameters)
     port, token = _served()

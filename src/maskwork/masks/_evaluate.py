@@ -12,7 +12,7 @@ _CHUNK = 1 << 15
 
 def _at_once(mask: Mask) -> bool:
     """Whether a part counts its work over all rows that are asked for, and must see the whole question."""
-    return mask.at_once or any(_at_once(operand) for operand in mask.operands)
+    return mask.single_pass or any(_at_once(operand) for operand in mask.operands)
 
 
 def evaluate(mask: Mask, grid: Grid) -> Spans:

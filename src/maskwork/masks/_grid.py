@@ -72,7 +72,7 @@ class Grid:
         grid = Grid(q_start or 0, q_len, kv_len, batch, heads)
         # A mask blind to the query is asked about keys only; where the queries stand does not matter to it.
         queries = grid.q_end if mask.depends_on_query else kv_len
-        mask._check(Extent(queries, kv_len, whole=q_start is None and q_len == kv_len))
+        mask._check(Extent(queries, kv_len, full_length=q_start is None and q_len == kv_len))
         return grid
 
 

@@ -240,7 +240,7 @@ def _plane(bound: BoundMask, parameters: Parameters) -> tuple[int, int]:
     Where the grid has one, nothing differs along the axis, and the number is ignored: the page may show mask and reach,
     or two masks, of which one alone has heads.
     """
-    b, h = (integer(parameters, name, 0, 0, limits.MAX_PLANES) for name in ("b", "h"))
+    b, h = (integer(parameters, name, 0, 0, limits.LAST_PLANE) for name in ("b", "h"))
     return bound.plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
 
 

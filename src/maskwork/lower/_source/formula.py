@@ -28,8 +28,8 @@ class Formula:
 
     def of(self, mask: Mask) -> str:
         """The formula, which is true where query `q` may see key `k`; it binds at least as tightly as `&`."""
-        written = mask._written()
-        name, args, named = written.name, written.args, written.named
+        spec = mask._spec()
+        name, args, named = spec.name, spec.args, spec.keywords
         if name in ("&", "|", "^"):
             return f" {name} ".join(_bracketed(self.of(part)) for part in args)
         if name == "~":

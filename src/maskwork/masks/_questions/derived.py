@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import spans as sp
-from ...errors import GridError
+from ...errors import GridError, MaskError
 from ...spans import Spans
 from .._arrays import Ints, array_repr, as_int, as_ints
 from .._evaluate import evaluate
 from .._extent import Extent
 from .._grid import Grid
 from .._mask import Mask, Queries
+from .._text.spec import Arrays
 
 if TYPE_CHECKING:
     from .._bound import BoundMask
@@ -46,7 +47,9 @@ class Derived(Mask):
     def heads(self) -> int:
         return self.spans.shape[1]
 
-    def _text(self) -> str:
+    def _write(self, arrays: Arrays) -> str:
+        if arrays == "full":
+            raise MaskError(f"a selection or reach is its cells, {self.text:.60} has no text that can be read back")
         return self.text
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
@@ -93,7 +96,7 @@ def reach(bound: BoundMask, layers: int, budget: int) -> BoundMask:
         rows = sp.union(sp.over_heads(bound.spans), _itself(grid))
     if layers > 1:
         whole = Grid(0, grid.kv_len, grid.kv_len, grid.batch, grid.heads)
-        bound.mask._check(Extent(max(grid.q_end, grid.kv_len), grid.kv_len, whole=False))
+        bound.mask._check(Extent(max(grid.q_end, grid.kv_len), grid.kv_len, full_length=False))
         among = bound.spans if whole == grid else evaluate(bound.mask, whole)
         among = sp.union(sp.over_heads(among), _itself(whole))
         rows = sp.reach(rows, among, layers, as_int(budget, "reach(budget)", minimum=1))
