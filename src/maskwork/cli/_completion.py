@@ -36,6 +36,7 @@ def complete(
     emit: Callable[[str], None] = lambda text: None,
 ) -> Completion:
     """Generate until end-of-text, `max_tokens` or a full context; `emit` is given each piece of text."""
+    # A token may end within a character, so text comes out as soon as its bytes are complete and not token by token.
     detokenizer = StreamingDetokenizer(tokenizer.token_bytes)
     tokens: list[int] = []
     text = ""

@@ -59,6 +59,7 @@ def prepare(console: Console, source: str, recipe: Recipe) -> Experiment:
 def fit(console: Console, experiment: Experiment, run: RunFolder, *, resume: bool) -> Fitted:
     """Train, validate on everything, and leave tokenizer, metrics, weights and pictures in the run folder."""
     experiment.check(run)  # before anything in the folder is touched
+    # Tokenizer and picture come first: an interrupted run is then a folder that `generate` and `audit` can read.
     config, schedule = experiment.recipe.model, experiment.recipe.train
     experiment.tokenizer.save(run.tokenizer_path)
     write_atomic(run.path / "mask.svg", _mask_of_one_row(experiment).svg())
@@ -79,6 +80,7 @@ def fit(console: Console, experiment: Experiment, run: RunFolder, *, resume: boo
         saved = "the run is saved, go on" if run.checkpoint_path.exists() else "nothing was saved yet, start over"
         console.print(f"interrupted; {saved} with: maskwork train --out {run.path} --resume", markup=False)
         raise typer.Exit(130) from None
+    # During training a sample of the validation side was enough; the result is over all of it, as the compressors' is.
     console.print("validating on every byte of the validation side")
     scores = experiment.validate(model)
     bits = {"maskwork": scores["bits_per_byte"], **compressed_bits_per_byte(experiment.corpus.validation)}

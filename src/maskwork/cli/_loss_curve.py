@@ -29,6 +29,7 @@ def draw_loss_curve(
     left.plot(*zip(*losses, strict=True), color="#1d4e89", linewidth=1.2)
     left.set(xlabel="step", ylabel="nats per token", title="Training loss")
 
+    # The curve is of a sample of the validation side, the last point of all of it.
     points = [(m["step"], bits) for m in metrics if (bits := _validated_bits(m)) is not None]
     right.plot(*zip(*points, strict=True), color="#1d4e89", marker="o", markersize=4, label="maskwork (sample)")
     last = max((m["step"] for m in metrics), default=0)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def load_target(target: str, *, random_init: bool, shrink: bool, seed: int) -> OpenedModel:
     """Return the model that `target` names; raise `ArgumentError` or `RunError` when there is no such model."""
+    # A folder that exists goes before a name: a folder with config.json of transformers, else a run of ours.
+    # A name with a colon is a callable, any other name an id of the hub or a class.
     path = Path(target)
     is_callable, is_run = not path.exists() and ":" in target, path.is_dir() and not is_model_folder(path)
     if (is_callable or is_run) and (random_init or shrink):
@@ -39,6 +41,7 @@ def tokens_for(opened: OpenedModel, length: int, seed: int) -> torch.Tensor:
 
     from ..proof import special_tokens
 
+    # Padding or an end of text may be treated in a way of its own, which is no leak.
     special = special_tokens(getattr(opened.model, "config", None))
     ordinary = [token for token in range(opened.vocab_size or 32) if token not in special]
     if len(ordinary) < 2:
@@ -46,6 +49,7 @@ def tokens_for(opened: OpenedModel, length: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randint(0, len(ordinary), (length,), generator=generator)
     ids = torch.tensor(ordinary)[chosen]
+    # The audit puts one token in another's place, so there must be two different ones.
     if len(ids.unique()) < 2:
         ids[0] = ordinary[0] if int(ids[0]) != ordinary[0] else ordinary[1]
     return ids

@@ -24,6 +24,7 @@ def settle_threads() -> None:
 
 def _others_share(seconds: float = 0.2) -> float:
     """Return the part of processor time that was used, or stolen by the host, while this process slept."""
+    # /proc/stat counts since boot: two readings, and what passed between them.
     try:
         before = _ticks()
         time.sleep(seconds)

@@ -65,6 +65,7 @@ def command(
             Path(json_path).write_text(report.to_json() + "\n", encoding="utf-8")
     if junit is not None:
         junit.write_text(report.to_junit(f"maskwork audit {target}"), encoding="utf-8")
+    # A check that could not run is no finding, and no proof either: exit code 2, unless another one found something.
     if not report.ok:
         has_findings = any(state in ("leak", "warning") for state in report.checks.values())
         raise typer.Exit(1 if has_findings else 2)
@@ -85,8 +86,10 @@ def _report(
     from ..proof import USUAL_CHECKS, audit
     from ._targets import load_target, tokens_for
 
-    mask = None if expect is None else parse(expect)  # before anything is loaded: a slip is said at once
+    # Options are checked before anything is loaded, which may take minutes.
+    mask = None if expect is None else parse(expect)
     opened = load_target(target, random_init=random_init, shrink=shrink, seed=seed)
+    # On standard error: standard output may be the report as JSON.
     for note in opened.notes:
         typer.echo(f"note: {note}", err=True)
     context = opened.context
@@ -94,11 +97,13 @@ def _report(
         raise ArgumentError(
             f"an audit needs a sequence of 4 tokens, this model's context is {context}; train one with a longer context"
         )
+    # The work grows with the square of the length. 64 tokens are enough unless a window is wider.
     length = min(64, context or 64) if length is None else length
     if context is not None and length > context:
         raise ArgumentError(f"--length must be at most the model's context of {context}, got {length}; lower it")
     chosen = USUAL_CHECKS if checks is None else tuple(part.strip() for part in checks.split(","))
     ids = tokens_for(opened, length, seed)
     depth = "auto" if layers is None else layers
+    # No mask at all leaves the choice to `audit`: causal(), or for an encoder-decoder model one for each sequence.
     expected = opened.masks_at(length) or None if mask is None else mask
     return audit(opened.model, ids, expected, checks=chosen, layers=depth)

@@ -37,6 +37,7 @@ def command(
     from ._console import make_console
     from ._fit import fit, prepare, print_summary
 
+    # The demo may be run again, beside what it left before.
     out = _first_free(Path("runs/demo")) if out is None else out
     RunFolder.check_free(out)
     console = make_console()

@@ -99,6 +99,7 @@ def _explained(experiment: Experiment, kind: ObjectiveKind, seed: int, step: int
     from ..objectives import explain_batch
     from ..training import rows_of_step
 
+    # The order of rows is a function of the seed and the step: what a step trained on can be shown without training.
     schedule = experiment.recipe.train
     order = rows_of_step(len(experiment.train_rows), schedule.rows_per_step, schedule.seed, step - 1)
     if rows is not None and rows > len(order):

@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import MaskworkError
 from . import audit, demo, explain, explore, generate, show, train
 
+# Each command is a module with one function `command`, whose docstring is its help. They import torch when they run.
 app = typer.Typer(
     name="maskwork",
     help="Write the attention mask once: train with it, prove that nothing leaks, stream from it, look at it.",
@@ -93,5 +94,6 @@ def _leave_quietly() -> None:
 
 
 def _fail(message: str) -> None:
+    # Exit code 1 means that an audit found something; whatever kept a command from running is 2.
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

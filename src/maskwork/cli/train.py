@@ -44,6 +44,7 @@ def command(
         RunFolder.check_free(out)  # now, not after a minute of preparation
     if data is not None:
         _check_apart(Path(data), out)
+    # A resumed run keeps its own recipe; where another one is given, `fit` refuses it.
     if config is not None:
         recipe = Recipe.from_toml(config)
     else:

@@ -136,7 +136,7 @@ class _OneSequence:
         masks = dict.fromkeys(self.expected.masks)
         if len(masks) > 1 and self.subject.accepts("mask", "position_ids"):
             raise CannotRun("the layers' masks differ, so that no one mask can be told to the model")
-        # A model without this argument keeps its own masks: what any of its layers sees is all that is asked of them.
+        # A model without this argument builds its masks itself; the checks then need what any of its layers sees.
         return functools.reduce(operator.or_, masks)
 
     def check(self, name: str) -> Outcome:

@@ -23,7 +23,7 @@ from ...hf._open import OpenedModel
 from ...masks import Mask, causal, parse
 from ...proof import audit
 from .. import _limits as limits
-from . import examples as examples
+from . import examples
 from .attention_weights import attended, attended_hugging_face
 from .loading import Stamp, load, resolve_folder, stamp
 
