@@ -73,7 +73,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         ArgumentError: transformers is not installed, or there is no such model.
     """
     random_init = random_init or shrink
-    transformers = _transformers(f"auditing {name!r}")
+    transformers = _transformers(f"opening {name!r}")
     named_class = getattr(transformers, name, None) if name.isidentifier() else None
     if random_init and isinstance(named_class, type) and getattr(named_class, "config_class", None) is not None:
         return describe_model(build_random(named_class, named_class.config_class(), shrink=shrink, seed=seed))
