@@ -53,6 +53,24 @@ def test_two_sequences_have_no_mask_per_layer():
     assert own_masks(transformers.T5ForConditionalGeneration(config)) == ()
 
 
+def test_layers_may_have_windows_of_their_own():
+    import transformers
+
+    from helpers.hugging_face import SHAPE
+
+    config = transformers.MistralConfig(
+        **SHAPE, sliding_window=6, per_layer_config={1: {"sliding_window": 3}}, bos_token_id=None, eos_token_id=None
+    )
+    torch.manual_seed(0)
+    model = transformers.MistralForCausalLM(config).eval()
+    assert own_masks(model) == (mw.sliding_window(6), mw.sliding_window(3))
+    both = transformers.NeoMMEConfig(**SHAPE, pad_token_id=0, bos_token_id=None, eos_token_id=None)
+    assert (
+        masks_text(own_masks(transformers.NeoMMEForMaskedLM(both).eval()))
+        == "band(256, 256) in layer 0; full in layer 1"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "declared"),
     [

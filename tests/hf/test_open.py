@@ -138,6 +138,23 @@ def test_files_have_a_bound(folders: Path):
         read_config(folders / "llama", 10)
 
 
+def test_a_class_that_cannot_be_built_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch):
+    import transformers
+
+    class Broken:
+        @staticmethod
+        def _from_config(config: Any) -> Any:
+            raise RuntimeError("no room\nfor it")
+
+        config_class = transformers.LlamaConfig
+
+    monkeypatch.setattr(transformers, "BrokenForCausalLM", Broken, raising=False)
+    with pytest.raises(
+        ArgumentError, match=r"'BrokenForCausalLM' must build .* when it is shrunk, got RuntimeError: no room$"
+    ):
+        open_model("BrokenForCausalLM", shrink=True)
+
+
 def test_a_name_of_nothing_is_refused_in_one_line(tmp_path: Path):
     with pytest.raises(
         ArgumentError, match="must be a run folder, a model folder, a hub id or module:callable"

@@ -34,7 +34,11 @@ def own_masks(model: Any) -> tuple[Mask, ...]:
         return ()
     config = text_config(model)
     decodes = _decodes(type(model).__name__, config)
-    masks = tuple(_layer_mask(kind, config, decodes) for kind in _layer_kinds(config, decodes))
+    # Where layers differ in a number, such as their windows, each has a configuration of its own.
+    layers = list(config.per_layer_config) if getattr(config, "is_heterogeneous", False) else [config]
+    kinds = _layer_kinds(config) or [None] * len(layers)
+    layers = layers if len(layers) == len(kinds) else layers * len(kinds)
+    masks = tuple(_layer_mask(kind, layer, decodes) for kind, layer in zip(kinds, layers, strict=True))
     return masks[:1] if len(set(masks)) == 1 else masks
 
 
@@ -78,21 +82,23 @@ def _decodes(class_name: str, config: Any) -> bool:
     )
 
 
-def _layer_kinds(config: Any, decodes: bool) -> list[str]:
-    """Return the type of each layer; one for all where the configuration does not tell them apart."""
+def _layer_kinds(config: Any) -> list[str]:
+    """Return the type of each layer; an empty list where the configuration names none."""
     kinds: list[str] = list(getattr(config, "layer_types", None) or ())
     if local := getattr(config, "attention_layers", None):  # GPT-Neo
         kinds = [_SLIDING if kind == "local" else "full_attention" for kind in local]
-    if kinds:
-        return kinds[: _size(config, "num_hidden_layers")]  # a shrunk configuration may have fewer layers than entries
+    return kinds[: _size(config, "num_hidden_layers")]  # a shrunk configuration may have fewer layers than entries
+
+
+def _default_kind(config: Any, decodes: bool) -> str:
+    """Return the type of a layer that the configuration does not name, by the sizes that it sets, as Mistral does."""
     if decodes and _size(config, "sliding_window") and getattr(config, "use_sliding_window", True):
-        return [_SLIDING]  # Mistral
-    if decodes and _size(config, "attention_chunk_size"):
-        return [_CHUNKED]
-    return ["full_attention"]
+        return _SLIDING
+    return _CHUNKED if decodes and _size(config, "attention_chunk_size") else "full_attention"
 
 
-def _layer_mask(kind: str, config: Any, decodes: bool) -> Mask:
+def _layer_mask(kind: str | None, config: Any, decodes: bool) -> Mask:
+    kind = kind or _default_kind(config, decodes)
     window = _size(config, "sliding_window") or _size(config, "window_size")  # the second is GPT-Neo's
     if kind == _SLIDING and window:
         if decodes:

@@ -76,7 +76,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
     transformers = _transformers(f"opening {name!r}")
     named_class = getattr(transformers, name, None) if name.isidentifier() else None
     if random_init and isinstance(named_class, type) and getattr(named_class, "config_class", None) is not None:
-        return describe_model(build_random(named_class, named_class.config_class(), shrink=shrink, seed=seed))
+        return _open_random(name, named_class, named_class.config_class(), shrink, seed)
     try:
         config = transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
@@ -86,7 +86,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
     class_name = (getattr(config, "architectures", None) or [""])[0]
     kind = getattr(transformers, class_name, None) or transformers.AutoModelForCausalLM
     if random_init:
-        return describe_model(build_random(kind, config, shrink=shrink, seed=seed))
+        return _open_random(name, kind, config, shrink, seed)
     try:
         model = kind.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -174,6 +174,16 @@ def build_random(kind: Any, config: Any, *, shrink: bool, seed: int) -> torch.nn
     torch.manual_seed(seed)
     make = kind._from_config if hasattr(kind, "_from_config") else kind.from_config
     return make(config).eval()
+
+
+def _open_random(name: str, kind: Any, config: Any, shrink: bool, seed: int) -> OpenedModel:
+    try:
+        return describe_model(build_random(kind, config, shrink=shrink, seed=seed))
+    except Exception as error:  # whatever a stranger's constructor raises
+        raise ArgumentError(
+            f"{name!r} must build with random weights{' when it is shrunk' * shrink}, got {type(error).__name__}: "
+            f"{_first_line(error)[:200]}"
+        ) from None
 
 
 def is_model_folder(folder: Path) -> bool:
