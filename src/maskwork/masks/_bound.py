@@ -386,7 +386,7 @@ class BoundMask:
             raise GridError(f"two masks are compared on one grid, got {self!r} and {other!r}; bind both alike")
         return other
 
-    def _verdict(self, cell: sp.Cell, relation: str, there: BoundMask) -> Verdict:
+    def _verdict(self, cell: sp.FirstCell, relation: str, there: BoundMask) -> Verdict:
         """The claim that no cell breaks a relation, with the first one that does, if any."""
         if cell is not None:
             cell = (cell[0], cell[1], cell[2] + self.grid.q_start, cell[3])
