@@ -28,7 +28,7 @@ def test_a_process_that_compiles_nothing_loads_no_compiler():
 @pytest.mark.parametrize("as_this_torch_says_it", [True, False])
 def test_it_is_called_and_not_traced(as_this_torch_says_it: bool, monkeypatch: pytest.MonkeyPatch):
     if not as_this_torch_says_it:
-        monkeypatch.setattr(_graph, "_skipped", lambda code: False)
+        monkeypatch.setattr(_graph, "_skip_in_dynamo", lambda code: False)
     traced: list[bool] = []
 
     @outside_graph

@@ -15,6 +15,11 @@ from maskwork.masks._drawing.terminal import draw_text, printable
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+def draw(bound: mw.BoundMask, width: int, *, b: int = 0, h: int = 0) -> str:
+    """Return the terminal's drawing of a bound mask."""
+    return draw_text(repr(bound.mask), bound.spans, bound.grid, width, b=b, h=h)
+
+
 def cells(drawing: str) -> list[str]:
     """The drawn lines without their positions: those between the key axis and the legend."""
     lines = drawing.splitlines()
@@ -32,7 +37,7 @@ def test_a_small_mask_is_drawn_cell_by_cell(case: Case, grid: tuple[int, int, in
     b, h = b % case.mask.batch, h % case.mask.heads
     dense = case.dense(q_start, q_len, kv_len)[b, h]
     bound = case.mask.bind(q_len, kv_len, q_start=q_start)
-    rows = cells(draw_text(bound, 80, b=b, h=h))
+    rows = cells(draw(bound, 80, b=b, h=h))
     assert [[glyph == "█" for glyph in row[::2]] for row in rows] == dense.tolist()
     assert all(row[::2] == row[1::2] for row in rows)
 
@@ -40,7 +45,7 @@ def test_a_small_mask_is_drawn_cell_by_cell(case: Case, grid: tuple[int, int, in
 @given(st.integers(40, 77), st.integers(1, 77), st.integers(0, 40), st.integers(1, 30), st.integers(0, 9))
 def test_a_wider_mask_is_drawn_two_queries_a_line(kv_len: int, q_len: int, q_start: int, window: int, first: int):
     bound = (mw.causal() & (mw.sliding_window(window) | mw.sinks(first))).bind(q_len, kv_len, q_start=q_start)
-    rows = cells(draw_text(bound, 81))
+    rows = cells(draw(bound, 81))
     upper = [[glyph in "█▀" for glyph in row] for row in rows]
     lower = [[glyph in "█▄" for glyph in row] for row in rows]
     drawn = np.array([row for pair in zip(upper, lower, strict=True) for row in pair])
@@ -56,7 +61,7 @@ WIDTHS = [9, 24, 40, 80, 200]
 def test_drawings_fit_their_width(width: int, length: int):
     mask = mw.causal() & (mw.sliding_window(8) | mw.sinks(2)) & mw.padding([length, length // 2])
     for bound in (mask.bind(length), mask.bind(3, length + 3, q_start=length)):
-        lines = draw_text(bound, width, b=1).splitlines()
+        lines = draw(bound, width, b=1).splitlines()
         assert max(map(len, lines)) <= width
         assert len(lines) < 60 + width
 
@@ -65,7 +70,7 @@ def test_drawings_fit_their_width(width: int, length: int):
 def test_tiles_are_counted_exactly(width: int):
     """Every character of a drawing of tiles, against the counts of the cells below it."""
     bound = (mw.causal() & (mw.sliding_window(80) | mw.sinks(30))).bind(600)
-    rows = cells(draw_text(bound, width))
+    rows = cells(draw(bound, width))
     room = width - 4
     edges = 600 * np.arange(room + 1) // room
     tall = 600 * np.arange(room - room % 2 + 1) // (room - room % 2)
@@ -82,18 +87,18 @@ def test_tiles_are_counted_exactly(width: int):
 
 def test_rounding_never_makes_a_tile_full_or_empty():
     n = 10_000
-    drawing = "".join(cells(draw_text((mw.full() - mw.sinks(1)).bind(n), 40)))
+    drawing = "".join(cells(draw((mw.full() - mw.sinks(1)).bind(n), 40)))
     assert "▓" in drawing, "the first column of tiles lacks one key of many"
-    one = "".join(cells(draw_text((mw.sinks(1) & mw.full()).bind(n), 40)))
+    one = "".join(cells(draw((mw.sinks(1) & mw.full()).bind(n), 40)))
     assert set(one) == {"░"}
-    assert "<0.1%" in draw_text(mw.sinks(1).bind(n), 80)
-    assert ">99.9%" in draw_text((~mw.sinks(1)).bind(n), 80)
+    assert "<0.1%" in draw(mw.sinks(1).bind(n), 80)
+    assert ">99.9%" in draw((~mw.sinks(1)).bind(n), 80)
 
 
 def test_b_and_h_choose_the_plane():
     bound = mw.padding([3, 1000]).bind(1000)
-    assert "3,000 of 1,000,000 pairs allowed (0.3%), batch row b=0 of 2" in draw_text(bound, 80)
-    assert "1,000,000 of 1,000,000" in draw_text(bound, 80, b=1)
+    assert "3,000 of 1,000,000 pairs allowed (0.3%), batch row b=0 of 2" in draw(bound, 80)
+    assert "1,000,000 of 1,000,000" in draw(bound, 80, b=1)
     assert bound.svg(b=0) != bound.svg(b=1)
     assert mw.full().bind(4, batch=2, heads=3).svg(b=1, h=2) == mw.full().bind(4).svg(), "the same in every plane"
     for plane in ({"b": 2}, {"h": 1}, {"b": -1}):
@@ -104,7 +109,7 @@ def test_b_and_h_choose_the_plane():
 
 
 def test_a_terminal_without_blocks_gets_ascii(capsys: pytest.CaptureFixture[str]):
-    drawing = draw_text(mw.causal().bind(3000), 40)
+    drawing = draw(mw.causal().bind(3000), 40)
     assert printable(drawing, "utf-8") == drawing
     plain = printable(drawing, "ascii")
     assert plain.isascii()
@@ -179,5 +184,5 @@ def test_an_svg_stays_small():
 
 
 def test_empty_grids_are_drawn_as_a_title():
-    assert "0 of 0 pairs" in draw_text(mw.full().bind(0), 80)
+    assert "0 of 0 pairs" in draw(mw.full().bind(0), 80)
     ElementTree.fromstring(mw.full().bind(0).svg())

@@ -1,4 +1,4 @@
-"""Functions that stay out of compiled graphs, in processes that need no compiler for that."""
+"""Functions that stay out of compiled graphs, without loading the compiler in processes that compile nothing."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-Call = TypeVar("Call", bound=Callable[..., object])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def outside_graph(function: Call) -> Call:
-    """`function`, kept out of compiled graphs: geometry is NumPy, which torch.compile would try to trace.
+def outside_graph(function: Function) -> Function:
+    """Keep `function` out of compiled graphs: geometry is NumPy, which torch.compile would try to trace.
 
-    As `torch.compiler.disable` does it, but for what that brings along: the compiler, two seconds of import, which a
-    process is spared that compiles nothing.
+    `torch.compiler.disable` does the same, but imports the compiler, which takes two seconds. Here the compiler is
+    imported only in processes that compile something.
     """
     disable = cast(Any, torch.compiler.disable)
-    apart: Callable[..., object] | None = None
+    disabled: Callable[..., object] | None = None
 
     @functools.wraps(function)
-    def call(*args: object, **named: object) -> object:
-        nonlocal apart
+    def wrapper(*args: object, **kwargs: object) -> object:
+        nonlocal disabled
+        # No compiler was loaded, so nothing is compiled: call the function directly.
         if "torch._dynamo" not in sys.modules:
-            return function(*args, **named)
-        if apart is None:
-            apart = cast(Callable[..., object], disable(function))
-        return apart(*args, **named)
+            return function(*args, **kwargs)
+        if disabled is None:
+            disabled = cast(Callable[..., object], disable(function))
+        return disabled(*args, **kwargs)
 
-    if not _skipped(cast(Any, call).__code__):
-        return cast(Call, disable(function))
-    cast(Any, call)._torchdynamo_disable = True  # it is called, not traced
-    return cast(Call, call)
+    if not _skip_in_dynamo(cast(Any, wrapper).__code__):
+        return cast(Function, disable(function))
+    cast(Any, wrapper)._torchdynamo_disable = True  # dynamo calls the wrapper and does not trace it
+    return cast(Function, wrapper)
 
 
-def _skipped(code: CodeType) -> bool:
-    """Have this code run as it is where it is called; False if this torch has another way to say so."""
+def _skip_in_dynamo(code: CodeType) -> bool:
+    """Register `code` to run untraced, and return whether this version of torch has the (private) means for it."""
     try:
-        from torch._C._dynamo import eval_frame  # loaded with torch itself
+        from torch._C._dynamo import eval_frame  # part of torch itself: loads no compiler
 
         frames = cast(Any, eval_frame)
         action = frames._FrameAction

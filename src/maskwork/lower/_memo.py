@@ -1,4 +1,4 @@
-"""Lowerings are filed with the mask they were made from, as tensors that any later use may keep."""
+"""Lowerings are stored in the bound mask they were made from, as tensors that may be saved for a backward pass."""
 
 from __future__ import annotations
 
@@ -15,40 +15,42 @@ T = TypeVar("T")
 
 
 def require_bound(b: object) -> None:
-    """Raise unless `b` is a bound mask: what every lowering takes."""
+    """Raise unless `b` is a bound mask, which every lowering takes."""
     if not isinstance(b, BoundMask):
-        mend = "bind it first: mask.bind(q_len, kv_len, q_start=…)" if isinstance(b, Mask) else "build one from atoms"
-        raise ArgumentError(f"a lowering takes a bound mask, got {type(b).__name__}; {mend}")
+        fix = "bind it first: mask.bind(q_len, kv_len, q_start=…)" if isinstance(b, Mask) else "build one from atoms"
+        raise ArgumentError(f"a lowering takes a bound mask, got {type(b).__name__}; {fix}")
 
 
 def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` returns, made on first use of `key`; what is there already breaks no compiled graph.
+    """Return the lowering of `key`, made with `make` on first use; reading it later breaks no compiled graph.
 
-    Outside inference mode, whatever mode the caller is in: a tensor made inside could never be saved for a backward
-    pass, and the mask that holds it may be trained with after it was evaluated with.
+    `make` runs outside inference mode, whatever the caller's mode: a tensor made in inference mode could never be saved
+    for a backward pass, and a mask may be used for training after evaluation.
     """
     require_bound(b)
-    if b.has_memo(key):
-        return b.memo(key, make)
-    return _first_time(b, key, make)
+    if b._lowerings.has(key):
+        return b._lowerings.get(key, make)
+    return _make(b, key, make)
 
 
 @outside_graph
-def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
-    _ = b.shape  # now: compiled code that finds the lowering reads the shape as well
+def _make(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
+    # Computed here: compiled code that reads a stored lowering reads the shape as well.
+    _ = b.shape
 
     def outside() -> T:
         with torch.inference_mode(False):
             return make()
 
-    return b.memo(key, outside)
+    return b._lowerings.get(key, outside)
 
 
 @outside_graph
 def bind_outside_graph(
     mask: Mask, q_len: int, kv_len: int, *, q_start: int | None, batch: int, heads: int
 ) -> BoundMask:
-    """`mask.bind` for code that may be compiled."""
+    """Call `mask.bind` in code that may be compiled."""
     bound = mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
-    _ = bound.spans  # now: they are worked out on first use, which may lie inside the graph
+    # Computed here: the first use of the spans may be inside the graph.
+    _ = bound.spans
     return bound

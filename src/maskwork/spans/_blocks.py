@@ -110,7 +110,7 @@ class Blocks:
 
 
 def classify(spans: Spans, q_size: int, kv_size: int, *, short_is_full: bool = True) -> Blocks:
-    """Classify the blocks of `q_size` x `kv_size` cells of `spans`, rows numbered from 0.
+    """Determine which blocks of `q_size` x `kv_size` cells are empty, partial and full; rows are numbered from 0.
 
     Where a length is not a multiple of the block size, the last block is short. A short block counts as full when all
     its cells are allowed; with `short_is_full=False` it never does, as if forbidden cells filled it up. The second is

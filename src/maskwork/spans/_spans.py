@@ -74,6 +74,12 @@ class Spans:
         _, batch, heads, rows = self.planes_starts.shape
         return batch, heads, rows
 
+    @property
+    def allowed(self) -> int:
+        """Exact number of allowed cells over the shape of the planes."""
+        # An unused slot is kv_len in both planes.
+        return int(self.planes_ends.sum(dtype=np.int64) - self.planes_starts.sum(dtype=np.int64))
+
     def row(self, q: int, b: int = 0, h: int = 0) -> list[tuple[int, int]]:
         """Return the runs of one row as `(start, end)` pairs; `q` is an index into the planes, not a position."""
         pairs = zip(self.planes_starts[:, b, h, q].tolist(), self.planes_ends[:, b, h, q].tolist(), strict=True)
