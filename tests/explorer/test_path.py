@@ -51,5 +51,5 @@ def test_rows_of_the_batch_have_their_own_paths() -> None:
 
 
 def test_positions_outside_are_refused() -> None:
-    with pytest.raises(mw.errors.ArgumentError, match=r"in \[0, 4\) to a key in \[0, 4\); found 4 and 0"):
+    with pytest.raises(mw.errors.ArgumentError, match=r"in \[0, 4\) to a key in \[0, 4\), got query 4 and key 0"):
         path(mw.causal().bind(4).reach(1).spans, 4, 0, 1)

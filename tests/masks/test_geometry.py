@@ -168,7 +168,7 @@ def test_select_of_many_scattered_keys_looks_at_cells():
 
 def test_select_says_what_it_takes():
     bound = mw.causal().bind(4)
-    with pytest.raises(GridError, match=r"select\(k\) takes positions in \[-1, 4\), found 0 to 4"):
+    with pytest.raises(GridError, match=r"select\(k\) takes positions in \[-1, 4\), got 0 to 4"):
         bound.select(k=[0, 4])
     with pytest.raises(GridError, match=r"select\(q\) takes positions in \[0, 4\)"):
         bound.select(q=[-1])

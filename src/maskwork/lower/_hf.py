@@ -37,9 +37,9 @@ class HuggingFaceMask:
     def additive(
         self, dtype: torch.dtype = torch.float32, *, fill: Literal["-inf", "finfo.min"] = "-inf"
     ) -> torch.Tensor:
-        """Return the `attention_mask` of a model with `"eager"`, added to the scores: `(B, H, Q, K)`; see `to_additive`.
+        """Return the `attention_mask` of a model with `"eager"`, added to the scores: `(B, H, Q, K)`.
 
-        transformers itself fills with `finfo.min`, with which an empty row attends to everything.
+        See `to_additive`. transformers itself fills with `finfo.min`: an empty row then attends to everything.
         """
         return to_additive(self.bound, dtype, self.device, fill=fill)
 

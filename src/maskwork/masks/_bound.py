@@ -1,4 +1,4 @@
-"""`BoundMask`: a mask on a grid with its exact geometry. Counts, drawings, proofs and lowerings start from it."""
+"""`BoundMask`: a mask on a grid, with its exact geometry. `Mask.bind` makes it, so that both import in a circle."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class BoundMask:
         return cost(self.spans, self.grid, blocks, layers, heads, kv_heads, head_dim, dtype)
 
     def empty_rows(self) -> npt.NDArray[np.bool_]:
-        """Return which queries see no key, so that their attention output is 0: bool `(B, H, Q)`."""
+        """Mark the queries that see no key, whose attention output is 0: bool `(B, H, Q)`."""
         return self.spans.planes_starts[0] >= self.grid.kv_len
 
     def last_seen(self) -> npt.NDArray[np.int64]:

@@ -44,7 +44,11 @@ class Grid:
         return np.arange(self.q_start + i, end, dtype=np.int64)[None, None]
 
     def check_plane(self, b: int, h: int) -> tuple[int, int]:
-        """Check that the grid has batch row `b` and head `h`, and return both as `int`."""
+        """Validate batch row `b` and head `h`, and return both as `int`.
+
+        Raises:
+            GridError: the grid has no such batch row or head.
+        """
         b, h = as_int(b, "b", minimum=0), as_int(h, "h", minimum=0)
         if b >= self.batch or h >= self.heads:
             raise GridError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -39,11 +39,10 @@ class Formula:
             return f" {name} ".join(_bracketed(self.write(part)) for part in args)
         if name == "~":
             return f"~{_bracketed(self.write(args[0]))}"
-        plain = _PLAIN.get(name)
         # An array argument has no plain formula, nor has a named one: such terms are written from their rows.
-        if plain and not written.named and all(value is None or isinstance(value, int) for value in args):
-            return plain(*args)
-        return self._from_rows(mask)
+        if written.named or not all(value is None or isinstance(value, int) for value in args):
+            return self._from_rows(mask)
+        return _plain_formula(name, args) or self._from_rows(mask)
 
     def _from_rows(self, mask: Mask) -> str:
         """Write the formula of any mask, from tables with the runs of each query."""
@@ -79,25 +78,27 @@ def _bracketed(text: str) -> str:
     return f"({text})" if " & " in text or " | " in text or " ^ " in text or not text.startswith("(") else text
 
 
-def _band(left: int | None, right: int | None) -> str:
-    sides: list[str] = []
-    if left is not None:
-        sides.append(f"(k >= q - {left})")
-    if right is not None:
-        sides.append(f"(k <= q + {right})")
-    return " & ".join(sides) or "(k >= 0)"
+def _plain_formula(name: str, args: Sequence[int | None]) -> str | None:
+    """Return the formula of an atom whose parameters are numbers, None for other atoms."""
+    if name == "band":
+        left, right = args
+        sides = [f"(k >= q - {left})"] * (left is not None) + [f"(k <= q + {right})"] * (right is not None)
+        return " & ".join(sides) or "(k >= 0)"
+    if name == "dilated":
+        hops, rate = (number or 0 for number in args)
+        return f"((q - k).abs() <= {hops * rate}) & ((q - k) % {rate} == 0)"
+    template = _TEMPLATES.get(name)
+    return template.format(*args) if template else None
 
 
-# The formulas of atoms whose parameters are numbers.
-_PLAIN: dict[str, Callable[..., str]] = {
-    "full": lambda: "(k >= 0) & (q >= 0)",
-    "empty": lambda: "(k < 0) & (q < 0)",
-    "causal": lambda: "(k <= q)",
-    "sliding_window": lambda size: f"(k <= q) & (k > q - {size})",
-    "band": _band,
-    "prefix": lambda length: f"(k < {length})",
-    "sinks": lambda size: f"(k < {size})",
-    "padding": lambda length: f"(k < {length})",
-    "chunked": lambda size: f"(q // {size} == k // {size})",
-    "dilated": lambda hops, rate: f"((q - k).abs() <= {hops * rate}) & ((q - k) % {rate} == 0)",
+# Formulas by name; {0} is the first parameter. Each reads k or q, so that the result is a tensor.
+_TEMPLATES = {
+    "full": "(k >= 0) & (q >= 0)",
+    "empty": "(k < 0) & (q < 0)",
+    "causal": "(k <= q)",
+    "sliding_window": "(k <= q) & (k > q - {0})",
+    "prefix": "(k < {0})",
+    "sinks": "(k < {0})",
+    "padding": "(k < {0})",
+    "chunked": "(q // {0} == k // {0})",
 }
