@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ from ..spans import Spans
 from ._arrays import Ints, as_int, as_ints
 from ._evaluate import evaluate
 from ._grid import Grid
-from ._lowerings import Lowerings
 from ._mask import Mask
 from ._questions.derived import Derived
 from ._questions.diff import Diff, diff
@@ -26,6 +26,25 @@ from ._questions.verdict import Verdict
 
 if TYPE_CHECKING:
     from ._questions.cost import Cost
+
+T = TypeVar("T")
+
+
+class Lowerings:
+    """What backends made of one bound mask, by key such as `("dense", device)`: 32 layers lower the mask once."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the lowering of `key`; the first call makes it with `make`."""
+        if key not in self._by_key:
+            self._by_key[key] = make()
+        return self._by_key[key]
+
+    def has(self, key: Hashable) -> bool:
+        """Return whether the lowering of `key` was made."""
+        return key in self._by_key
 
 
 class BoundMask:
