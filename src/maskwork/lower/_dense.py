@@ -65,6 +65,7 @@ def to_additive(
         raise ArgumentError(f"fill must be '-inf' or 'finfo.min', got {fill!r}")
     value = float("-inf") if fill == "-inf" else torch.finfo(dtype).min
 
+    # masked_fill rather than a product: 0 x -inf is NaN
     def make() -> torch.Tensor:
         zeros = torch.zeros(b.shape, dtype=dtype, device=device)
         return zeros.masked_fill_(~to_dense(b, device), value)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Lowerings:
-    """What backends made of one bound mask, by key such as `("dense", device)`: 32 layers lower the mask once."""
+    """Lowerings of one bound mask by key, such as `("dense", device)`: 32 layers lower the mask once."""
 
     def __init__(self) -> None:
         self._by_key: dict[Hashable, Any] = {}
@@ -121,6 +121,7 @@ class BoundMask:
 
     def _tiles(self, q_edges: Any, k_edges: Any, q_name: str, k_name: str) -> npt.NDArray[np.int64]:
         grid = self.grid
+        # spans count rows from 0, callers count positions
         q = _edges(q_edges, q_name, grid.q_start, grid.q_end) - grid.q_start
         return sp.count_tiles(self.spans, q, _edges(k_edges, k_name, 0, grid.kv_len))
 
@@ -206,6 +207,7 @@ class BoundMask:
         moved                35.00 GiB (121 FLOP per byte)
         KV cache             512.00 MiB, 512.00 MiB if evicted
         """
+        # Costs and drawings are imported on use: most programs need neither, and import faster.
         from ._questions.cost import cost
 
         blocks = self.blocks(block_size)
@@ -224,9 +226,10 @@ class BoundMask:
         >>> (mw.causal() & (mw.sliding_window(2) | mw.sinks(1))).bind(5).last_seen()[0, 0].tolist()
         [4, 2, 3, 4, 4]
         """
-        row = sp.last_seen(self.spans)
-        row[row >= 0] += self.grid.q_start
-        return row
+        last = sp.last_seen(self.spans)
+        # from rows of the spans to positions; -1 stays
+        last[last >= 0] += self.grid.q_start
+        return last
 
     def blocks(self, block_size: int | tuple[int, int] = 128, *, short_is_full: bool = True) -> sp.Blocks:
         """Determine which blocks are empty, partial and full, exactly: nothing is sampled.
@@ -303,6 +306,7 @@ class BoundMask:
                 f"explain takes a cell of the grid, queries [{grid.q_start}, {grid.q_end}) and keys "
                 f"[0, {grid.kv_len}), got query {q} and key {k}; pass absolute positions inside the grid"
             )
+        # The mask evaluates one row for this cell: the spans of the grid are not needed.
         return self.mask._explain(Cell(q, k, b, h, grid.kv_len))
 
     def show(self, width: int | None = None, *, b: int = 0, h: int = 0) -> None:
@@ -345,6 +349,7 @@ class BoundMask:
         b, h = self.grid.check_plane(b, h)
         return draw_svg(repr(self.mask), self.spans, self.grid, b, h, size, labels)
 
+    # Notebooks call this to display the mask.
     def _repr_html_(self) -> str:
         return self.svg()
 

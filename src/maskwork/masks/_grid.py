@@ -76,14 +76,17 @@ class Grid:
         q_len = as_int(q_len, "q_len", minimum=0)
         if q_start is not None:
             q_start = as_int(q_start, "q_start", minimum=0)
+        # Without kv_len, the last query is the last key.
         kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
         if q_start is None and q_len != kv_len and mask.depends_on_query:
             raise missing_q_start(q_len, kv_len)
+        # Spans are int32, and kv_len itself must fit too.
         if max(kv_len, (q_start or 0) + q_len) >= 2**31:
             raise GridError(
                 f"positions must be below 2**31, got queries up to {(q_start or 0) + q_len} and {kv_len} keys; "
                 "cut the sequence into shards"
             )
+        # A mask of one batch row, or one head, is the same for all.
         batch = mask.batch if batch is None else as_int(batch, "batch", minimum=1)
         if mask.batch not in (1, batch):
             raise GridError(

@@ -34,8 +34,8 @@ class _Budget:
         self.left -= (a.runs + b.runs) * rows
         if self.left < 0:
             raise TooManySpans(
-                f"reach may merge {self.total} interval slots, and this mask needs more through these layers: got to "
-                f"{rows} rows of {a.runs + b.runs} runs; choose fewer positions or layers, or raise the budget"
+                f"reach may merge {self.total} interval slots, got a mask that needs more: the next step merges {rows} "
+                f"rows of {a.runs + b.runs} runs; choose fewer positions or layers, or raise the budget"
             )
 
 

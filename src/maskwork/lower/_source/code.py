@@ -54,6 +54,7 @@ bound = mask.bind({_bind_arguments(b)})
 def _bind_arguments(b: BoundMask) -> str:
     """Return the fewest arguments with which `bind` makes the grid of `b`."""
     mask, grid = b.mask, b.grid
+    # Binding is free: no spans are computed.
     try:
         if mask.bind(grid.q_len).grid == grid:
             return f"{grid.q_len}"
@@ -102,6 +103,7 @@ attention_mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.fl
 
 def _dense(b: BoundMask) -> str:
     """Return source for a bool tensor (B, H, Q, K): the formula on index tensors that broadcast."""
+    # b and h exist in the source only where the mask differs along them.
     formula, tables, batch, heads = _formula(b)
     planes = "".join(
         f"\n{name} = torch.arange({size}).view({shape})"

@@ -43,6 +43,7 @@ class Picture:
 
         Rounding never makes a 0 or a 4.
         """
+        # In integers: (3 a - 1) // c is 0 up to c / 3 allowed cells, 1 up to 2 c / 3, and 2 beyond.
         thirds = 1 + np.clip((self.allowed * 3 - 1) // np.maximum(self.cells, 1), 0, 2)
         return np.where(self.allowed == 0, 0, np.where(self.allowed == self.cells, 4, thirds))
 
@@ -56,6 +57,7 @@ def picture(plane: Spans, grid: Grid, rows: int, columns: int) -> Picture:
 
 
 def _even_edges(low: int, high: int, most: int) -> Ints:
+    # Edge i is low + i (high - low) / tiles, rounded down: sizes of tiles differ by at most one position.
     tiles = max(1, min(most, high - low))
     return low + np.arange(tiles + 1, dtype=np.int64) * (high - low) // tiles
 
@@ -79,6 +81,7 @@ def caption(spans: Spans, grid: Grid, b: int, h: int) -> str:
 
 def percent(count: int, total: int) -> str:
     """Format a share with one decimal. A share is never rounded to 0 or to 100 %: it is `<0.1%` or `>99.9%` then."""
+    # Compared as integers: below 0.1 % and above 99.9 % the rounded share would be wrong.
     if 0 < count * 1000 < total:
         return "<0.1%"
     if total * 999 < count * 1000 < total * 1000:

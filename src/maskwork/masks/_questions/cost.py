@@ -93,9 +93,11 @@ def cost(
         raise MaskError(f"dtype must be one of {', '.join(_BYTES)}, got {dtype!r}; pass its name or torch's dtype")
     # Where nothing differs along batch or heads, one batch row (or head) of the spans stands for all.
     repeat = (grid.batch // batch) * (heads // mask_heads) * layers
+    # A touched block reads a full tile of keys, also where the block is short.
     _, kv_size = blocks.block_size
     tile_keys = blocks.touched.count * kv_size
     width, per_pair = _BYTES[type_name], 4 * head_dim
+    # 2: a key and a value
     per_key = 2 * layers * kv_heads * head_dim * width
     return Cost(
         flops=spans.allowed * per_pair * repeat,

@@ -27,6 +27,7 @@ class Derived(Mask):
         return Derived, (self.text, self.spans, self.q_start)
 
     def _identity(self) -> tuple[Any, ...]:
+        # Equal cells on equal positions make equal masks, whatever their texts say.
         planes = np.ascontiguousarray(self.spans.planes_starts), np.ascontiguousarray(self.spans.planes_ends)
         digest = hashlib.sha256(planes[0].tobytes() + planes[1].tobytes()).hexdigest()
         return ("derived", self.q_start, self.spans.kv_len, self.spans.planes_starts.shape, digest)
@@ -43,6 +44,7 @@ class Derived(Mask):
         return self.text
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # Positions beyond the grid have no cells: raise rather than guess.
         rows = queries[0, 0] - self.q_start
         if len(queries) > 1 or kv_len != self.spans.kv_len or ((rows < 0) | (rows >= self.spans.shape[2])).any():
             end = self.q_start + self.spans.shape[2]

@@ -22,6 +22,7 @@ def documents(mask: Mask, length: int, b: int = 0) -> list[int] | None:
     [0, 0, 1, 1, 1]
     """
     written = mask._written()
+    # A negated document (`~`, `-`) separates no documents, so only `&` and `|` are searched.
     if written.name in ("&", "|"):
         parts = (documents(part, length, b) for part in written.args)
         return next((numbers for numbers in parts if numbers is not None), None)
@@ -29,6 +30,7 @@ def documents(mask: Mask, length: int, b: int = 0) -> list[int] | None:
         return None
     if "ids" in written.named:
         return _row(written.named["ids"], b)[:length].tolist()
+    # Lengths are the last argument of both: document(lengths), within(mask, lengths).
     lengths = _row(written.args[-1], b)
     return np.repeat(np.arange(len(lengths)), lengths)[:length].tolist()
 

@@ -37,6 +37,7 @@ class Cell:
 
     def row(self, mask: Mask) -> Row:
         """Return the keys that `mask` allows this query: one row of geometry, whatever the size of the grid."""
+        # An axis of size 1 stands for every batch row or head.
         spans = mask._spans(np.full((1, 1, 1), self.query, dtype=np.int64), self.kv_len)
         batch, heads, _ = spans.shape
         return spans.row(0, self.batch if batch > 1 else 0, self.head if heads > 1 else 0)
@@ -132,6 +133,7 @@ def explain_joined(mask: Mask, cell: Cell, parts: Sequence[Explanation], decisiv
     operand with the fewest terms is returned; without any, all operands count. `^` has no decisive answer: None.
     """
     if decisive is None:
+        # `^` allows the cell when an odd number of operands does: each operand counts.
         odd = sum(part.allowed for part in parts)
         return explanation(mask, cell, odd % 2 == 1, f"{odd} of {len(parts)} operands are allowed", parts)
     deciding = [part for part in parts if part.allowed == decisive]
@@ -148,6 +150,7 @@ def _word(allowed: bool) -> str:
 def reason_of_row(cell: Cell, row: Row) -> str:
     """Return the reason that fits any atom: the keys that the query sees, of many runs the three nearest to the key."""
 
+    # keys between the run and the cell's key, 0 inside the run
     def gap(run: tuple[int, int]) -> int:
         return max(run[0] - cell.key, cell.key - run[1] + 1, 0)
 
