@@ -96,7 +96,7 @@ def span_tables(b: BoundMask, rows: int, device: torch.device) -> tuple[torch.Te
     runs = power_of_two(spans.runs)
     if runs * batch * heads * q_len > MAX_TABLE:
         raise CannotExpress(
-            f"FlexAttention's tables hold at most {MAX_TABLE} interval slots, got {b!r} with {spans.runs} runs per row "
+            f"FlexAttention's tables hold at most {MAX_TABLE} interval slots, got {b!r} with {spans.runs} runs a row "
             f"(padded to {runs}) x {batch * heads * q_len} rows; bind fewer rows with .rows(q0, q1), or use 'sdpa' "
             "or 'reference' on a grid small enough for a dense mask"
         )

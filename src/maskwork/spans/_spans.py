@@ -181,8 +181,8 @@ def check_budget(runs: int, rows: int) -> None:
     """Raise `TooManySpans` if `runs` slots for each of `rows` rows exceed `MAX_SLOTS`: before memory is allocated."""
     if runs * rows > MAX_SLOTS:
         raise TooManySpans(
-            f"a geometry may hold {MAX_SLOTS} interval slots, got {runs} runs per row x {rows} rows = {runs * rows}; "
-            "compute fewer rows at a time with .rows(q0, q1), or use a mask with fewer runs"
+            f"a geometry may hold {MAX_SLOTS} interval slots, got {runs} runs a row x {rows} rows = {runs * rows}; "
+            "ask for fewer rows at a time with .rows(q0, q1), or use a mask with fewer runs"
         )
 
 
