@@ -5,6 +5,10 @@ BIN := .venv/bin
 # Modules are compiled when they are imported first: most of what is installed never is.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
+# Bytecode is kept whatever the shell says: tests begin many processes, and each would compile torch's source anew, which
+# takes as long again as to import it.
+export PYTHONDONTWRITEBYTECODE :=
+
 # One process for each core, a test's tensors being small and on one thread each.
 WORKERS := --numprocesses=auto
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-FOLDER = Path(__file__).parent / "pictures"
+FOLDER = Path(__file__).parent / "pictures" / "explorer"
 DOCUMENTS = [150_000, 220_000, 90_000, 340_000, 248_576]
 SHORT = "causal & (sliding_window(6) | sinks(1))"
 
@@ -53,7 +53,7 @@ def draw(page: Page, name: str, token: str, folder: Path = FOLDER) -> Path:
     expect(page.locator("#facts")).not_to_be_empty()
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)  # the last answers, which nothing on the page waits for
-    path = folder / f"explorer-{name}.png"
+    path = folder / f"{name}.png"
     page.screenshot(path=path, animations="disabled")
     return path
 

@@ -27,6 +27,7 @@ def test_the_table_for_cuda_says_in_one_line_that_it_needs_a_gpu(command: list[s
     assert "needs a CUDA device" in done.stderr
 
 
+@pytest.mark.slow  # several processes, each of which imports torch
 def test_the_table_for_cuda_runs_small_on_the_cpu(tmp_path: Path):
     path = tmp_path / "figures.json"
     done = run(
@@ -60,6 +61,7 @@ def test_a_dense_mask_that_would_not_fit_is_left_out_and_said(monkeypatch: pytes
     assert "forward" in rows["ours"]
 
 
+@pytest.mark.slow  # several processes, each of which imports torch
 def test_packing_is_measured_from_a_stream_and_judged(tmp_path: Path):
     path = tmp_path / "figures.json"
     done = run("packing.py", "--examples", 4000, "--buffers", 64, "--rows", 2, "--runs", 1, "--json", path)
@@ -78,6 +80,7 @@ def test_packing_is_measured_from_a_stream_and_judged(tmp_path: Path):
     assert {"one mask: geometry", "each its own: BlockMask"} <= figures["masks"].keys()
 
 
+@pytest.mark.slow  # several processes, each of which imports torch
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux tells them")
 def test_the_table_of_losses_runs_small(tmp_path: Path):
     path = tmp_path / "figures.json"

@@ -36,21 +36,23 @@ def test_a_picture_is_up_to_date(name: str):
 
 
 def test_there_is_no_other_picture():
-    screenshots = {f"explorer-{name}.png" for name in make_screenshots.PICTURES}
+    screenshots = {f"explorer/{name}.png" for name in make_screenshots.PICTURES}
     drawings = {f"{name}.svg" for name in make_pictures.PICTURES}
-    assert {path.name for path in make_pictures.FOLDER.iterdir()} == drawings | screenshots
+    folder = make_pictures.FOLDER
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == drawings | screenshots
 
 
 def test_screenshots_are_small_and_the_guide_shows_them():
     guide = (DOCS / "guides" / "explorer.md").read_text(encoding="utf-8")
     for name in make_screenshots.PICTURES:
-        assert (make_pictures.FOLDER / f"explorer-{name}.png").stat().st_size < 150_000
-        assert f"(../pictures/explorer-{name}.png)" in guide
+        assert (make_screenshots.FOLDER / f"{name}.png").stat().st_size < 150_000
+        assert f"(../pictures/explorer/{name}.png)" in guide
 
 
 def test_the_guide_shows_every_picture_and_every_atom():
     guide = (DOCS / "guides" / "masks.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"\(\.\./pictures/(\w+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
+    assert sorted(re.findall(r"\(\.\./pictures/([\w/]+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
     missing = [name for name in MAKERS if not re.search(rf"`{name}\(", guide)]
     missing += [f"recipes.{name}" for name in mw.recipes.__all__ if not re.search(rf"`recipes\.{name}\(", guide)]
     assert not missing, f"docs/guides/masks.md says nothing of {missing}"

@@ -35,8 +35,7 @@ socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
 
 #: A visit with nothing but the standard library: every file of the page, and one answer of each kind.
 VISIT = """
-import json, re, subprocess, sys, urllib.request
-from pathlib import Path
+import json, posixpath, re, subprocess, sys, urllib.request
 server = subprocess.Popen([sys.argv[1], "explore", "--no-browser", "causal"], stdout=subprocess.PIPE, text=True)
 try:
     at = re.search(r"(http://127\\.0\\.0\\.1:\\d+/)\\?mask=causal#token=(\\S+)", server.stdout.readline())
@@ -46,9 +45,10 @@ try:
         name = wanted.pop()
         seen.add(name)
         text = get(name).decode()
-        wanted.update(re.findall(r'(?:src|href|from) ?=?"(?:\\./)?([\\w-]+\\.\\w+)"', text))
-        if name == "panels.js":
-            wanted.update(f"panel-{one}.js" for one in re.findall(r'^  \\["(\\w+)", "', text, re.M))
+        named = re.findall(r'(?:src|href|from) ?=?"((?:\\.{1,2}/)*(?:[\\w-]+/)*[\\w-]+\\.\\w+)"', text)
+        if name == "panels/panels.js":
+            named += [f"{one}.js" for one in re.findall(r'^  \\["(\\w+)", "', text, re.M)]
+        wanted.update(posixpath.normpath(posixpath.join(posixpath.dirname(name), one)) for one in named)
         wanted -= seen
     tile = get("api/tile?mask=causal&length=8&rows=8&columns=8")
     body = json.dumps({"path": "example:no-mask", "prompt": "offline", "mask": "causal"}).encode()

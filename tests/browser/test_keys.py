@@ -93,7 +93,7 @@ def test_tabs_by_arrows(page: Page):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     expect(tabs.last).to_be_focused()
-    expect(page.get_by_role("heading", name="Take it away")).to_be_visible()
+    expect(page.get_by_role("heading", name="Export")).to_be_visible()
     assert page.get_by_role("tab", selected=True).all_text_contents() == [names[-1]]
     # one stop for all tabs; the next is the panel
     page.keyboard.press("Tab")

@@ -53,7 +53,7 @@ def assert_drawn(page: Page, answer: dict[str, Any]) -> None:
     side = len(answer["tokens"])
     weights = np.frombuffer(base64.b64decode(answer["weights"]), "<f8").reshape(side, side)
     allowed = np.array([[cell == "1" for cell in row] for row in answer["allowed"]])
-    colours = page.evaluate("async () => (await import('/paint.js')).palette()")
+    colours = page.evaluate("async () => (await import('/matrix/paint.js')).palette()")
     found = np.array(page.locator("canvas.weights").evaluate(COLOURS), dtype=float)
     none, full = np.array(colours["none"]), np.array(colours["all"])
     wanted = none + (full - none) * np.sqrt(weights)[..., None]
@@ -132,7 +132,7 @@ def test_the_declared_mask_may_be_the_models_own(page: Page, server: Server, fol
     expect(page.locator("#panel .verdict").first).to_be_hidden()  # a link opens no file by itself
     page.get_by_role("button", name="Show its weights").click()
     expect(page.locator("#panel .verdict").first).to_contain_text("on 3 of 6 such cells")
-    page.get_by_role("radio", name="its own").click()
+    page.get_by_role("radio", name="the model's own").click()
     own = mw.parse("causal | band(0, 1)").bind(4)
     expect(page.locator("#panel .verdict").first).to_contain_text(f"0 (exactly), on all {16 - own.allowed} of them")
 

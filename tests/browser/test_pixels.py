@@ -184,7 +184,7 @@ def test_every_pixel_is_the_exact_density(page: Page, seed: int):
         asked |= {"q_len": q_len, "q_start": rng.randrange(n - q_len)}
     bound = mw.parse(text).bind(q_len, n, q_start=asked.get("q_start", 0))
     show(page, asked)
-    colours = page.evaluate("async () => (await import('/paint.js')).palette()")
+    colours = page.evaluate("async () => (await import('/matrix/paint.js')).palette()")
     zooms = set()
     for view in views(rng, n, zoom):
         show(page, asked | ({"view": view} if view else {}))
@@ -203,7 +203,7 @@ def test_every_pixel_of_two_masks_says_which_of_them_allow_it(page: Page, seed: 
     masks = {"all": f"({this}) & ({other})", "left": f"({this}) - ({other})", "right": f"({other}) - ({this})"}
     bounds = {kind: mw.parse(text).bind(n) for kind, text in masks.items()}
     show(page, asked)
-    colours = page.evaluate("async () => (await import('/paint.js')).palette()")
+    colours = page.evaluate("async () => (await import('/matrix/paint.js')).palette()")
     for view in views(rng, n, zoom):
         show(page, asked | ({"view": view} if view else {}))
         found, at = picture(page)
@@ -222,7 +222,7 @@ def test_what_only_one_mask_allows_has_a_pattern_of_its_own(page: Page, theme: s
     )
     show(page, asked)
     drawn, at = canvas(page, ".over")
-    colours = page.evaluate("async () => (await import('/paint.js')).palette()")
+    colours = page.evaluate("async () => (await import('/matrix/paint.js')).palette()")
     counts = {
         kind: counted(mw.parse(text).bind(n), at, 0)[0]
         for kind, text in {"stripe": f"({this}) - ({other})", "dot": f"({other}) - ({this})"}.items()

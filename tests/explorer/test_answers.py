@@ -275,7 +275,7 @@ def test_a_drawing_is_the_masks_own():
         ("describe", {"mask": "(" * 5000 + "causal"}, "nested"),
         ("tile", {"mask": "causal", "rows": "513"}, "rows is a number from 1 to 512"),
         ("tile", {"mask": "causal", "step": "0"}, "step is a number"),
-        ("tile", {"mask": "causal", "b": "257"}, "b is a number from 0 to 256"),
+        ("tile", {"mask": "causal", "b": "256"}, "b is a number from 0 to 255"),
         ("tile", {"mask": "per_head([causal, full])", "h": "2"}, "2 heads, got batch row 0 and head 2"),
         ("tile", {"mask": "causal", "heads": "2", "h": "2"}, "2 heads, got batch row 0 and head 2"),
         ("tile", {"mask": "causal", "other": "per_row([causal, full])", "b": "2"}, "2 batch rows"),

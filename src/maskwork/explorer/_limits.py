@@ -12,8 +12,9 @@ MAX_TILE = 512
 MAX_SHRINK = 8
 #: Pixels along the longer side of a picture to take away.
 MAX_PICTURE = 4096
-#: Batch rows, and heads.
+#: Batch rows, and heads; and the last of them, counted from 0.
 MAX_PLANES = 256
+LAST_PLANE = MAX_PLANES - 1
 #: Layers of a receptive field, and of a cost.
 MAX_LAYERS = 1024
 #: Heads of a model whose cost is asked, and their width.

@@ -15,7 +15,9 @@ from maskwork.explorer._answers.gallery import PATTERNS
 from maskwork.masks._text import registry
 from maskwork.masks._text.registry import MAKERS, Form, atoms
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "masks.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+GUIDE = (ROOT / "docs" / "guides" / "masks.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FORMS = [(atom, form) for atom in atoms() for form in atom.forms]
 
 
@@ -70,9 +72,7 @@ def rule_in(table: str, atom: registry.Atom, form: Form) -> bool:
     """
     keyword = re.search(r"\w+=", form.call)
     call = rf"`({atom.name}\({keyword[0] if keyword else '(?![a-z]+=)'}.*?\))`"
-    row = next(
-        (line.replace("\\|", "|") for line in table.splitlines() if re.match(rf"\|[^|]*\|? ?{call}", line)), None
-    )
+    row = next((line.replace("\\|", "|") for line in table.splitlines() if re.match(rf"\|.*{call}.* \|", line)), None)
     assert row, f"no row for {form.call}"
     try:
         spec = mw.parse(str(re.search(call, row)[1]))._spec()  # type: ignore[index]
@@ -86,6 +86,11 @@ def rule_in(table: str, atom: registry.Atom, form: Form) -> bool:
 @pytest.mark.parametrize(("atom", "form"), FORMS, ids=lambda value: value.call if isinstance(value, Form) else "")
 def test_the_guide_says_the_rule_of_each_atom(atom: registry.Atom, form: Form):
     assert rule_in(GUIDE, atom, form)
+
+
+@pytest.mark.parametrize(("atom", "form"), FORMS, ids=lambda value: value.call if isinstance(value, Form) else "")
+def test_the_readme_says_the_rule_of_each_atom(atom: registry.Atom, form: Form):
+    assert rule_in(README, atom, form)
 
 
 def test_the_gallery_says_the_rule_of_each_atom():

@@ -229,7 +229,7 @@ def _last_seen(asked: Asked) -> np.ndarray:
 def _plane(bound: BoundMask, parameters: Parameters) -> tuple[int, int]:
     """Batch row and head. Where the grid has one, nothing differs along the axis, and any will do: the page may show
     mask and reach, or two masks, of which one alone has heads."""
-    b, h = (integer(parameters, name, 0, 0, limits.MAX_PLANES) for name in ("b", "h"))
+    b, h = (integer(parameters, name, 0, 0, limits.LAST_PLANE) for name in ("b", "h"))
     return bound.grid.check_plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
 
 

@@ -27,7 +27,7 @@ _GRID = (
     Parameter("batch", 1, limits.MAX_PLANES), Parameter("heads", 1, limits.MAX_PLANES),
     Parameter("layers", 0, limits.MAX_LAYERS),
 )  # fmt: skip
-_PLANE = (Parameter("b", 0, limits.MAX_PLANES), Parameter("h", 0, limits.MAX_PLANES))
+_PLANE = (Parameter("b", 0, limits.LAST_PLANE), Parameter("h", 0, limits.LAST_PLANE))
 _ON_GRID = (_MASK, *_GRID)
 _IN_PLANE = (*_ON_GRID, *_PLANE)
 _Q, _K = Parameter("q", 0, limits.MAX_POSITION, required=True), Parameter("k", 0, limits.MAX_LENGTH, required=True)

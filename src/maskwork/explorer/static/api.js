@@ -1,9 +1,10 @@
-// Questions to the server. While it does not answer they wait, and are asked again when it is back.
+// Questions to the server. While the server does not answer they wait, and are sent again when it is back.
 // @ts-check
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {Uint8Array|Uint16Array|Uint32Array|Float64Array} Counts */
 
+/** An answer of the server that is an error, with its HTTP status. */
 export class ApiError extends Error {
   /** @param {string} message @param {number} status */
   constructor(message, status) {
@@ -12,8 +13,12 @@ export class ApiError extends Error {
   }
 }
 
-/** The parameters that say mask, grid and plane; layers while their panel is open. @param {Readonly<State>} state @returns {Record<string, string>} */
-export function grid(state) {
+/**
+ * Return the parameters for the state's mask, grid and plane; the layers only while the Depth panel is open.
+ * @param {Readonly<State>} state
+ * @returns {Record<string, string>}
+ */
+export function gridParameters(state) {
   /** @type {Record<string, string>} */
   const out = { mask: state.mask };
   if (state.qLen !== null) {
@@ -32,25 +37,25 @@ export function grid(state) {
 }
 
 const TOKEN = "maskwork-token";
-let launch = "";
+let launchToken = "";
 
-function shownToken() {
+function storedToken() {
   try {
-    return launch || (sessionStorage.getItem(TOKEN) ?? "");
+    return launchToken || (sessionStorage.getItem(TOKEN) ?? "");
   } catch {
-    return launch;
+    return launchToken;
   }
 }
 
-/** Take the launch's token off the address, so that no shared link carries it. */
+/** Store the launch's token and remove it from the address, so that no shared link carries it. */
 export function takeToken() {
-  const found = /^#token=([\w-]+)$/.exec(location.hash);
-  if (!found) return;
-  launch = found[1];
+  const match = /^#token=([\w-]+)$/.exec(location.hash);
+  if (!match) return;
+  launchToken = match[1];
   try {
-    sessionStorage.setItem(TOKEN, launch); // for when the page is loaded again
+    sessionStorage.setItem(TOKEN, launchToken); // for a reload of the page
   } catch {
-    // a browser that keeps nothing for pages in frames
+    // a browser that stores nothing for pages in frames
   }
   history.replaceState(null, "", location.pathname + location.search);
 }
@@ -58,65 +63,92 @@ export function takeToken() {
 /** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** @param {(away: boolean) => void} onAway told when the server stops answering, and when it is back */
-export function createApi(onAway) {
+/**
+ * Return a `fetch` that throws `ApiError` for an error and repeats the request while the server does not answer.
+ * @param {(offline: boolean) => void} onOffline called when the server stops answering, and when it is back
+ */
+function createRequest(onOffline) {
   /** @type {Promise<void>|null} */
-  let returning = null;
+  let reconnecting = null;
 
-  async function comeBack() {
-    onAway(true);
+  async function reconnect() {
+    onOffline(true);
     for (let wait = 250; ; wait = Math.min(wait * 1.5, 3000)) {
       await pause(wait);
       try {
         if ((await fetch("/api/health", { cache: "no-store" })).ok) break;
       } catch {
-        // still away
+        // still offline
       }
     }
-    onAway(false);
-    returning = null;
+    onOffline(false);
+    reconnecting = null;
   }
 
-  /** @param {string} path @param {RequestInit} how @returns {Promise<Response>} */
-  async function request(path, how) {
+  /** @param {string} path @param {RequestInit} options @returns {Promise<Response>} */
+  return async function request(path, options) {
     for (;;) {
       let response;
       try {
-        response = await fetch(path, how);
+        response = await fetch(path, options);
       } catch (error) {
-        if (how.signal?.aborted) throw error;
-        await (returning ??= comeBack());
+        if (options.signal?.aborted) throw error;
+        await (reconnecting ??= reconnect());
         continue;
       }
       if (response.ok) return response;
       const body = await response.json().catch(() => ({}));
       throw new ApiError(body.error ?? `the server answered ${response.status}`, response.status);
     }
-  }
+  };
+}
 
+/** @param {Record<string, string|number|undefined>} parameters */
+const queryOf = (parameters) =>
+  new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
+
+/** Types of a tile's counts by their bytes; the server sends the smallest that holds all of them. */
+const COUNT_TYPES = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: Float64Array };
+
+/**
+ * Create the functions that ask the server.
+ * @param {(offline: boolean) => void} onOffline called when the server stops answering, and when it is back
+ */
+export function createApi(onOffline) {
+  const request = createRequest(onOffline);
   return {
-    /** @param {string} question @param {Record<string, string|number>} parameters @param {AbortSignal} [signal]
-     * @returns {Promise<any>} */
+    /**
+     * Ask a question about a mask.
+     * @param {string} question
+     * @param {Record<string, string|number>} parameters
+     * @param {AbortSignal} [signal]
+     * @returns {Promise<any>}
+     */
     async ask(question, parameters, signal) {
-      const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
-      return (await request(`/api/${question}?${query}`, { signal })).json();
+      return (await request(`/api/${question}?${queryOf(parameters)}`, { signal })).json();
     },
-    /** Allowed pairs under each pixel: one plane, or with an `other` mask three.
+    /**
+     * Ask for the allowed pairs under each pixel: one plane, or three with an `other` mask.
      * @param {{rows: number, columns: number, other?: string, [name: string]: string|number|undefined}} parameters
-     * @param {AbortSignal} [signal] @returns {Promise<Counts[]>} */
+     * @param {AbortSignal} [signal]
+     * @returns {Promise<Counts[]>}
+     */
     async askTile(parameters, signal) {
-      const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
-      const found = await (await request(`/api/tile?${query}`, { signal })).arrayBuffer();
+      const bytes = await (await request(`/api/tile?${queryOf(parameters)}`, { signal })).arrayBuffer();
       const planes = parameters.other ? 3 : 1;
       const pixels = parameters.rows * parameters.columns;
-      const kinds = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: Float64Array };
-      const all = new kinds[/** @type {keyof typeof kinds} */ (found.byteLength / (planes * pixels))](found);
-      return Array.from({ length: planes }, (_, at) => all.subarray(at * pixels, (at + 1) * pixels));
+      const size = /** @type {keyof typeof COUNT_TYPES} */ (bytes.byteLength / (planes * pixels));
+      const counts = new COUNT_TYPES[size](bytes);
+      return Array.from({ length: planes }, (_, plane) => counts.subarray(plane * pixels, (plane + 1) * pixels));
     },
-    /** What reads files needs the launch's token. @param {string} question @param {object} body
-     * @returns {Promise<any>} */
+    /**
+     * Ask a question that reads files, which needs the launch's token.
+     * @param {string} question
+     * @param {object} body
+     * @returns {Promise<any>}
+     */
     async load(question, body) {
-      const headers = { "content-type": "application/json", "x-maskwork-token": shownToken() };
+      const headers = { "content-type": "application/json", "x-maskwork-token": storedToken() };
       return (await request(`/api/${question}`, { method: "POST", headers, body: JSON.stringify(body) })).json();
     },
   };

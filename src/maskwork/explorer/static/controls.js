@@ -1,75 +1,87 @@
-// Under the matrix: what it counts, which plane of it is shown, and buttons for those who have no wheel.
+// Under the matrix: the legend of its colours, and fields for the grid, the plane that is shown and the tokens.
 // @ts-check
 
-import { palette, ramp } from "./paint.js";
-import { made, swatch } from "./parts.js";
-import { MAX_LENGTH } from "./state.js";
+import { palette, ramp } from "./matrix/paint.js";
+import { make, makeSwatch } from "./panels/parts.js";
+import { ranges } from "./ranges.js";
 
-const MAX_PLANE = 255; // of batch rows and heads, from 0
+/** @typedef {import("./main.js").App} App */
 
-/** @param {string} label @param {HTMLElement} input */
-function labelled(label, input) {
-  const out = document.createElement("label");
-  out.append(`${label} `, input);
-  return out;
+/**
+ * Fields of numbers: label, key of the state, range.
+ * @type {[string, "b"|"h"|"qStart"|"qLen", import("./ranges.js").Range][]}
+ */
+const NUMBERS = [
+  ["queries", "qLen", ranges.q_len],
+  ["q_start", "qStart", ranges.q_start],
+  ["batch row", "b", ranges.b],
+  ["head", "h", ranges.h],
+];
+
+/** @param {string} text @param {HTMLElement} input */
+const withLabel = (text, input) => make("label", "", `${text} `, input);
+
+/**
+ * Create a field for a number of the state. An empty field means all queries, or the first plane.
+ * @param {App} app
+ * @param {typeof NUMBERS[number]} number
+ */
+function makeGridField(app, [label, key, { low, high }]) {
+  const input = make("input");
+  Object.assign(input, { type: "number", min: String(low), max: String(high), placeholder: "all" });
+  const empty = key === "b" || key === "h" ? 0 : null;
+
+  function show() {
+    const value = app.state.get()[key];
+    input.value = value === null ? "" : String(value);
+  }
+  input.addEventListener("change", () => {
+    const value = input.value === "" ? empty : Math.min(Math.max(low, Math.floor(Number(input.value))), high);
+    app.state.set({ [key]: value, view: null, cell: null });
+    show(); // also where the state did not change
+  });
+  app.state.on([key], show);
+  show();
+  return withLabel(label, input);
 }
 
-/** @param {import("./main.js").App} app @param {HTMLElement} root */
-export function createControls(app, root) {
-  /** @param {string} label @param {"b"|"h"|"qStart"|"qLen"} key @param {number} low */
-  function number(label, key, low) {
-    const input = document.createElement("input");
-    const high = key === "b" || key === "h" ? MAX_PLANE : MAX_LENGTH;
-    Object.assign(input, { type: "number", min: String(low), max: String(high), placeholder: "all" });
-    input.addEventListener("change", () => {
-      const value = input.value === "" ? null : Math.min(Math.max(low, Math.floor(Number(input.value))), high);
-      app.state.set({ [key]: value ?? (key === "b" || key === "h" ? 0 : null), view: null, cell: null });
-      show(); // also where the state was that already
-    });
-    const show = () => {
-      const value = app.state.get()[key];
-      input.value = value === null ? "" : String(value);
-    };
-    app.state.on([key], show);
-    show();
-    return labelled(label, input);
+/** @param {App} app */
+function makeTokenField(app) {
+  const input = make("input");
+  Object.assign(input, { type: "text", placeholder: "The cat ate the fish", spellcheck: false });
+  input.addEventListener("input", () => app.state.set({ text: input.value }, { replace: true }));
+  function show() {
+    if (document.activeElement !== input) input.value = app.state.get().text;
   }
+  app.state.on(["text"], show);
+  show();
+  return withLabel("tokens on the axes", input);
+}
 
-  const words = document.createElement("input");
-  words.type = "text";
-  words.placeholder = "The cat ate the fish";
-  words.spellcheck = false;
-  words.addEventListener("input", () => app.state.set({ text: words.value }, { replace: true }));
-  const showWords = () => {
-    if (document.activeElement !== words) words.value = app.state.get().text;
-  };
-  app.state.on(["text"], showWords);
-  showWords();
-
-  const legend = document.createElement("div");
-  legend.className = "legend";
-  function showLegend() {
+/** @param {App} app */
+function makeLegend(app) {
+  const root = make("div", "legend");
+  function show() {
     const colours = palette();
-    /** @type {[string, Parameters<typeof swatch>[0]][]} */
+    /** @type {[string, Parameters<typeof makeSwatch>[0]][]} */
     const entries = app.state.get().panel === "compare"
       ? [["both", "all"], ["only this", "left"], ["only the other", "right"], ["neither", "none"]]
       : [["none", "none"], ["few", ramp(1, 100, colours)], ["half", ramp(1, 2, colours)],
          ["nearly all", ramp(99, 100, colours)], [app.grid().layers ? "all reached" : "all allowed", "all"]];
-    legend.replaceChildren(...entries.map(([name, kind]) => made("span", "", swatch(kind), name)));
+    root.replaceChildren(...entries.map(([name, kind]) => make("span", "", makeSwatch(kind), name)));
   }
-  app.state.on(["panel", "layers"], showLegend);
-  app.onTheme(showLegend);
-  showLegend();
+  app.state.on(["panel", "layers"], show);
+  app.onTheme(show);
+  show();
+  return root;
+}
 
-  const more = document.createElement("details");
-  const summary = document.createElement("summary");
-  summary.textContent = "Grid and tokens";
-  const fields = document.createElement("div");
-  fields.className = "fields";
-  fields.append(
-    number("queries", "qLen", 1), number("q_start", "qStart", 0), number("batch row", "b", 0), number("head", "h", 0),
-    labelled("tokens on the axes", words),
-  );
-  more.append(summary, fields);
-  root.append(legend, more);
+/**
+ * Create the legend and the fields of the grid.
+ * @param {App} app
+ * @param {HTMLElement} root
+ */
+export function createControls(app, root) {
+  const fields = make("div", "fields", ...NUMBERS.map((number) => makeGridField(app, number)), makeTokenField(app));
+  root.append(makeLegend(app), make("details", "", make("summary", "", "Grid and tokens"), fields));
 }

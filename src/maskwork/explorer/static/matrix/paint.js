@@ -1,4 +1,4 @@
-// Which colour a density has. Lightness alone tells nothing, part and all apart, so that no colour is needed to read it.
+// The colour of a density. Lightness alone distinguishes none, part and all, so that no colour is needed to read it.
 // @ts-check
 
 /** @typedef {[number, number, number]} Rgb */
@@ -25,38 +25,53 @@ const PALETTES = {
   },
 };
 
+/** Return the colours of the page's theme. */
 export function palette() {
   return PALETTES[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
 }
 
-/** The colour of `count` allowed pairs among `cells`: "none" and "all" are said only where they are exactly so.
- * @param {number} count @param {number} cells @param {ReturnType<typeof palette>} [colours] @returns {Rgb} */
+/**
+ * Return the colour of `count` allowed pairs among `cells`. Only an exact 0 or all has the colour of none or all.
+ * @param {number} count
+ * @param {number} cells
+ * @param {ReturnType<typeof palette>} [colours]
+ * @returns {Rgb}
+ */
 export function ramp(count, cells, colours = palette()) {
   if (count === 0 || cells === 0) return colours.none;
   if (count === cells) return colours.all;
   const [low, middle, high] = colours.part;
-  const at = (count / cells) * 2;
-  const [from, to] = at < 1 ? [low, middle] : [middle, high];
-  const part = at < 1 ? at : at - 1;
-  const between = (/** @type {number} */ i) => Math.round(from[i] + (to[i] - from[i]) * part);
-  return [between(0), between(1), between(2)]; // no map: this is done for a million pixels
+  const halves = (count / cells) * 2;
+  const [from, to] = halves < 1 ? [low, middle] : [middle, high];
+  const part = halves < 1 ? halves : halves - 1;
+  const mix = (/** @type {number} */ i) => Math.round(from[i] + (to[i] - from[i]) * part);
+  return [mix(0), mix(1), mix(2)]; // no map: this runs for a million pixels
 }
 
-/** The colour of a pixel of two masks: both, only left, only right, neither; where it holds several, their mixture.
- * @param {number} both @param {number} left @param {number} right @param {number} cells
- * @param {ReturnType<typeof palette>} [colours] @returns {Rgb} */
+/**
+ * Return the colour of a pixel of two masks: both, only left, only right, neither, or the mixture of several.
+ * @param {number} both pairs
+ * @param {number} left
+ * @param {number} right
+ * @param {number} cells
+ * @param {ReturnType<typeof palette>} [colours]
+ * @returns {Rgb}
+ */
 export function fourWay(both, left, right, cells, colours = palette()) {
   const neither = cells - both - left - right;
   const { all, left: one, right: two, none } = colours;
-  const mixed = (/** @type {number} */ i) =>
+  const mix = (/** @type {number} */ i) =>
     Math.round((both * all[i] + left * one[i] + right * two[i] + neither * none[i]) / Math.max(cells, 1));
-  return [mixed(0), mixed(1), mixed(2)];
+  return [mix(0), mix(1), mix(2)];
 }
 
 const bytes = Uint8Array.of(0, 0, 0, 255);
 const word = new Uint32Array(bytes.buffer);
 
-/** The colour as an image's pixel, in the machine's order of bytes. @param {Rgb} colour */
+/**
+ * Return the colour as a pixel of an image, in the machine's order of bytes.
+ * @param {Rgb} colour
+ */
 export function pixel([red, green, blue]) {
   bytes[0] = red;
   bytes[1] = green;
@@ -64,5 +79,14 @@ export function pixel([red, green, blue]) {
   return word[0];
 }
 
-/** @param {Rgb} colour */
+/**
+ * Return the colour as CSS writes it.
+ * @param {Rgb} colour
+ */
 export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
+
+/**
+ * Return the drawing context of a canvas.
+ * @param {HTMLCanvasElement} canvas
+ */
+export const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
