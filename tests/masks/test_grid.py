@@ -1,4 +1,4 @@
-"""The budget of runs is checked before memory is taken."""
+"""A mask on a grid checks the budget of runs before memory is taken."""
 
 import numpy as np
 import pytest
