@@ -69,9 +69,7 @@ def test_any_integer_counts_layers(layers: int):
     assert type(count) is int
 
 
-@pytest.mark.parametrize(
-    "mask", ["causal", "full", "sliding_window(3)", "causal & (sliding_window([2, 4]) | sinks(1))"]
-)
+@pytest.mark.parametrize("mask", ["causal", "full", "sliding_window(3)", "sliding_window([2, 4]) | causal & sinks(1)"])
 @pytest.mark.parametrize("layers", [1, 2, 5, 10**9])
 def test_the_reach_of_one_mask_is_that_of_its_geometry(mask: str, layers: int):
     """Tables are composed densely, geometries as runs: two ways to one answer."""

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.helpers.wrapped_specimen import WrappedSpecimen
 
 import maskwork as mw
+from helpers.wrapped_specimen import WrappedSpecimen
 from maskwork.proof.zoo import tokens
 
 IDS = tokens(24, 0)

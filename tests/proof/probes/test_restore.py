@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 import torch
-from tests.helpers.wrapped_specimen import WrappedSpecimen
 from torch import nn
 
 import maskwork as mw
+from helpers.wrapped_specimen import WrappedSpecimen
 from maskwork.proof.zoo import WIDTH, Functional, Specimen, seeded, tokens
 
 IDS = tokens(24, 0)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.helpers.wrapped_specimen import WrappedSpecimen
 from torch import nn
 
 import maskwork as mw
+from helpers.wrapped_specimen import WrappedSpecimen
 from maskwork.proof._probes.subject import Subject
 from maskwork.proof.zoo import VOCABULARY, Specimen, seeded, tokens
 
