@@ -28,6 +28,7 @@ from ._verdicts.report import Outcome, Report
 #: Longest sequence audited at once: the work grows with its square.
 MAX_LENGTH = 512
 
+# The checks in the order of the report. The last one runs only when it is named.
 CHECKS = ("mask", "padding", "packing", "cache", "batch", "determinism")
 USUAL_CHECKS = CHECKS[:5]
 
@@ -79,6 +80,7 @@ def audit(
     ('blocks.0.attention', 2, 0)
     """
     inputs = _one_sequence(input_ids)
+    # A string is a sequence of letters, so it must be refused by its type.
     if isinstance(checks, str) or not checks or any(check not in CHECKS for check in checks):
         raise ArgumentError(f"checks are a list of some of {', '.join(CHECKS)}, got {checks!r}; name at least one")
     if not callable(model if call is None else call):
@@ -91,6 +93,7 @@ def audit(
     checker = kind(subject, expect, layer_count(layers))
     outcomes: dict[str, Outcome] = {}
     states: dict[str, str] = {}
+    # A check that cannot run does not stop the others; only a wrong argument is raised.
     with restoring(model), torch.no_grad():
         for check in dict.fromkeys(checks):
             try:
@@ -132,6 +135,7 @@ class _OneSequence:
     @property
     def mask(self) -> Mask:
         """The one mask of all layers."""
+        # Padding, packing and a cache change the mask, which a call can pass only once for all layers.
         if len(set(self.expected.masks)) > 1:
             raise CannotRun("the layers' masks differ, so the model cannot be called with one mask")
         return self.expected.masks[0]
@@ -151,6 +155,7 @@ class _OneSequence:
         return {"padding": check_padding, "packing": check_packing, "cache": check_cache}[name](self.subject, self.mask)
 
     def _check_mask(self) -> Outcome:
+        # The black box is built only if the modules are clean, and is then used by `determinism` again.
         tried: list[BlackBox] = []
 
         def black_box() -> BlackBox:
@@ -205,6 +210,7 @@ def _one_sequence(input_ids: Any) -> torch.Tensor:
         raise ArgumentError(
             f"an audit takes one sequence of int64 tokens, got {type(input_ids).__name__}; pass a tensor of them"
         ) from None
+    # Ids have one axis (L), embeddings two (L, D); one leading axis of batch size 1 is dropped.
     axes = 2 if inputs.is_floating_point() else 1
     inputs = inputs[0] if inputs.ndim == axes + 1 and len(inputs) == 1 else inputs
     if inputs.ndim != axes or not 4 <= len(inputs) <= MAX_LENGTH or not (axes == 2 or inputs.dtype == torch.long):
@@ -212,6 +218,7 @@ def _one_sequence(input_ids: Any) -> torch.Tensor:
             f"an audit takes one sequence of 4 to {MAX_LENGTH} int64 tokens, got {inputs.dtype} {tuple(inputs.shape)}; "
             "pass one row, cut to length"
         )
+    # Equal tokens would be replaced by themselves, which shows nothing.
     if len(inputs.unique(dim=0)) < 2:
         raise ArgumentError("an audit needs at least two different tokens, to have one to put in another's place")
     return inputs

@@ -58,6 +58,7 @@ class Expected:
         if len(names) == len(self.tables):
             return list(range(len(names)))
         # Several mixers to a layer: by the first number in their names, which counts the layers.
+        # blocks.3.attention -> "3"; a name without a number belongs to no layer.
         layers = [next((part for part in name.split(".") if part.isdigit()), "") for name in names]
         order = list(dict.fromkeys(layers))
         if len(order) != len(self.tables) or "" in order:
@@ -72,6 +73,7 @@ class Expected:
         table = self.tables[0]
         if len(self.tables) > 1:
             names = [mixer.name for mixer in survey.mixers]
+            # Without a complete survey the masks are taken to be of the layers in their order.
             order = self.assign(names) if survey.complete else range(len(self.tables))
             total = torch.eye(len(table), dtype=torch.bool)
             for i in order:

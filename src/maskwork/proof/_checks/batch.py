@@ -26,7 +26,7 @@ def require_steady(subject: Subject, options: Mapping[str, Any]) -> None:
 
 
 def check_batch(subject: Subject) -> Outcome:
-    """Check whether a bit depends on neighbours, their order or earlier calls, and the last place on the number of rows.
+    """Check whether bits depend on neighbours, their order or earlier calls, and more than rounding on the batch size.
 
     The sequence s is run among neighbours, first in row 0 and then in the last row:
 
@@ -49,13 +49,16 @@ def check_batch(subject: Subject) -> Outcome:
         if not outs:
             # The calls with other neighbours lie between these two equal ones.
             drift = change(subject.run(first)[row], before).cpu()
+            # Changes up to 16 times the noise between equal calls are let pass.
             if float(drift.max()) > 16 * subject.noise:
                 return _leak(subject, "an earlier call's rows", first, None, row, drift)
+        # At equal shapes the order of summation is equal too, so that every bit counts.
         for (name, rows), out in zip(variants, after, strict=True):
             effect = change(out, before).cpu()
             if float(effect.max()) > 16 * subject.noise and not _is_rounding(subject, first, rows, row, effect):
                 return _leak(subject, name, first, rows, row, effect)
         outs.append(before)
+    # Another number of rows may change the order of summation, so here only more than rounding counts.
     alone = subject.run(subject.rows(1))[0]
     effect = torch.maximum(change(alone, outs[0]), change(outs[1], outs[0])).cpu()
     if float(effect.max()) > tolerance(alone, subject.model):
@@ -76,6 +79,7 @@ def _is_rounding(subject: Subject, first: torch.Tensor, rows: torch.Tensor, row:
     """Return whether float64 makes the difference shrink, as it does rounding."""
     if float(effect.max()) > relative_room(subject.run(first)[row], subject.model):
         return False
+    # No copy in float64: then the difference stays a finding.
     wide = subject.float64()
     if wide is None:
         return False

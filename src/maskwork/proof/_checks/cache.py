@@ -38,6 +38,7 @@ def check_cache(subject: Subject, expect: Mask) -> Outcome:
     ids = subject.rows(1)
     one_pass = subject.run(ids)[0]
     half = length // 2
+    # The sizes of the pieces, way by way.
     ways = {
         "a prefill and single steps": [half] + [1] * (length - half),
         f"chunks of {_CHUNK}": [_CHUNK] * (length // _CHUNK) + [length % _CHUNK] * bool(length % _CHUNK),
@@ -48,6 +49,7 @@ def check_cache(subject: Subject, expect: Mask) -> Outcome:
     for name, sizes in ways.items():
         differ = change(one_pass, decoding.cached.run(ids, sizes)[0]).cpu()
         worst = max(worst, float(differ.max()))
+        # Pieces have other shapes than one pass, so bits may differ by rounding.
         if worst > tolerance(one_pass, subject.model):
             return _deviates(decoding, one_pass, differ, name, sizes)
     words = f"one pass against {', '.join(ways)}"
@@ -127,6 +129,7 @@ class _UnequalPrompts:
 def _unequal_prompts(decoding: _Decoding) -> _UnequalPrompts:
     subject = decoding.subject
     length, token = subject.length, pad_token(subject)
+    # The second prompt is shorter by as many tokens as its row is padded.
     pads = min(3, length // 2)
     starts = [0, pads]
     padded(subject, decoding.expect, starts, [length] * 2, length)  # raises where the model takes no padding
@@ -145,6 +148,7 @@ def _unequal(decoding: _Decoding) -> tuple[Outcome | None, float]:
     prompts = _unequal_prompts(decoding)
     out = prompts.outputs(decoding.cached)
     worst = 0.0
+    # Only real positions are compared: outputs at padding mean nothing.
     for row, start in enumerate(prompts.starts):
         ids = subject.inputs[: subject.length - start][None]
         single = subject.run(ids, **alone(subject, decoding.expect, ids.shape[1]))[0]

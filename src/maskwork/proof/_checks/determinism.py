@@ -20,7 +20,7 @@ from .._verdicts.report import Cause, Finding, Outcome, make_finding
 _ROWS = 4
 _EVAL = "eval mode"
 
-# Attention implementations of transformers that give the same numbers; others need a device or a package of their own.
+# Attention implementations of transformers that run everywhere; others need a device or a package of their own.
 _IMPLEMENTATIONS = ("eager", "sdpa")
 
 
@@ -38,6 +38,7 @@ def check_determinism(subject: Subject, reach: torch.Tensor | None, clean: Black
     for name, variant in _variants(subject):
         with variant:
             tried.append(name)
+            # The check `mask` has already tried every set in eval mode.
             proven = clean if name == _EVAL else None
             try:
                 black_box = proven or BlackBox(subject, most_rows=_ROWS)
@@ -66,6 +67,7 @@ def _leak(subject: Subject, black_box: BlackBox, reach: torch.Tensor, name: str)
     effect = effects.effect
     if not (effect > 0).any():
         return None
+    # The module is looked for with the set that changes an output most.
     worst = int(effect.amax(1).argmax())
     site = locate(subject, sets.keys[worst], sets.queries[worst])
     leaks = sets.nearest(effect)

@@ -31,12 +31,14 @@ def check_mask(
 ) -> Outcome:
     """Judge the modules of the survey, and the whole model if these are clean; only then `black_box` is called."""
     order = expected.assign([mixer.name for mixer in modules.mixers])
+    # A module may see one layer's mask only, however far the whole model reaches.
     leaking = [
         (mixer, leaks, expected.tables[i])
         for mixer, i in zip(modules.mixers, order, strict=True)
         if (leaks := mixer.influence.observed & ~expected.tables[i]).any()
     ]
     parts = _module_words(modules, expected)
+    # A module that leaks explains every leak of the whole model, which then needs no search.
     if leaking:
         return Outcome([_module_finding(leaking)], parts)
     reach, count = expected.reach(modules, layers, subject.config)
@@ -99,6 +101,7 @@ def _module_finding(leaking: list[tuple[Mixer, torch.Tensor, torch.Tensor]]) -> 
     else:
         cause = Cause.MIXES_OUTSIDE_ATTENTION
     bits = int((leaks & (influence.effect > 0)).sum())
+    # Pairs whose gradient alone is not 0: the flow is below the last place of the dtype.
     faint = int(leaks.sum()) - bits
     words = f"judged alone: {bits} forbidden pairs change bits"
     if faint:
@@ -139,6 +142,7 @@ class _WholeModel:
             return None, "the mask's reach forbids nothing in the whole model"
         # Where each module was judged alone, only what lies between them is left: a large model is tried at a few sets.
         sets = every.spread(self.black_box.affordable_sets()) if complete else every
+        # First all bits at the model's own precision; differences at rounding level go to float64.
         effects = self.black_box.forbidden(sets)
         settled = ""
         if effects.unsettled:
@@ -171,6 +175,7 @@ class _WholeModel:
         retried = leaking[torch.linspace(0, len(leaking) - 1, min(len(leaking), _CONFIRMED)).long().unique()]
         if not len(retried):
             return sets, effect, ""
+        # Each set had a row of one batch: rows that mix would show another set's change as their own.
         single = self.black_box.one_row_at_a_time(sets.select(retried))
         if (single > 0).any(1).all():
             return sets, effect, ""
@@ -181,6 +186,7 @@ class _WholeModel:
         """Judge flow too weak to change a bit: every forbidden gradient must be exactly 0."""
         if self.black_box.noise:
             return None, words
+        # Exact zeros are expected: a forbidden key is multiplied by a weight of exactly 0.
         gradients = whole_gradients(self.subject, self.reach)
         if gradients is None:
             return None, f"{words}; of the whole no gradients can be taken"
@@ -206,6 +212,7 @@ class _WholeModel:
         worst = int(effect.amax(1).argmax())
         site = locate(self.subject, sets.keys[worst], sets.queries[worst])
         query, _ = shortest_pair(leaks)
+        # A gradient of 0 does not clear the leak: a choice, as of an expert, has none.
         gradients = whole_gradients(self.subject, self.reach, torch.tensor([query]))
         if gradients is not None and not (leaks & (gradients.size > 0)).any():
             discrete = f"every gradient of output {query} there is 0: the choice is discrete"
@@ -262,6 +269,7 @@ def _missing(subject: Subject, modules: Survey, expected: Expected, order: list[
     wide = subject.float64()
     if wide is None or wide.module is None:
         return ""
+    # Trained or fresh weights may hide flow; random ones show it wherever the structure lets it through.
     _randomise(wide.module)
     try:
         randomised = survey(wide, expected.suspect)

@@ -31,6 +31,7 @@ def check_packing(subject: Subject, expect: Mask) -> Outcome:
     if subject.inputs.is_floating_point():
         raise CannotRun("this check needs token ids")
     length = subject.length
+    # The documents' lengths differ, so that a fault cannot hide behind equal positions.
     lengths = [length // 4, length // 2 - length // 8]
     lengths.append(length - sum(lengths))
     try:
@@ -66,6 +67,7 @@ class _PackedDocuments:
     def run(self, inputs: torch.Tensor, index: int, subject: Subject | None = None) -> torch.Tensor:
         """Run packed rows `(B, L)` in the convention of this index, with a copy of the model if one is given."""
         flat = self.conventions(rows=1)[index].flat
+        # A flat convention describes one row, so the rows of a batch are run one after another.
         parts = inputs.split(1) if flat else [inputs]
         model = subject or self.subject
         return torch.cat([model.run(p, **self.conventions(len(p))[index].options) for p in parts])
@@ -98,6 +100,7 @@ def _check_convention(row: _PackedDocuments, convention: CallingConvention, inde
             effects = black_box.forbidden(sets, settle=exact)
     if (effects.effect > 0).any():
         return Outcome([_joined(row, black_box, sets, effects.effect, convention, index)], "documents meet")
+    # No other document changes a bit. Now its place: alone, a document has other positions in its row.
     together = black_box.baseline[0]
     single = row.each_alone
     differ = change(single, together).cpu()
@@ -107,6 +110,7 @@ def _check_convention(row: _PackedDocuments, convention: CallingConvention, inde
     wrong = int((differ > room).sum())
     if not wrong:
         return Outcome([], words, nan_words(together))
+    # The document that differs most, alone and in the row.
     worst = int(differ.argmax())
     part = next(part for part in row.parts if worst < part.stop)
     site = locate_deviation(
@@ -147,6 +151,7 @@ def _joined(
     allowed = table_of(row.expect, len(documents)) & documents
     pair = shortest_pair(leaks)
     cause = Cause.DOCUMENTS_JOINED if large else cause_of(leaks, observed, allowed, documents=documents)
+    # Attention is not at fault where a module without attention is the first to differ.
     if site is not None and site.module and not site.attends:
         cause = Cause.MIXES_OUTSIDE_ATTENTION
     drawn = picture(allowed, observed, *pair)

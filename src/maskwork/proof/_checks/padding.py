@@ -37,6 +37,7 @@ def check_padding(subject: Subject, expect: Mask) -> Outcome:
         try:
             call = padded(subject, expect, [start], [end], total)
         except CannotRun as why:
+            # No side can be tried at all: the check cannot run. Otherwise the other sides still count.
             if not convention:
                 raise
             untried = f"; {side} not tried: {why}"
@@ -86,6 +87,7 @@ class _PaddedRow:
         pads = torch.ones(subject.length, dtype=torch.bool)
         pads[start:end] = False
         effect = torch.zeros(len(self.real), dtype=torch.float64)
+        # The padding's tokens are replaced by others: real positions must not change by a bit.
         for new in substitutes(subject, min(2, affordable_substitutions(subject, 3))):
             changed = self.row.clone()
             changed[:, pads] = new[pads]
@@ -94,6 +96,7 @@ class _PaddedRow:
             return None
         padded_sequence = replace(subject, inputs=self.row[0])
         site = locate(padded_sequence, pads, ~pads, lambda _, inputs: self._run(inputs))
+        # The model's own code between its modules counts as attention, since padding masks are built there.
         outside = site is not None and site.module and not site.attends
         cause = Cause.MIXES_OUTSIDE_ATTENTION if outside else Cause.PADDING_VISIBLE
         return self._leak(effect, cause, site, "what the padding holds")

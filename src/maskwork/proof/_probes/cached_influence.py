@@ -48,6 +48,7 @@ def _outputs(module: torch.nn.Module, call: Callable[[], Any], keys: list[int]) 
             return None
         data = (args[index] if isinstance(index, int) else kwargs[index]).clone()
         for r, k in enumerate(keys):
+            # Reversed features, scaled and moved: no direction of the input stays as it was, whatever the layer.
             if done <= k < done + data.shape[1]:
                 data[r, k - done] = data[r, k - done].flip(0) * 1.5 + 0.1
         done += data.shape[1]
@@ -69,5 +70,6 @@ def _outputs(module: torch.nn.Module, call: Callable[[], Any], keys: list[int]) 
     finally:
         for handle in handles:
             handle.remove()
+    # Pieces of other trailing shapes are no outputs along the positions.
     shapes = {value.shape[2:] for value in outputs}
     return torch.cat(outputs, dim=1) if len(shapes) == 1 else None

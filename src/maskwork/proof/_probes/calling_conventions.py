@@ -51,6 +51,7 @@ def padded(subject: Subject, expect: Mask, starts: Sequence[int], ends: Sequence
             expect.shift(q=start, k=start) & padding(starts=[start]) & padding([end])
             for start, end in zip(starts, ends, strict=True)
         ]
+        # Equal rows need no mask for each row.
         mask = rows[0] if len(set(zip(starts, ends, strict=True))) == 1 else per_row(rows)
         return CallingConvention("mask and position_ids", {"mask": mask, "position_ids": positions})
     if not subject.accepts("attention_mask"):
@@ -58,6 +59,7 @@ def padded(subject: Subject, expect: Mask, starts: Sequence[int], ends: Sequence
     if any(starts) and not _moves(expect, max(starts), total):
         raise CannotRun("the mask is counted from the row's start, and attention_mask cannot tell where that moved")
     columns = torch.arange(total)[None]
+    # 1 = real, 0 = padding, as transformers reads an attention_mask.
     real = (columns >= torch.tensor(starts)[:, None]) & (columns < torch.tensor(ends)[:, None])
     options: dict[str, Any] = {"attention_mask": real.long().to(subject.inputs.device), **subject.without_cache()}
     if subject.accepts("position_ids"):
@@ -130,6 +132,7 @@ def packed(subject: Subject, expect: Mask, lengths: Sequence[int], rows: int, ca
     if not causal:
         raise CannotRun("position_ids alone do not tell a model that sees both ways where its documents end")
     conventions = [CallingConvention("the default call, position_ids alone", position_ids)]
+    # With a cache in use, transformers does not look for documents in position_ids.
     if subject.accepts("use_cache"):
         conventions.insert(0, CallingConvention("position_ids, use_cache=False", {**position_ids, "use_cache": False}))
     return conventions
@@ -167,6 +170,7 @@ class CachedDecoding:
     def unequal(self, expect: Mask, starts: Sequence[int], sizes: Sequence[int]) -> list[dict[str, Any]]:
         """Return the options of each piece for a batch whose row b begins at `starts[b]`, after padding."""
         total, done, steps = sum(sizes), 0, []
+        # Each piece needs its queries' part of what the batch as one piece would need.
         for size in sizes:
             end = done + size
             full = padded(self.subject, expect, starts, [total] * len(starts), total).options

@@ -93,6 +93,7 @@ def module_influence(replay: Replay, suspect: torch.Tensor) -> Influence:
     gradient, precision = _settled_gradients(replay, wide, suspect)
     influence = Influence(effect, gradient, rounding, len(_outputs(replay)), precision, unsettled)
     leaks = influence.observed & suspect
+    # The contrast tells an open head from a weak mask value; without a leak there is nothing to tell apart.
     if precision is None or not leaks.any():
         return influence
     module, dtype = (wide, precision) if precision == torch.float64 and wide is not None else (replay.module, None)
@@ -155,6 +156,7 @@ def _settled_gradients(
     if gradient is None:
         native = gradients(replay, replay.module, None)
         return native, None if native is None else replay.plain.dtype
+    # Gradients of float64 that may be rounding are taken again in the module's own dtype.
     faint = suspect & at_rounding_level(gradient)
     native = gradients(replay, replay.module, None) if faint.any() else None
     if native is not None:
@@ -178,6 +180,7 @@ def gradients(replay: Replay, module: torch.nn.Module, dtype: torch.dtype | None
                 # A leaf that requires a gradient may not be changed in place, and some modules do that.
                 out = replay.output(replay.with_data(base, [tensor * 1 for tensor in data]), module)
                 picked = out[torch.arange(len(queries)), queries]
+                # A direction of positive entries between 0.5 and 1.5, so that no sum cancels by symmetry.
                 direction = torch.rand(picked.shape[1:], generator=generator, dtype=torch.float64) + 0.5
                 total = (picked * direction.to(picked)).sum()
                 for front in replay.fronts(_input_gradients(replay, base, data, total)):

@@ -70,6 +70,7 @@ def _first_to_differ(
 ) -> Site | None:
     before, watch = _events(subject, first, watched, call, row)
     after, _ = _events(subject, second, watched, call, row)
+    # The two calls run the same modules in the same order, until a change of data takes another path.
     for old, new in zip(before, after, strict=False):
         if old.name != new.name or old.suspect != new.suspect:
             break
@@ -96,6 +97,7 @@ def _events(
                 continue
             if tensor.ndim > 3 and tuple(tensor.shape[-2:]) == (length, length):
                 continue  # scores or a mask: a forbidden column is still there, to be masked later
+            # Only tensors with a position axis can be compared at the watched positions.
             axes = find_axes(tensor, rows, length, sure=False)
             if axes is not None:
                 values.append(axes.front(tensor.detach(), rows, length)[row][watched].clone())
@@ -198,6 +200,7 @@ def locate_gradient(subject: Subject, query: int, key: int) -> Site | None:
     with torch.enable_grad(), embedded(subject, subject.rows(1)) as (inputs, leaves):
         with watching(subject.module, subject.length, entered, left) as watch:
             subject.run(inputs)
+        # Events are in the order of the forward pass, so the first gradient is where the flow enters.
         for suspect, value in events:
             grads = torch.autograd.grad(projected(value), leaves, allow_unused=True, retain_graph=True)
             if any(g is not None and bool(g.reshape(subject.length, -1)[key].any()) for g in grads):

@@ -45,6 +45,7 @@ class ForbiddenSets:
     def from_allowed(allowed: torch.Tensor) -> ForbiddenSets:
         """Build sets that hold every forbidden pair of bool `(Q, K)`: one set for each row's forbidden keys."""
         forbidden = ~allowed
+        # Queries with equal forbidden keys share a set; a set also protects queries that forbid more keys.
         keys = torch.unique(forbidden[forbidden.any(1)], dim=0)
         protected = (forbidden[None] | ~keys[:, None]).all(-1)
         return ForbiddenSets(keys, protected)
@@ -103,6 +104,7 @@ class BlackBox:
         self.run = subject.run if run is None else run
         first = self.run(subject.rows(1))
         self.out = first[0]
+        # Outputs are widened to float64 (8 bytes) in a comparison.
         per_row = max(1, first[0].numel() * max(8, first.element_size()))
         rows = most_rows if self.affordable_sets() > _FEW_SETS else min(most_rows, _FEW_SETS)
         self.batch = max(2, min(rows, _MOST_OUTPUT_BYTES // per_row))
@@ -112,6 +114,7 @@ class BlackBox:
         if self.noise:
             columns = self.baseline[0].double()
             scale = float((columns - columns.mean(0)).abs().nan_to_num(posinf=0.0).max())
+            # Noise as large as what varies from position to position hides every leak.
             if not self.noise * 16 < scale:
                 raise CannotRun("two equal calls gave different outputs; switch off what is random in the model")
 
@@ -228,6 +231,7 @@ def whole_gradients(
         restricted = (~reach).any(1).nonzero().flatten()
         count = min(len(restricted), int(max(2, _WORK // (3 * _work(subject)))))
         queries = restricted[torch.linspace(0, len(restricted) - 1, count).long().unique()]
+    # In float64 where the model allows it, else in its own dtype.
     wide = _float64(subject)
     measured = None if wide is None else _sizes(wide, queries)
     used = subject if measured is None or wide is None else wide

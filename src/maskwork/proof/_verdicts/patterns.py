@@ -55,6 +55,7 @@ def cause_of(
     if _from_other_corner(leaks, allowed):
         return Cause.ALIGNMENT
     documents = _documents(allowed) if documents is None else documents
+    # Leaks between documents alone, none within one.
     if (leaks & ~documents).any() and not (leaks & documents).any():
         return Cause.DOCUMENTS_JOINED
     if not later.any() and _borders(leaks, allowed, -1, layers):

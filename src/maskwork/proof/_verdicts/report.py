@@ -78,6 +78,7 @@ class Finding:
     def __str__(self) -> str:
         pair = f"output {self.query}" if self.key is None else f"input {self.key} reaches output {self.query}"
         place = "" if self.module is None else f" in {self.module or 'the model itself'}"
+        # The first module is named; the others often leak for the same reason.
         if more := len(self.modules) - 1 if self.modules else 0:
             place += f" (and {more} more)"
         cause = f" [{self.cause}]" if self.cause else ""
@@ -193,6 +194,7 @@ class Report:
         return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *cases, "</testsuite>", ""])
 
     def __str__(self) -> str:
+        # One line for each check, its warning below, and the findings at the end.
         lines: list[str] = []
         for name, state in self.checks.items():
             lines.append(f"{name}: {state}  ({self.evidence.get(name, 'nothing compared')})")

@@ -33,6 +33,7 @@ class Translator(nn.Module):
     def forward(self, input_ids: torch.Tensor, decoder_input_ids: torch.Tensor) -> Translated:
         """Compute logits `(B, Q, V)` for a source `(B, K)` and a target `(B, Q)`."""
         source, target = self._embed(input_ids), self._embed(decoder_input_ids)
+        # Each attention is added to its input: a residual connection.
         source = source + _attend(self.encoder, source, source, 0)
         target = target + _attend(self.decoder, target, target, 0)
         # Counted from the bottom right corner, the triangle of a longer source reaches further ahead.

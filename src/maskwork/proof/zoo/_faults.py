@@ -77,6 +77,7 @@ def plant(cause: Cause | str, model: Transformer) -> Transformer:
         raise ArgumentError(f"faults are {', '.join(FAULTS)}, got {cause!r}; name one of them")
     faulty = copy.deepcopy(model)
     cause = Cause(cause)
+    # Hooks, so that the copy keeps its class and its parameters' names.
     if cause in _BEFORE:
         faulty.register_forward_pre_hook(_BEFORE[cause], with_kwargs=True)
     else:

@@ -62,6 +62,7 @@ class Convolutional(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         x = self.embedding(ids).transpose(1, 2)
+        # Padded on the left alone, so that an output sees no later input.
         for i, layer in enumerate(self.layers):
             x = x + torch.tanh(layer(nn.functional.pad(x, (2 * 2**i, 0))))
         return x.transpose(1, 2)
@@ -87,6 +88,7 @@ def _transformer(mask: str) -> Callable[[], nn.Module]:
             vocab_size=VOCABULARY, layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=64, mask=mask
         )
         model = Transformer(config)
+        # The seed comes from torch's own state, which `Honest.build` has seeded.
         model.init_weights(torch.Generator().manual_seed(int(torch.randint(0, 1 << 30, ()))))
         return model
 
@@ -107,6 +109,7 @@ def honest_models() -> list[Honest]:
     >>> len(honest_models()) >= 15
     True
     """
+    # Sinks are the first keys of the row, so padding on the left would move them: no check of padding.
     windowed = causal() & (sliding_window(5) | sinks(2))
     return [
         Honest("decoder", Specimen),
@@ -149,10 +152,16 @@ def hugging_face_models() -> list[Honest]:
     """Return tiny models of transformers, without `packing`: their default call does not separate documents."""
     import transformers as hf
 
-    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": VOCABULARY}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": VOCABULARY,
+    }
     ends: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     wide: dict[str, Any] = {**sizes, **ends, "intermediate_size": 48}
     decoder = ("mask", "padding", "cache", "batch", "determinism")
+    # Two layers of width 32 keep the audit fast; faults of a mask do not depend on the size.
     gpt2 = hf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=VOCABULARY, n_positions=64, **ends)
     llama = hf.LlamaConfig(num_key_value_heads=2, **wide)
     mistral = hf.MistralConfig(num_key_value_heads=2, sliding_window=6, **wide)

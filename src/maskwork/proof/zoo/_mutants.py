@@ -26,6 +26,7 @@ from ._specimens import (
 )
 from ._varlen import FlashArguments, Varlen
 
+# Sizes of the masks with a window or a prefix; faults are one off these.
 WINDOW, PREFIX = 6, 5
 _WINDOW = sliding_window(WINDOW)
 
@@ -187,32 +188,39 @@ def mutants() -> list[Mutant]:
     outside = Cause.MIXES_OUTSIDE_ATTENTION
     prefixed = causal() | prefix(PREFIX)
     wider = causal() | prefix(PREFIX + 1)
+    # No mask: everywhere, in one head, beyond a position, or the window alone.
     planted = [_twisted(f"no mask in layer {i}", no_mask, i, _everything) for i in range(LAYERS)]
     planted += [
         _twisted("no mask in one head", no_mask, 1, lambda t: in_head(2, _everything(t), t.allowed())),
         _twisted("no mask beyond position 32", no_mask, 1, lambda t: from_position(32, t, _everything(t))),
         _twisted("window forgotten", no_mask, 1, lambda t: _window(t, 1 << 20), _WINDOW),
+        # One token too far ahead.
         _twisted("next token in layer 0", shifted, 0, _next_token),
         _twisted("next token in the last layer", shifted, last, _next_token),
         _twisted("next token in one head", shifted, 1, lambda t: in_head(0, _next_token(t), t.allowed())),
         _twisted("next token beyond position 32", shifted, last, lambda t: from_position(32, t, _next_token(t))),
         Mutant("outputs shifted by one", shifted, "", _ShiftedOutputs),
         Mutant("prefix one too long", shifted, _attention(0), lambda: Specimen(wider), expect=prefixed),
+        # One key too many behind.
         _twisted("window one too wide in layer 0", window, 0, _wider, _WINDOW),
         _twisted("window one too wide in layer 2", window, 2, _wider, _WINDOW),
         _twisted("window one too wide in one head", window, 1, lambda t: in_head(3, _wider(t), t.allowed()), _WINDOW),
         _twisted(
             "window one too wide beyond position 32", window, 1, lambda t: from_position(32, t, _wider(t)), _WINDOW
         ),
+        # A number is added to the scores of forbidden keys that leaves them a weight.
         _twisted("mask of -1", value, 0, _added(-1.0)),
         _twisted("mask of -10", value, 1, _added(-10.0)),
         _twisted("mask of -100", value, last, _added(-100.0)),
         _twisted("bool mask added", value, 1, lambda t: t.allowed().float()),
+        # True and False exchanged.
         _twisted("polarity inverted in layer 0", polarity, 0, lambda t: ~t.allowed()),
         _twisted("polarity inverted in the last layer", polarity, last, lambda t: ~t.allowed()),
+        # Padding that attention sees.
         _twisted("padding seen in layer 0", pads, 0, _ignores_padding_mask, check="padding"),
         _twisted("padding seen in the last layer", pads, last, _ignores_padding_mask, check="padding"),
         _twisted("padding seen by one head", pads, 1, _head_ignores_padding_mask, check="padding"),
+        # Documents of one row that see each other, in each calling convention.
         _twisted("documents joined in layer 0", joined, 0, _ignores_documents, check="packing"),
         _twisted("documents joined in the last layer", joined, last, _ignores_documents, check="packing"),
         _twisted("documents joined in one head", joined, 1, _head_ignores_documents, check="packing"),
@@ -232,8 +240,10 @@ def mutants() -> list[Mutant]:
             lambda: FlashArguments(twists={last: _head_ignores_documents}),
             "packing",
         ),
+        # Positions that do not restart.
         Mutant("positions count on", places, "positions", _ignores_position_ids, "packing"),
         Mutant("positions count on from the left padding", places, "positions", _ignores_position_ids, "padding"),
+        # Faults that show only while decoding with a cache.
         _twisted("chunk unmasked with a cache, layer 0", cache, 0, _chunk_unmasked, check="cache"),
         _twisted("chunk unmasked with a cache, layer 1", cache, 1, _chunk_unmasked, check="cache"),
         _twisted("window forgotten with a cache", cache, 0, _window_forgotten, _WINDOW, "cache"),
@@ -254,6 +264,7 @@ def mutants() -> list[Mutant]:
             lambda: Translator(bottom_right=True),
             expect={"encoder": causal(), "cross": causal()},
         ),
+        # Positions, or rows, that are mixed outside attention.
         _extra("normalised over the sequence", 1, SequenceNorm),
         _extra("convolution padded on both sides", 0, lambda: SequenceConvolution(1.0)),
         _extra("convolution that leaks a millionth", last, lambda: SequenceConvolution(1e-6)),

@@ -32,6 +32,7 @@ class SequenceConvolution(nn.Module):
         self.scale = ahead
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Two taps on the present and the past, and one on the next position: `ahead` scales the leak.
         causal = self.convolution(nn.functional.pad(x, (0, 0, 1, 0)).transpose(1, 2)).transpose(1, 2)
         return causal + self.scale * nn.functional.pad(self.ahead(x)[:, 1:], (0, 0, 0, 1))
 
@@ -51,6 +52,7 @@ class Router(nn.Module):
         chosen = scores.argmax(-1).reshape(-1)
         has_room = self.capacity(scores).reshape(-1)
         out = torch.zeros_like(flat)
+        # Each expert takes its positions of all rows at once, as a dispatch to devices does.
         for e, expert in enumerate(self.experts):
             mine = (chosen == e) & has_room
             out[mine] = expert(flat[mine])

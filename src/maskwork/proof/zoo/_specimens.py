@@ -60,6 +60,7 @@ class SpecimenAttention(nn.Module):
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
             past[:] = [k, v]
         allowed = inputs.allowed() if self.twist is None else self.twist(inputs)
+        # A bool mask becomes 0 and the dtype's minimum; floats are added as they are, faults included.
         bias = allowed
         if allowed.dtype == torch.bool:
             bias = torch.zeros(allowed.shape, dtype=x.dtype).masked_fill(~allowed, torch.finfo(x.dtype).min)
@@ -143,6 +144,7 @@ class Specimen(nn.Module):
             None if document_ids is None else document_ids[:, None, :, None] == document_ids[:, None, None, :],
             start,
         )
+        # Learned positions: a position that is wrong shows in every output.
         x = self.dropout(self.embedding(input_ids) + self.positions(places))
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, inputs, cache)
@@ -151,6 +153,7 @@ class Specimen(nn.Module):
 
 def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Build a model with weights of this seed; torch's own random state stays."""
+    # The weights are drawn from torch's own generator, which is restored on leaving.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make().eval()

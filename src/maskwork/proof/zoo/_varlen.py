@@ -43,8 +43,10 @@ class Varlen(Specimen):
         """Compute logits `(1, L, V)` for ids `(1, L)`: varlen kernels know one row."""
         length = input_ids.shape[1]
         assert len(input_ids) == 1
+        # Varlen kernels are launched for max_seqlen queries: a smaller number would leave tokens out.
         assert int(cu_seqlens.diff().max()) == max_seqlen
         documents = self.split(cu_seqlens, length)
+        # Positions restart by the true ends, so that `split` plants a fault in attention alone.
         starts = cu_seqlens.long()[by_ends(cu_seqlens, length)]
         places = torch.arange(length) - (starts if self.restart else 0)
         return super().forward(input_ids, position_ids=places[None], document_ids=documents[None])
