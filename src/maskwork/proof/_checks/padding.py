@@ -74,8 +74,12 @@ class _PaddedRow:
         self.baseline = self._run(self.row)[0, start:end]
 
     def _run(self, inputs: torch.Tensor) -> torch.Tensor:
-        # Arguments of one row, which a model broadcasts over the rows of a larger batch.
-        return self.subject.run(inputs, **self.call.options)
+        # The arguments are those of one row, and not every model broadcasts them over a larger batch.
+        options = {
+            name: value.expand(len(inputs), *value.shape[1:]) if isinstance(value, torch.Tensor) else value
+            for name, value in self.call.options.items()
+        }
+        return self.subject.run(inputs, **options)
 
     def run_alone(self, expect: Mask) -> torch.Tensor:
         """Run the real positions without padding."""
