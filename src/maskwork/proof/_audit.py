@@ -19,8 +19,7 @@ from ._checks.packing import check_packing
 from ._checks.padding import check_padding
 from ._expect import Expected, layer_count
 from ._probes.calling_conventions import alone
-from ._probes.restore import restoring
-from ._probes.subject import CannotRun, Subject
+from ._probes.subject import CannotRun, Subject, restoring
 from ._probes.survey import Survey, survey
 from ._probes.whole_model import BlackBox
 from ._verdicts.report import Outcome, Report
