@@ -29,6 +29,7 @@ from ._varlen import FlashArguments, Varlen
 # Sizes of the masks with a window or a prefix; faults are one off these.
 WINDOW, PREFIX = 6, 5
 _WINDOW = sliding_window(WINDOW)
+_LAST = LAYERS - 1
 
 
 @dataclass(frozen=True)
@@ -181,24 +182,26 @@ def mutants() -> list[Mutant]:
     >>> len(mutants()) >= 30 and len({mutant.name for mutant in mutants()}) == len(mutants())
     True
     """
-    last = LAYERS - 1
+    return [*_faulty_masks(), *_faulty_rows(), *_faulty_caches(), _faulty_cross(), *_mixed_outside_attention()]
+
+
+def _faulty_masks() -> list[Mutant]:
+    """Return faults of one layer's mask, which the check `mask` shows."""
     no_mask, shifted, window = Cause.NO_MASK, Cause.OFF_BY_ONE, Cause.WINDOW_OFF_BY_ONE
-    value, polarity, pads = Cause.MASK_VALUE_TOO_SMALL, Cause.POLARITY, Cause.PADDING_VISIBLE
-    joined, places, cache = Cause.DOCUMENTS_JOINED, Cause.POSITIONS_NOT_RESTARTED, Cause.CACHE_MASK
-    outside = Cause.MIXES_OUTSIDE_ATTENTION
+    value, polarity = Cause.MASK_VALUE_TOO_SMALL, Cause.POLARITY
     prefixed = causal() | prefix(PREFIX)
     wider = causal() | prefix(PREFIX + 1)
-    # No mask: everywhere, in one head, beyond a position, or the window alone.
-    planted = [_twisted(f"no mask in layer {i}", no_mask, i, _everything) for i in range(LAYERS)]
-    planted += [
+    return [
+        # No mask: everywhere, in one head, beyond a position, or the window alone.
+        *(_twisted(f"no mask in layer {i}", no_mask, i, _everything) for i in range(LAYERS)),
         _twisted("no mask in one head", no_mask, 1, lambda t: in_head(2, _everything(t), t.allowed())),
         _twisted("no mask beyond position 32", no_mask, 1, lambda t: from_position(32, t, _everything(t))),
         _twisted("window forgotten", no_mask, 1, lambda t: _window(t, 1 << 20), _WINDOW),
         # One token too far ahead.
         _twisted("next token in layer 0", shifted, 0, _next_token),
-        _twisted("next token in the last layer", shifted, last, _next_token),
+        _twisted("next token in the last layer", shifted, _LAST, _next_token),
         _twisted("next token in one head", shifted, 1, lambda t: in_head(0, _next_token(t), t.allowed())),
-        _twisted("next token beyond position 32", shifted, last, lambda t: from_position(32, t, _next_token(t))),
+        _twisted("next token beyond position 32", shifted, _LAST, lambda t: from_position(32, t, _next_token(t))),
         Mutant("outputs shifted by one", shifted, "", _ShiftedOutputs),
         Mutant("prefix one too long", shifted, _attention(0), lambda: Specimen(wider), expect=prefixed),
         # One key too many behind.
@@ -211,18 +214,25 @@ def mutants() -> list[Mutant]:
         # A number is added to the scores of forbidden keys that leaves them a weight.
         _twisted("mask of -1", value, 0, _added(-1.0)),
         _twisted("mask of -10", value, 1, _added(-10.0)),
-        _twisted("mask of -100", value, last, _added(-100.0)),
+        _twisted("mask of -100", value, _LAST, _added(-100.0)),
         _twisted("bool mask added", value, 1, lambda t: t.allowed().float()),
         # True and False exchanged.
         _twisted("polarity inverted in layer 0", polarity, 0, lambda t: ~t.allowed()),
-        _twisted("polarity inverted in the last layer", polarity, last, lambda t: ~t.allowed()),
+        _twisted("polarity inverted in the last layer", polarity, _LAST, lambda t: ~t.allowed()),
+    ]
+
+
+def _faulty_rows() -> list[Mutant]:
+    """Return faults that show only in rows with padding or with several documents."""
+    pads, joined, places = Cause.PADDING_VISIBLE, Cause.DOCUMENTS_JOINED, Cause.POSITIONS_NOT_RESTARTED
+    return [
         # Padding that attention sees.
         _twisted("padding seen in layer 0", pads, 0, _ignores_padding_mask, check="padding"),
-        _twisted("padding seen in the last layer", pads, last, _ignores_padding_mask, check="padding"),
+        _twisted("padding seen in the last layer", pads, _LAST, _ignores_padding_mask, check="padding"),
         _twisted("padding seen by one head", pads, 1, _head_ignores_padding_mask, check="padding"),
         # Documents of one row that see each other, in each calling convention.
         _twisted("documents joined in layer 0", joined, 0, _ignores_documents, check="packing"),
-        _twisted("documents joined in the last layer", joined, last, _ignores_documents, check="packing"),
+        _twisted("documents joined in the last layer", joined, _LAST, _ignores_documents, check="packing"),
         _twisted("documents joined in one head", joined, 1, _head_ignores_documents, check="packing"),
         Mutant(
             "cu_seqlens forgotten in layer 1",
@@ -236,14 +246,20 @@ def mutants() -> list[Mutant]:
         Mutant(
             "cu_seq_lens_q forgotten in one head",
             joined,
-            _attention(last),
-            lambda: FlashArguments(twists={last: _head_ignores_documents}),
+            _attention(_LAST),
+            lambda: FlashArguments(twists={_LAST: _head_ignores_documents}),
             "packing",
         ),
         # Positions that do not restart.
         Mutant("positions count on", places, "positions", _ignores_position_ids, "packing"),
         Mutant("positions count on from the left padding", places, "positions", _ignores_position_ids, "padding"),
-        # Faults that show only while decoding with a cache.
+    ]
+
+
+def _faulty_caches() -> list[Mutant]:
+    """Return faults that show only while decoding with a cache."""
+    cache = Cause.CACHE_MASK
+    return [
         _twisted("chunk unmasked with a cache, layer 0", cache, 0, _chunk_unmasked, check="cache"),
         _twisted("chunk unmasked with a cache, layer 1", cache, 1, _chunk_unmasked, check="cache"),
         _twisted("window forgotten with a cache", cache, 0, _window_forgotten, _WINDOW, "cache"),
@@ -255,22 +271,31 @@ def mutants() -> list[Mutant]:
             "cache",
         ),
         _twisted("triangle from the top left in layer 0", Cause.ALIGNMENT, 0, _top_left, check="cache"),
-        _twisted("triangle from the top left in the last layer", Cause.ALIGNMENT, last, _top_left, check="cache"),
+        _twisted("triangle from the top left in the last layer", Cause.ALIGNMENT, _LAST, _top_left, check="cache"),
         _twisted("triangle from the top left in chunks", Cause.ALIGNMENT, 1, _top_left_in_chunks, check="cache"),
-        Mutant(
-            "cross-attention from the bottom right",
-            Cause.ALIGNMENT,
-            "cross",
-            lambda: Translator(bottom_right=True),
-            expect={"encoder": causal(), "cross": causal()},
-        ),
-        # Positions, or rows, that are mixed outside attention.
+    ]
+
+
+def _faulty_cross() -> Mutant:
+    return Mutant(
+        "cross-attention from the bottom right",
+        Cause.ALIGNMENT,
+        "cross",
+        lambda: Translator(bottom_right=True),
+        expect={"encoder": causal(), "cross": causal()},
+    )
+
+
+def _mixed_outside_attention() -> list[Mutant]:
+    """Return models that mix positions, or rows, outside attention."""
+    outside = Cause.MIXES_OUTSIDE_ATTENTION
+    return [
         _extra("normalised over the sequence", 1, SequenceNorm),
         _extra("convolution padded on both sides", 0, lambda: SequenceConvolution(1.0)),
-        _extra("convolution that leaks a millionth", last, lambda: SequenceConvolution(1e-6)),
+        _extra("convolution that leaks a millionth", _LAST, lambda: SequenceConvolution(1e-6)),
         _extra("experts of limited capacity", 1, CapacityRouter),
         _extra("sum from the end", 0, lambda: Functional(lambda x: x.flip(1).cumsum(1).flip(1) * 0.1)),
-        _extra("mean over the sequence", last, lambda: Functional(lambda x: x.mean(1, keepdim=True).expand_as(x))),
+        _extra("mean over the sequence", _LAST, lambda: Functional(lambda x: x.mean(1, keepdim=True).expand_as(x))),
         Mutant("recurrent both ways", outside, "blocks.1.extra.parts.0", lambda: Specimen(extras={1: _gru()})),
         Mutant("mean taken from the outputs", outside, "", _CentredOutputs),
         _extra("normalised over the batch", 1, PerRowNorm, "batch"),
@@ -282,7 +307,6 @@ def mutants() -> list[Mutant]:
             "determinism",
         ),
     ]
-    return planted
 
 
 def _batch_norm() -> nn.Module:
