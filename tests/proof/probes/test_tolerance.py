@@ -8,6 +8,8 @@ import torch
 import maskwork as mw
 from maskwork.models import ModelConfig, Transformer
 from maskwork.proof import Cause, plant
+from maskwork.proof._probes.tolerance import tolerance
+from maskwork.proof.zoo import Specimen, seeded, tokens
 
 IDS = torch.randint(0, 20, (32,), generator=torch.Generator().manual_seed(1))
 
@@ -32,8 +34,13 @@ def test_a_masked_vocabulary_entry_is_no_leak_and_hides_none(value: float):
     honest = mw.audit(masked(make()), IDS)
     assert honest.ok, str(honest)
     assert set(honest.checks.values()) == {"clean"}
-    for cause in (Cause.NO_MASK, Cause.POSITIONS_NOT_RESTARTED, Cause.CACHE_MASK):
-        assert cause in [finding.cause for finding in mw.audit(masked(plant(cause, make())), IDS).findings]
+    for cause, check in (
+        (Cause.NO_MASK, "mask"),
+        (Cause.POSITIONS_NOT_RESTARTED, "packing"),
+        (Cause.CACHE_MASK, "cache"),
+    ):
+        report = mw.audit(masked(plant(cause, make())), IDS, checks=[check])
+        assert cause in [finding.cause for finding in report.findings], str(report)
 
 
 def test_a_later_token_that_makes_an_infinity_is_a_leak():
@@ -119,3 +126,16 @@ def test_a_fault_is_caught_at_any_scale_of_the_outputs(scale: float, width: int,
 def test_a_fault_is_caught_in_half_precision(dtype: torch.dtype, cause: Cause):
     report = mw.audit(plant(cause, make(64, dtype)), IDS, checks=["packing", "cache"])
     assert {finding.cause for finding in report.findings} == {cause}, str(report)
+
+
+def test_outputs_that_do_not_vary_have_rounding_too():
+    assert tolerance(torch.ones(1, 4), None) == tolerance(torch.ones(3, 4), None) > 0
+
+
+@pytest.mark.parametrize("check", ["mask", "padding", "batch", "determinism"])
+def test_nothing_but_nan_is_not_clean(check: str):
+    model = seeded(Specimen, 0)
+    model.head.bias.data.fill_(torch.nan)
+    report = mw.audit(model, tokens(24, 0), checks=[check])
+    assert report.checks == {check: "warning"}
+    assert "NaN at" in report.warnings[check]
