@@ -20,7 +20,7 @@ SIZES = {
 
 
 def timed(model: torch.nn.Module, ids: torch.Tensor, checks: tuple[str, ...], label: str) -> dict[str, float]:
-    """Seconds by the clock and of the processor: on a shared machine only the second means much."""
+    """Measure an audit in seconds by the clock and of the processor: on a shared machine only the latter means much."""
     wall, cpu = time.perf_counter(), time.process_time()
     report = mw.audit(model, ids, mw.causal(), checks=checks)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

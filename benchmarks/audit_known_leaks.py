@@ -43,9 +43,9 @@ def main() -> None:
         torch.manual_seed(0)
         model = getattr(transformers, f"{name}ForCausalLM")(config)
         report = mw.audit(model, ids, mw.causal(), checks=["mask"])
-        found = [f"{f.module} [{f.cause}], {f.pairs} pairs" for f in report.findings]
+        leaks = [f"{f.module} [{f.cause}], {f.pairs} pairs" for f in report.findings]
         title = f"{name}ForCausalLM {options.get('attn_implementation', '')}"
-        print(f"{title:24} {report.checks['mask']:6} {'; '.join(found)}")
+        print(f"{title:24} {report.checks['mask']:6} {'; '.join(leaks)}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The data is a Universal Dependencies treebank as downloaded: `*-train.conllu`, `*-dev.conllu` and `*-test.conllu`,
 gzipped or not. Both models read the same features, none pretrained: an embedding of the words of the training split
-beside a convolution over each word's characters (Ma & Hovy 2016), which has something to say about words that training
-never saw. Each model keeps its best epoch on dev and sees test once.
+beside a convolution over each word's characters (Ma & Hovy 2016), which also reads words that are not in the training
+split. Each model keeps the weights of its best epoch on dev, and is evaluated on test once.
 
     python examples/pos_tagging.py --data UD_English-EWT
 """
@@ -34,18 +34,18 @@ TAGS = [
     "VERB", "X",
 ]  # fmt: skip
 SPLITS = ("train", "dev", "test")
-LETTERS_OF_A_WORD = 20  # of a longer one, its ends
+LETTERS_OF_A_WORD = 20  # of a longer word, both ends
 
 
 class Sentence(NamedTuple):
-    """Its words, and a tag for each: "_" where the treebank has none."""
+    """The words of a sentence, and a tag for each: "_" where the treebank has none."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
 
 
 def read_conllu(path: Path) -> list[Sentence]:
-    """The sentences of a CoNLL-U file: of each word, column 2 (FORM) and column 4 (UPOS)."""
+    """Return the sentences of a CoNLL-U file: column 2 (FORM) and column 4 (UPOS) of each word."""
     sentences, words = [], []
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for line in [*lines, "\n"]:  # the last sentence may lack its empty line
@@ -60,14 +60,15 @@ def read_conllu(path: Path) -> list[Sentence]:
 
 
 class Lexicon:
-    """A number for every form of a word, the model's token id, and what models look up by it.
+    """A number for every form of a word, which is the model's token id, and the tables that models read by that number.
 
     Attributes:
-        ids: form -> its number.
-        known: (forms,) bool: training has this very form.
-        rows: (forms,) int64, the row of its embedding. Row 0 is shared by the words that training has once, so that
-            it learns what is known of a rare word, and by those that it does not have.
-        spelling: (forms, 20) int64, its characters, from 2 on; 1 is one that training does not have, 0 is none.
+        ids: form -> number.
+        known: (forms,) bool: whether the training split has this very form.
+        rows: (forms,) int64, the row of the form's embedding. Row 0 is shared by the words that the training split has
+            once, so that the row learns about rare words, and by the words that it does not have.
+        spelling: (forms, 20) int64, the form's characters, numbered from 2; 1 is a character that the training split
+            does not have, 0 is padding.
     """
 
     def __init__(self, train: list[Sentence], *others: list[Sentence]) -> None:
@@ -83,7 +84,7 @@ class Lexicon:
         self.n_rows, self.n_letters = len(row) + 1, len(letters) + 2
 
     def examples(self, sentences: list[Sentence]) -> list[Example]:
-        """What is scored in each sentence: every tag that there is, at its own word."""
+        """Return an example of each sentence: every word that has a tag is scored."""
         tagging, number = TokenTagging(), {tag: i for i, tag in enumerate(TAGS)} | {"_": None}
         return [
             tagging.example(([self.ids[word] for word in words], [number[tag] for tag in tags]))
@@ -98,7 +99,7 @@ def _spelling(form: str, letters: dict[str, int]) -> list[int]:
 
 
 class WordFeatures(nn.Module):
-    """(B, L) numbers of forms -> (B, L, `width`)."""
+    """The features of words: (B, L) numbers of forms -> (B, L, `width`)."""
 
     def __init__(self, lexicon: Lexicon, word: int = 100, letter: int = 32, shape: int = 100) -> None:
         super().__init__()
@@ -106,24 +107,26 @@ class WordFeatures(nn.Module):
         self.register_buffer("rows", lexicon.rows, persistent=False)
         self.register_buffer("spelling", lexicon.spelling, persistent=False)
         self.words = nn.Embedding(lexicon.n_rows, word)
-        nn.init.normal_(self.words.weight, std=0.1)  # or chance would outweigh the spelling of rare words
+        nn.init.normal_(self.words.weight, std=0.1)  # larger random rows would outweigh the spelling of rare words
         self.letters = nn.Embedding(lexicon.n_letters, letter, padding_idx=0)
         self.convolution = nn.Conv1d(letter, shape, kernel_size=5, padding=2)
         self.dropout = nn.Dropout(0.3)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         rows = self.rows[ids]
-        if self.training:  # a tenth of the words as if they were unknown: their spelling and neighbours must do
+        if (
+            self.training
+        ):  # a tenth of the words count as unknown, so that the model learns from spelling and neighbours
             rows = rows.where(torch.rand(rows.shape, device=rows.device) >= 0.1, 0)
-        forms, place = ids.unique(return_inverse=True)  # each spelling is read once a batch
+        forms, places = ids.unique(return_inverse=True)  # each spelling is read once a batch
         spelling = self.spelling[forms]
         shapes = self.convolution(self.letters(spelling).transpose(1, 2))
         shapes = shapes.masked_fill((spelling == 0).unsqueeze(1), -torch.inf).amax(-1).relu()
-        return self.dropout(torch.cat([self.words(rows), shapes[place]], dim=-1))
+        return self.dropout(torch.cat([self.words(rows), shapes[places]], dim=-1))
 
 
 class BiLSTM(nn.Module):
-    """Reads each sentence in both directions, on `PackedSequence`: there is no padding to read."""
+    """A reader of each sentence in both directions, on `PackedSequence`: there is no padding to read."""
 
     def __init__(self, lexicon: Lexicon, hidden: int = 128) -> None:
         super().__init__()
@@ -137,7 +140,7 @@ class BiLSTM(nn.Module):
 
 
 class Transformer(nn.Module):
-    """An encoder: looks both ways, where the batch's mask lets it, which is not at padding."""
+    """An encoder that attends in both directions under the batch's mask, which hides the padding."""
 
     def __init__(self, lexicon: Lexicon, longest: int, width: int = 128, heads: int = 4, layers: int = 2) -> None:
         super().__init__()
@@ -162,7 +165,7 @@ class Transformer(nn.Module):
 
 
 def batches(examples: list[Example], size: int, order: random.Random) -> Iterator[Batch]:
-    """All examples once, in batches of about one length, so that little is padding."""
+    """Yield all examples once, in batches of about one length, so that little is padding."""
     by_length = sorted(examples, key=lambda example: len(example) * order.uniform(0.9, 1.1))
     starts = list(range(0, len(examples), size))
     order.shuffle(starts)
@@ -171,19 +174,19 @@ def batches(examples: list[Example], size: int, order: random.Random) -> Iterato
 
 
 class Predictions(NamedTuple):
-    """(N,) int64 each, of all scored words: the form's number, its tag, and the tag that the model gives."""
+    """The form's number, its tag and the predicted tag of all scored words, (N,) int64 each."""
 
     forms: torch.Tensor
     tags: torch.Tensor
     predicted: torch.Tensor
 
     def accuracy(self, among: torch.Tensor | None = None) -> float:
-        """The share of right tags, of all words or `among` those marked: (N,) bool."""
+        """Return the share of right tags, of all words or of those marked in `among`, (N,) bool."""
         right = self.tags == self.predicted
         return float((right if among is None else right[among]).double().mean())
 
     def confusion(self) -> torch.Tensor:
-        """(tags, tags) int64: how many words of a tag (row) are given which (column)."""
+        """Count the words of each tag (row) by their predicted tag (column): (tags, tags) int64."""
         n = len(TAGS)
         return (self.tags * n + self.predicted).bincount(minlength=n * n).view(n, n)
 
@@ -201,7 +204,7 @@ def predict(model: nn.Module, examples: list[Example]) -> Predictions:
 def fit(
     model: nn.Module, train: list[Example], dev: list[Example], epochs: int, seed: int, progress: Progress
 ) -> float:
-    """Trains the model, leaves it as it was after the epoch that is best on dev, and returns the accuracy there."""
+    """Train the model, restore the weights of the epoch that is best on dev, and return the accuracy there."""
     size, rate, order = 64, 5e-3, random.Random(seed)
     steps = -(-len(train) // size)
     optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.98))
@@ -243,7 +246,7 @@ def main() -> None:
     for split in SPLITS:
         path = next(iter(sorted(options.data.glob(f"*-{split}.conllu*"))), None)
         if path is None:
-            parser.error(f"--data needs a file *-{split}.conllu or *-{split}.conllu.gz; found none in {options.data}")
+            parser.error(f"--data needs a file *-{split}.conllu or *-{split}.conllu.gz, got none in {options.data}")
         splits[split] = read_conllu(path)
         console.print(f"{split}: {len(splits[split]):,} sentences, {sum(len(s.words) for s in splits[split]):,} words")
     lexicon = Lexicon(splits["train"], splits["dev"], splits["test"])
@@ -258,11 +261,13 @@ def main() -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             best = fit(model, train, dev, options.epochs, options.seed, progress)
-        found = predict(model, test)
-        confusions[name] = found.confusion()
+        predictions = predict(model, test)
+        unseen = ~lexicon.known[predictions.forms]
+        parameters = sum(p.numel() for p in model.parameters())
+        confusions[name] = predictions.confusion()
         console.print(
-            f"{name}: dev {best:.2%}, test {found.accuracy():.2%}, of words unseen in training "
-            f"{found.accuracy(~lexicon.known[found.forms]):.2%}; {sum(p.numel() for p in model.parameters()):,} "
+            f"{name}: dev {best:.2%}, test {predictions.accuracy():.2%}, of words unseen in training "
+            f"{predictions.accuracy(unseen):.2%}; {parameters:,} "
             f"parameters, {time.perf_counter() - wall:.0f} s, {time.process_time() - cpu:.0f} s of CPU",
             soft_wrap=True,
         )

@@ -1,6 +1,6 @@
 """Sequences classified by an RNN read at the last real index: padding on the right or on the left changes nothing.
 
-The task: which of the tokens 0 and 1 came last? Padding is filled up with id 0, so who reads padding as text is misled.
+The task: which of the tokens 0 and 1 came last? Padding has id 0, so a model that reads padding as text is misled.
 
     python examples/sequence_classification.py
 """
@@ -19,7 +19,7 @@ VOCABULARY, STEPS = 8, 100
 
 
 def draw(n: int, chance: random.Random) -> list[tuple[list[int], int | None]]:
-    """Sequences of 2 to 12 tokens, each with its class; one in ten has no label, and weight 0."""
+    """Return sequences of 2 to 12 tokens, each with its class; one in ten has no label, and weight 0."""
     sequences = []
     for _ in range(n):
         tokens = [chance.choice((0, 1)), *(chance.randrange(VOCABULARY) for _ in range(chance.randint(1, 11)))]
@@ -36,18 +36,18 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, 2)
 
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        """(B, 2) logits, from the hidden states at each sequence's last real index."""
+        """Compute (B, 2) logits from the hidden states at each sequence's last real index."""
         return self.head(batch.pool(self.hidden(batch)))
 
     def hidden(self, batch: SequenceBatch) -> torch.Tensor:
-        """(B, L, W) hidden states: the RNN runs over real tokens alone, or padding on the left would come first."""
+        """Compute (B, L, W) hidden states of the real tokens alone: padding on the left would come first."""
         x = self.embedding(batch.input_ids)
         packed = nn.utils.rnn.pack_sequence([row[real] for row, real in zip(x, batch.real, strict=True)], False)
         states = nn.utils.rnn.unpack_sequence(self.rnn(packed)[0])
         return torch.zeros_like(x).masked_scatter(batch.real[..., None], torch.cat(states))
 
     def read_at_the_end(self, batch: SequenceBatch) -> torch.Tensor:
-        """(B, 2) logits of the usual mistake: run over padding too, and read the last column."""
+        """Compute (B, 2) logits by the usual mistake: run over padding too, and read the last column."""
         return self.head(self.rnn(self.embedding(batch.input_ids))[0][:, -1])
 
 

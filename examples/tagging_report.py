@@ -1,4 +1,4 @@
-"""What a tagger got right and wrong, from its confusion matrix: a table of every tag, and a picture."""
+"""Reports on a tagger from its confusion matrix: a table of every tag, and a picture."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.table import Table
 
 
 def scores(confusion: torch.Tensor) -> torch.Tensor:
-    """(tags, 3) precision, recall and F1, in percent; NaN where there is nothing to divide by."""
+    """Compute (tags, 3) precision, recall and F1, in percent; NaN where there is nothing to divide by."""
     right = confusion.diagonal().double()
     precision, recall = right / confusion.sum(0), right / confusion.sum(1)
     return 100 * torch.stack([precision, recall, 2 * right / (confusion.sum(0) + confusion.sum(1))], dim=-1)
 
 
 def per_tag(tags: list[str], confusions: dict[str, torch.Tensor]) -> Table:
-    """Precision, recall and F1 of every tag by every model, and how many words bear the tag."""
+    """Tabulate precision, recall and F1 of every tag by every model, and how many words bear the tag."""
     table = Table("tag", title="Test, per tag, in percent")
     table.add_column("words", justify="right")
     for name in confusions:
@@ -32,12 +32,14 @@ def per_tag(tags: list[str], confusions: dict[str, torch.Tensor]) -> Table:
 
 
 def draw(tags: list[str], confusions: dict[str, torch.Tensor], path: Path) -> None:
-    """Each model's confusion matrix, in percent of the words that bear the tag; it needs no colour."""
+    """Draw each model's confusion matrix, in percent of the words that bear the tag, in shades of grey."""
     figure = Figure(figsize=(9 * len(confusions), 8.4), dpi=120, layout="constrained")
     panels = figure.subplots(1, len(confusions), squeeze=False)[0]
     for axes, (name, confusion) in zip(panels, confusions.items(), strict=True):
         share = 100 * confusion.double() / confusion.sum(1, keepdim=True).clamp(min=1)
-        axes.imshow((share / 100).sqrt().numpy(), cmap="Greys", vmin=0, vmax=1)  # the root shows what is rare
+        axes.imshow(
+            (share / 100).sqrt().numpy(), cmap="Greys", vmin=0, vmax=1
+        )  # the root makes rare confusions visible
         for row, column in (share >= 0.5).nonzero().tolist():
             dark = share[row, column] > 35
             axes.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", color="w" if dark else "k")

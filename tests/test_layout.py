@@ -22,7 +22,7 @@ ORDER = (
 #: The same within a folder, of its files and private folders.
 FLOORS = {
     "objectives": (
-        "_arguments", "_labels", "_random", "_batches", "_causal_lm", "_prefix_lm", "_masked_lm", "_denoising",
+        "_arguments", "_batches", "_causal_lm", "_prefix_lm", "_masked_lm", "_denoising",
         "_fill_in_the_middle", "_sequence_classification", "_sequence_to_sequence", "_token_tagging", "_sentence_pair",
         "_chat", "_curriculum", "_stream", "_explain",
     ),

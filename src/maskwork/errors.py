@@ -3,58 +3,58 @@
     MaskworkError
     ├── MaskError            a mask, or what it is made of, breaks a rule           (ValueError)
     │   ├── ParseError       the text form of a mask does not parse
-    │   ├── GridError        a mask does not fit the grid that it is asked about
+    │   ├── GridError        a mask does not fit the grid that it is bound to
     │   └── TooManySpans     the exact geometry would not fit its budget
-    ├── CannotExpress        a backend cannot say what the mask says                (ValueError)
+    ├── CannotExpress        a backend cannot express the mask                      (ValueError)
     ├── ArgumentError        an argument of any other call breaks its rule          (ValueError)
     │   └── PromptTooLong    a prompt does not fit the model's context
     ├── DataError            a corpus, a file or a tokenizer cannot be used         (ValueError)
     └── RunError             a run folder cannot be used                            (ValueError)
         └── CheckpointError  a checkpoint is missing, damaged or of another run
 
-Each message is one line: the rule, what was found, the mend. The command line prints it and exits with code 2.
+Each message is one line: the rule, what was got, the fix. The command line prints the message and exits with code 2.
 """
 
 
 class MaskworkError(Exception):
-    """The root: catch it to catch everything that maskwork raises on purpose."""
+    """The root of all errors that maskwork raises on purpose; `except MaskworkError` catches them all."""
 
 
 class MaskError(MaskworkError, ValueError):
-    """A mask, or what it is made of, breaks a rule."""
+    """Error of a mask, or of an argument that a mask is made of."""
 
 
 class ParseError(MaskError):
-    """The text form of a mask does not parse; the message carries a caret under the place."""
+    """Error of a mask's text form, which does not parse; a caret in the message marks the place."""
 
 
 class GridError(MaskError):
-    """A mask does not fit the grid that it is asked about."""
+    """Error of a mask that does not fit the grid that it is bound to."""
 
 
 class TooManySpans(MaskError):
-    """The exact geometry of a mask would not fit its stated budget."""
+    """Error of a mask whose exact geometry would not fit its stated budget."""
 
 
 class CannotExpress(MaskworkError, ValueError):
-    """A backend cannot say what the mask says; the message names the term and a backend that can."""
+    """Error of a backend that cannot express a mask; the message names the term and a backend that can."""
 
 
 class ArgumentError(MaskworkError, ValueError):
-    """An argument of a call breaks its rule."""
+    """Error of an argument that breaks its rule."""
 
 
 class PromptTooLong(ArgumentError):
-    """A prompt does not fit the model's context."""
+    """Error of a prompt that does not fit the model's context."""
 
 
 class DataError(MaskworkError, ValueError):
-    """A corpus, a file or a tokenizer cannot be used."""
+    """Error of a corpus, a file or a tokenizer that cannot be used."""
 
 
 class RunError(MaskworkError, ValueError):
-    """A run folder cannot be used."""
+    """Error of a run folder that cannot be used."""
 
 
 class CheckpointError(RunError):
-    """A checkpoint is missing, damaged or belongs to another run."""
+    """Error of a checkpoint that is missing, damaged or of another run."""

@@ -93,7 +93,7 @@ def test_the_cut_loses_nothing_and_both_sides_are_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a", "é", "𝄞"])
 def test_one_character_cannot_be_cut(text: str) -> None:
-    with pytest.raises(DataError, match=r"needs two characters; found one in 'x\.txt'; give a longer text"):
+    with pytest.raises(DataError, match=r"needs two characters, got one in 'x\.txt'; give a longer text"):
         cut(text)
 
 

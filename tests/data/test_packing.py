@@ -119,18 +119,18 @@ def test_arrays_of_any_integer_type_are_examples(dtype: type) -> None:
 
 @pytest.mark.parametrize("max_len", [1, 0, -5, 2.5, "8", None, True])
 def test_a_row_needs_two_tokens(max_len: object) -> None:
-    with pytest.raises(ArgumentError, match="at least 2"):
+    with pytest.raises(ArgumentError, match=r"max_len must be (at least 2|an integer), got"):
         pack([[1, 2]], max_len)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "worst_fit"}, "'best_fit', 'first_fit', 'sequential', 'pad'; found 'worst_fit'"),
-        ({"overflow": "drop"}, "'raise', 'split', 'truncate'; found 'drop'"),
-        ({"buffer": 0}, "at least 1; found 0"),
-        ({"buffer": True}, "at least 1; found True"),
-        ({"buffer": 1.5}, "at least 1; found 1.5"),
+        ({"strategy": "worst_fit"}, "'best_fit', 'first_fit', 'sequential', 'pad', got 'worst_fit'"),
+        ({"overflow": "drop"}, "'raise', 'split', 'truncate', got 'drop'"),
+        ({"buffer": 0}, "buffer must be at least 1, got 0"),
+        ({"buffer": True}, "buffer must be an integer, got True"),
+        ({"buffer": 1.5}, "buffer must be an integer, got 1.5"),
     ],
 )
 def test_an_unknown_option_is_refused_at_the_call(options: dict, message: str) -> None:

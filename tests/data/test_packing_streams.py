@@ -160,7 +160,7 @@ def test_a_piece_holds_nothing_of_the_rest_in_memory():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("examples", [tokens_of([3, 5]), examples_of([3, 5])], ids=["tokens", "examples"])
 def test_what_is_too_long_is_refused_unless_told_otherwise(strategy: str, examples: list):
-    with pytest.raises(ArgumentError, match=r"row of 4 tokens; example 1 has 5; pass overflow=\"split\""):
+    with pytest.raises(ArgumentError, match=r"row of 4 tokens, got 5 in example 1; pass overflow=\"split\""):
         list(pack(examples, 4, strategy))
     assert sum(4 - row.padding for row in pack(examples, 4, strategy, "truncate")) == 7
 
@@ -168,9 +168,9 @@ def test_what_is_too_long_is_refused_unless_told_otherwise(strategy: str, exampl
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_mixed_kinds_are_refused(strategy: str):
     tokens, examples = tokens_of([3]), examples_of([3])
-    with pytest.raises(ArgumentError, match="of one kind; found an Example as example 1 after bare tokens"):
+    with pytest.raises(ArgumentError, match="of one kind, got an Example as example 1 after bare tokens"):
         list(pack(tokens + examples, 4, strategy))
-    with pytest.raises(ArgumentError, match="of one kind; found bare tokens as example 1 after an Example"):
+    with pytest.raises(ArgumentError, match="of one kind, got bare tokens as example 1 after an Example"):
         list(pack(examples + tokens, 4, strategy))
 
 

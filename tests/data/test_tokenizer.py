@@ -79,9 +79,9 @@ def test_ids_that_split_a_character_decode_with_replacements() -> None:
     assert TOKENIZER.decode([first]) == "\ufffd"
 
 
-@pytest.mark.parametrize("token_id", [-1, TOKENIZER.vocab_size, 10**9])
-def test_an_unknown_id_is_refused(token_id: int) -> None:
-    with pytest.raises(ArgumentError, match=f"found {token_id}"):
+@pytest.mark.parametrize("token_id", [-1, TOKENIZER.vocab_size, 10**9, True, 1.5])
+def test_an_unknown_id_is_refused(token_id: float) -> None:
+    with pytest.raises(ArgumentError, match=f"got {token_id}"):
         TOKENIZER.token_bytes(token_id)
     with pytest.raises(ArgumentError):
         TOKENIZER.decode([token_id])

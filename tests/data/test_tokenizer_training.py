@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwork.data import Document, Tokenizer, default_cache_dir, train_tokenizer
+from maskwork.data import Document, Tokenizer, train_tokenizer
 from maskwork.data._tokenizer import training as training
 from maskwork.errors import ArgumentError, DataError
 
@@ -39,13 +39,16 @@ def test_the_size_is_reached_where_the_text_allows_and_less_where_not() -> None:
 
 def test_training_in_another_process_gives_the_same_tokenizer() -> None:
     program = (
-        "from maskwork.data import *\n"
+        "from maskwork.data import Document, train_tokenizer\n"
         "text = ' '.join(f'{a}{b}' for a in 'abcdefgh' for b in 'abcdefgh')\n"  # all pairs tie
-        "print(train_tokenizer([Document('a', (text * 4).encode())], 330).digest)\n"
+        "digest = train_tokenizer([Document('a', (text * 4).encode())], 330).digest\n"
     )
-    digests = {run_python(program).stdout for _ in range(3)}
-    assert len(digests) == 1
-    assert len(digests.pop()) == 65
+    here: dict[str, str] = {}
+    exec(program, here)
+    # each process has its own seed of Python's hashes
+    digests = {run_python(program + "print(digest)").stdout.strip() for _ in range(2)}
+    assert digests == {here["digest"]}
+    assert len(here["digest"]) == 64
 
 
 def test_forking_after_training_and_encoding_prints_no_warning() -> None:
@@ -82,7 +85,7 @@ def test_importing_the_package_leaves_torch_alone() -> None:
 
 @pytest.mark.parametrize("vocab_size", [256, 0, -1, True, 300.0, "300", None])
 def test_a_size_without_room_for_all_bytes_is_refused(vocab_size: object) -> None:
-    with pytest.raises(ArgumentError, match="at least 257"):
+    with pytest.raises(ArgumentError, match="vocab_size must be an integer"):
         train_tokenizer(DOCUMENTS, vocab_size)  # type: ignore[arg-type]
 
 
@@ -148,23 +151,6 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
 def test_without_a_cache_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKWORK_CACHE", str(tmp_path))
     train_tokenizer(DOCUMENTS, 300)
-    assert os.listdir(tmp_path) == []
-
-
-def test_the_default_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.delenv("MASKWORK_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert default_cache_dir() == tmp_path / ".cache" / "maskwork"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert default_cache_dir() == tmp_path / ".cache" / "maskwork"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_cache_dir() == tmp_path / "xdg" / "maskwork"
-    monkeypatch.setenv("MASKWORK_CACHE", str(tmp_path / "own"))
-    assert default_cache_dir() == tmp_path / "own"
-    monkeypatch.setenv("MASKWORK_CACHE", "")
-    assert default_cache_dir() == tmp_path / "xdg" / "maskwork"
     assert os.listdir(tmp_path) == []
 
 

@@ -109,7 +109,7 @@ def test_a_sentence_is_tagged_alike_alone_and_beside_padding(example, corpus, si
 def test_both_learn(example, corpus):
     _, lexicon, examples = corpus
     for model in models(example, lexicon):
-        assert example.fit(model, examples, examples, 80, 0, example.Progress(disable=True)) == 1.0
+        assert example.fit(model, examples, examples, 40, 0, example.Progress(disable=True)) == 1.0
         assert example.predict(model, examples).accuracy() == 1.0
 
 
@@ -184,4 +184,4 @@ def test_the_whole_run(example, treebank: Path, tmp_path: Path, monkeypatch: pyt
 def test_a_folder_without_a_treebank_is_said(example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(example, monkeypatch, "--data", tmp_path)
-    assert "found none in" in capsys.readouterr().err
+    assert "got none in" in capsys.readouterr().err

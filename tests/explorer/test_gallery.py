@@ -79,5 +79,5 @@ def test_the_page_gets_all_of_them():
 def test_code_whose_tables_would_be_too_long_is_refused():
     parameters = {"mask": "causal & dilated(9, 2)", "length": "1000000", "to": "flex"}
     assert isinstance(ANSWERS["code"](parameters), dict)  # a formula needs no table
-    with pytest.raises(CannotExpress, match="at most 4096 numbers a table"):
+    with pytest.raises(CannotExpress, match="at most 4096 numbers per table"):
         ANSWERS["code"](parameters | {"mask": "random_blocks(2, 1000, 1000, 0)"})

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
-from maskwork.objectives import count_targets, linear_masked_cross_entropy, masked_cross_entropy
+from maskwork.losses import count_targets, linear_masked_cross_entropy, masked_cross_entropy
 
 WIDTH, VOCABULARY, ROWS, LENGTH = 5, 11, 8, 7
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
-from maskwork.data import PackedRow
+from maskwork.data import PackedRow, pack
 from maskwork.errors import ArgumentError
 from maskwork.objectives import IGNORED, CausalLM
 
@@ -73,18 +73,18 @@ def test_the_models_own_mask_restarts_in_each_document():
 
 
 def test_a_mask_that_shows_the_future_is_refused():
-    with pytest.raises(ArgumentError, match=r"causal \| prefix\(3\) lets position 0 see 1"):
+    with pytest.raises(ArgumentError, match=r"causal \| prefix\(3\), which lets position 0 see 1"):
         CausalLM(mw.causal() | mw.prefix(3))([PackedRow(np.arange(6), (6,), 0)])
 
 
 def test_refuses_rows_that_do_not_fit():
-    with pytest.raises(ArgumentError, match="found Tensor; pass a list"):
+    with pytest.raises(ArgumentError, match="got Tensor; pass a list"):
         CausalLM()(torch.tensor([[1, 2, 3]]))
-    with pytest.raises(ArgumentError, match="found int of int64, 0-D as example 0; pass a list"):
+    with pytest.raises(ArgumentError, match="got int of int64, 0-D as example 0; pass a list"):
         CausalLM()([1, 2, 3])
     with pytest.raises(ArgumentError, match="at least one row"):
         CausalLM()([])
-    with pytest.raises(ArgumentError, match="row 0 has 4 tokens and row 1 3"):
+    with pytest.raises(ArgumentError, match="got 4 tokens in row 0 and 3 in row 1"):
         CausalLM()([PackedRow(np.arange(4), (4,), 0), PackedRow(np.arange(3), (3,), 0)])
 
 
@@ -93,3 +93,15 @@ def test_does_not_touch_its_input():
     batch = CausalLM()([row], torch.Generator())
     batch.input_ids.fill_(7)
     assert row.tokens.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, CausalLM().example])
+def test_a_reader_may_fill_one_array_again_and_again(make):
+    buffer = np.zeros(3, dtype=np.int64)
+
+    def documents():
+        for number in (1, 2, 3):
+            buffer[:] = number
+            yield make(buffer)
+
+    assert [row.tokens.tolist() for row in pack(documents(), 3)] == [[n] * 3 for n in (1, 2, 3)]

@@ -112,22 +112,26 @@ def test_within_reach_of_what_was_measured():
 
 def test_refuses():
     for start, end in [(0.0, 1.0), (0.5, 0.4), (0.5, 1.1), (math.nan, 1.0)]:
-        with pytest.raises(ArgumentError, match="0 < start <= end <= 1"):
+        with pytest.raises(ArgumentError, match=r"0 < start <= end <= 1|start must be finite, got nan"):
             Curriculum(start=start, end=end, steps=1)
     with pytest.raises(ArgumentError, match="steps=0"):
         Curriculum(start=0.5, steps=0)
-    with pytest.raises(ArgumentError, match="found 0"):
+    with pytest.raises(ArgumentError, match="got 0"):
         Curriculum(start=0.5, steps=1, power=0)
-    with pytest.raises(ArgumentError, match="found 1"):
+    with pytest.raises(ArgumentError, match="got 1"):
         Curriculum(start=0.5, steps=1, memory=1)
     curriculum, batch = Curriculum(start=0.5, steps=1), CausalLM()([[5, 6]])
-    with pytest.raises(ArgumentError, match="counted from 0; found -1"):
+    with pytest.raises(ArgumentError, match="step must be at least 0, got -1"):
         curriculum.share(-1)
     with pytest.raises(ArgumentError, match="each of 1 batches"):
         curriculum.easiest([batch], [], 0)
-    with pytest.raises(ArgumentError, match=r"\(1, 2\); found \(2,\)"):
+    with pytest.raises(ArgumentError, match=r"\(1, 2\), got \(2,\)"):
         curriculum.easiest([batch], [torch.zeros(2)], 0)
-    with pytest.raises(ArgumentError, match="found NaN"):
+    with pytest.raises(ArgumentError, match="got NaN"):
         curriculum.within_reach(batch, torch.full((1, 2), math.nan), DifficultyHistory(), 0)
     with pytest.raises(ArgumentError, match=r"float64 \(512,\)"):
         DifficultyHistory(torch.zeros(3))
+
+
+def test_a_rank_without_a_batch_has_nothing_easy():
+    assert Curriculum(start=0.5, steps=2).easiest([], [], 0) == []

@@ -141,19 +141,19 @@ def test_the_batch_is_its_examples_with_a_causal_mask():
 
 
 def test_errors():
-    with pytest.raises(ArgumentError, match="found no tokenizer"):
+    with pytest.raises(ArgumentError, match="got no tokenizer"):
         objective().example("text", seeded())
     with pytest.raises(ArgumentError, match="explicit generator"):
         objective()([[1, 2]])
-    with pytest.raises(ArgumentError, match="found 1091 at position 1"):
+    with pytest.raises(ArgumentError, match="got 1091 at position 1"):
         objective().example([1, SUF, 2], seeded())
-    with pytest.raises(ArgumentError, match=r"cuts lie in order in \[0, 2\]; found \(1, 3\)"):
+    with pytest.raises(ArgumentError, match=r"cuts lie in order in \[0, 2\], got \(1, 3\)"):
         objective().example([1, 2], cuts=(1, 3))
-    with pytest.raises(ArgumentError, match="four tokens; found"):
+    with pytest.raises(ArgumentError, match="four different tokens, got"):
         FillInTheMiddle(1, 2, 3, 3)
-    with pytest.raises(ArgumentError, match='loss_on is "all", "text" or "middle"'):
+    with pytest.raises(ArgumentError, match='loss_on must be "all", "text" or "middle"'):
         objective(loss_on="suffix")
-    with pytest.raises(ArgumentError, match=r"the tokenizer makes \[2\] of no text"):
+    with pytest.raises(ArgumentError, match=r"got \[2\] for the empty text"):
         objective(tokenizer=Characters(2))
     with pytest.raises(ArgumentError, match="spm_rate is a share"):
         objective(spm_rate=2)

@@ -210,14 +210,14 @@ def test_transformers_gets_labels_that_are_not_shifted(hf_tokenizer):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mask_token": 50}, "found mask_token 50 with vocab_size 50"),
-        ({"mask_token": -1}, "a token id, an integer >= 0; found -1"),
-        ({"special_tokens": [0, 1.5]}, "found 1.5"),
-        ({"rate": 15}, r"rate is a share, in \[0, 1\]; found 15"),
-        ({"rate": float("nan")}, "found nan"),
+        ({"mask_token": 50}, "got mask_token 50 with vocab_size 50"),
+        ({"mask_token": -1}, "mask_token must be at least 0, got -1"),
+        ({"special_tokens": [0, 1.5]}, "got 1.5"),
+        ({"rate": 15}, r"rate is a share, in \[0, 1\], got 15"),
+        ({"rate": float("nan")}, "got nan"),
         ({"replace": (0.8, 0.1, 0.2)}, "which sum to 1"),
         ({"replace": (0.8, 0.2)}, "which sum to 1"),
-        ({"special_tokens": range(50)}, "found none among 50"),
+        ({"special_tokens": range(50)}, "got none among 50"),
     ],
 )
 def test_refuses_settings_that_break_a_rule(settings, message):
@@ -229,11 +229,11 @@ def test_refuses_arguments_that_break_a_rule():
     objective = MaskedLM(MASK, VOCAB)
     with pytest.raises(ArgumentError, match="explicit generator"):
         objective([[5, 6]])
-    with pytest.raises(ArgumentError, match=r"vocab_size = 50\); found 50"):
+    with pytest.raises(ArgumentError, match=r"vocab_size = 50\), got 50"):
         objective([[5, 50]], seeded())
-    with pytest.raises(ArgumentError, match="one label for each of 2; found 1"):
+    with pytest.raises(ArgumentError, match="one label for each of 2, got 1"):
         objective.example([5, 6], seeded(), labels=[5])
-    with pytest.raises(ArgumentError, match=r"or None or -100 .* found -1 as label 1"):
+    with pytest.raises(ArgumentError, match=r"or None or -100 .* got -1 as label 1"):
         objective.example([5, 6], seeded(), labels=[5, -1])
     with pytest.raises(ArgumentError, match="word_ids are integers"):
         objective.example([5, 6], seeded(), word_ids=[0, 0, 1])
@@ -242,3 +242,20 @@ def test_refuses_arguments_that_break_a_rule():
     for bad in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ArgumentError, match="weights are finite"):
             MaskedLM(MASK, VOCAB, rate=0.0, min_targets=0).example([5, 6], seeded(), weights=[1.0, bad])
+
+
+@pytest.mark.parametrize("settings", [{"min_targets": -1}, {"min_targets": 1.5}, {"vocab_size": 10.0}])
+def test_a_number_of_tokens_is_whole(settings):
+    with pytest.raises(ArgumentError, match=r"(min_targets|vocab_size) must be"):
+        MaskedLM(**{"mask_token": 9, "vocab_size": 10, **settings})
+
+
+def test_the_second_text_of_a_pair_has_words_of_its_own():
+    objective = MaskedLM(90, 91, rate=0.5, min_targets=0)
+    generator = torch.Generator().manual_seed(0)
+    words = [0, 0, None, 0, 0]
+    chosen = {
+        tuple((objective.example([5, 6, 1, 7, 8], generator, word_ids=words).targets >= 0).tolist()) for _ in range(50)
+    }
+    first, second = (True, True, False, False, False), (False, False, False, True, True)
+    assert chosen == {first, second, (False,) * 5, (True, True, False, True, True)}

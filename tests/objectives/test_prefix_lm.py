@@ -94,15 +94,21 @@ def test_the_generator_decides_and_the_batch_is_its_examples():
 
 
 def test_errors():
-    with pytest.raises(ArgumentError, match="explicit generator; found none"):
+    with pytest.raises(ArgumentError, match="explicit generator, got none"):
         PrefixLM()([[1, 2, 3]])
-    with pytest.raises(ArgumentError, match="explicit generator; found int"):
+    with pytest.raises(ArgumentError, match="explicit generator, got int"):
         PrefixLM()([[1, 2, 3]], 0)
-    with pytest.raises(ArgumentError, match='split is "random"'):
+    with pytest.raises(ArgumentError, match='split must be "random"'):
         PrefixLM(split="half")
     with pytest.raises(ArgumentError, match="a float split is a share"):
         PrefixLM(split=1.5)
-    with pytest.raises(ArgumentError, match="at least 0; found -1"):
+    with pytest.raises(ArgumentError, match="at least 0, got -1"):
         PrefixLM(split=-1).example([1, 2])
-    with pytest.raises(ArgumentError, match="at least 0; found -2"):
+    with pytest.raises(ArgumentError, match="at least 0, got -2"):
         PrefixLM().example([1, 2], split=-2)
+
+
+@pytest.mark.parametrize("split", [np.float32(0.5), True, lambda tokens: 2.5, -1])
+def test_a_split_that_is_no_number_of_tokens_is_refused(split):
+    with pytest.raises(ArgumentError, match=r"split(\(tokens\))? must be"):
+        PrefixLM(split=split)([[5, 6, 7, 8]])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.errors import ArgumentError
-from maskwork.objectives import IGNORED, Example, Reason, SentencePair, TextPair
+from maskwork.objectives import IGNORED, Example, MaskedLM, Reason, SentencePair, TextPair
 
 CLS, SEP = 1, 2
 
@@ -171,21 +171,32 @@ def test_refuses():
         objective([TextPair([1], [2], True)])
     with pytest.raises(ArgumentError, match="explicit generator"):
         objective.pairs([[[1]], [[2]]])
-    with pytest.raises(ArgumentError, match="found 1; pass at least two"):
+    with pytest.raises(ArgumentError, match="got 1; pass at least two"):
         objective.pairs([[[1]]], seeded())
-    with pytest.raises(ArgumentError, match=r"found document 1 of lengths \[\]"):
+    with pytest.raises(ArgumentError, match=r"got document 1 of lengths \[\]"):
         objective.pairs([[[1]], []], seeded())
-    with pytest.raises(ArgumentError, match=r"found document 1 of lengths \[1, 0\]"):
+    with pytest.raises(ArgumentError, match=r"got document 1 of lengths \[1, 0\]"):
         objective.pairs([[[1]], [[2], []]], seeded())
-    with pytest.raises(ArgumentError, match="found an empty one in pair 1"):
+    with pytest.raises(ArgumentError, match="got an empty one in pair 1"):
         objective([TextPair([5], [6], True), TextPair([5], [], True)], seeded())
-    with pytest.raises(ArgumentError, match="found list as pair 0"):
+    with pytest.raises(ArgumentError, match="got list as pair 0"):
         objective([[[1], [2], True]], seeded())
     with pytest.raises(ArgumentError, match="at least one example"):
         objective([], seeded())
-    with pytest.raises(ArgumentError, match="found 4"):
+    with pytest.raises(ArgumentError, match="got 4"):
         SentencePair(CLS, SEP, 4)
-    with pytest.raises(ArgumentError, match=r"found 1\.5"):
+    with pytest.raises(ArgumentError, match=r"got 1\.5"):
         SentencePair(CLS, SEP, 8, short=1.5)
     with pytest.raises(ArgumentError, match="keep a pair's length"):
         SentencePair(CLS, SEP, 8, masked_lm=EveryFourth(shorten=True))([TextPair([5], [6], True)], seeded())
+
+
+def test_a_pairs_own_tokens_must_be_special():
+    with pytest.raises(ArgumentError, match="never masked"):
+        SentencePair(cls=1, sep=2, max_len=8, masked_lm=MaskedLM(9, 10, special_tokens=(1,)))
+
+
+@pytest.mark.parametrize(("cls", "first"), [(1, [5, 1]), (1, [2]), (-1, [5]), (1.5, [5])])
+def test_a_pairs_own_tokens_are_ids_and_stand_in_no_text(cls, first):
+    with pytest.raises(ArgumentError, match="got"):
+        SentencePair(cls=cls, sep=2, max_len=8)([(first, [6], True)], torch.Generator())

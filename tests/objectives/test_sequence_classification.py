@@ -123,7 +123,7 @@ def test_to_keeps_everything():
         ([], "at least one example"),
         ([[[1, 2], 0]], "is a tuple"),
         ([([1, 2],)], "is a tuple"),
-        ([([1, 2], 0), ([1], -7)], "found -7 as label 1"),
+        ([([1, 2], 0), ([1], -7)], "got -7 as label 1"),
         ([([1, 2], 0.5)], "whole numbers"),
         ([([1, 2], 0, -1.0)], "finite numbers >= 0"),
         ([([1.0], 0)], "as example 0"),
@@ -142,17 +142,17 @@ def test_refuses_an_empty_sequence():
 
 
 def test_refuses_other_shapes_and_reads():
-    with pytest.raises(ArgumentError, match="read at last, first, mean; found 'max'"):
+    with pytest.raises(ArgumentError, match="one of last, first, mean, got 'max'"):
         SequenceClassification(read="max")
     batch = SequenceClassification(read="last")([([1, 2], 0)])
-    with pytest.raises(ArgumentError, match=r"pool reads hidden states .* found \(1, 2\)"):
+    with pytest.raises(ArgumentError, match=r"pool reads hidden states .* got \(1, 2\)"):
         batch.pool(torch.zeros(1, 2))
     arguments = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
     with pytest.raises(ArgumentError, match="targets must be"):
         SequenceBatch(**arguments | {"targets": torch.zeros(1, 2, dtype=torch.int64)})
     with pytest.raises(ArgumentError, match="without any"):
         SequenceBatch(**arguments | {"document_ids": torch.full((1, 2), -1)})
-    with pytest.raises(ArgumentError, match="found 'max'"):
+    with pytest.raises(ArgumentError, match="got 'max'"):
         SequenceBatch(**arguments | {"read": "max"})
     with pytest.raises(ArgumentError, match="must be"):
         SequenceBatch(**arguments | {"input_ids": torch.zeros(2, dtype=torch.int64)})

@@ -227,7 +227,7 @@ def test_t5_makes_the_same_decoder_inputs_from_the_labels():
 
 def test_hf_refuses_what_it_cannot_say():
     examples = [objective().example(pair) for pair in [([5, 6, 7], [8, 9]), ([5], [6])]]
-    with pytest.raises(CannotExpress, match="found 2 pairs in a row"):
+    with pytest.raises(CannotExpress, match="got 2 pairs in a row"):
         collate_pairs(list(pack_pairs(examples, 4, 4))).to_hf()
     batch = collate_pairs(pad_pairs(examples))
     with pytest.raises(CannotExpress, match="weights other than 1"):
@@ -240,7 +240,7 @@ def test_hf_refuses_what_it_cannot_say():
         ("cross_mask", mw.causal()),
         ("cross_mask", mw.full()),
     ):
-        with pytest.raises(CannotExpress, match=f"found {name} = "):
+        with pytest.raises(CannotExpress, match=f"got {name} = "):
             dataclasses.replace(batch, **{name: mask}).to_hf()
 
 
@@ -250,38 +250,38 @@ def test_a_batch_checks_and_moves_its_tensors():
     assert moved.input_ids.device.type == moved.targets.device.type == moved.reasons.device.type == "meta"
     assert moved.cross_mask == batch.cross_mask
     assert batch.scored.tolist() == [[True, True], [True, False]]
-    with pytest.raises(ArgumentError, match=r"targets .* like its decoder_input_ids \(2, 2\); found .* \(2, 1\)"):
+    with pytest.raises(ArgumentError, match=r"targets .* like its decoder_input_ids \(2, 2\), got .* \(2, 1\)"):
         dataclasses.replace(batch, targets=batch.targets[:, :1])
     with pytest.raises(ArgumentError, match=r"document_ids .* like its input_ids \(2, 3\)"):
         dataclasses.replace(batch, document_ids=batch.decoder_document_ids)
     names = ("input_ids", "position_ids", "document_ids")
-    with pytest.raises(ArgumentError, match="read the same rows; found 1 and 2"):
+    with pytest.raises(ArgumentError, match="read the same rows, got 1 and 2"):
         dataclasses.replace(batch, **{name: getattr(batch, name)[:1] for name in names})
 
 
 def test_errors():
-    with pytest.raises(ArgumentError, match="found 1 and 0; append an end token"):
+    with pytest.raises(ArgumentError, match="got 1 and 0; append an end token"):
         objective()([([5], [])])
-    with pytest.raises(ArgumentError, match="found 0 and 1"):
+    with pytest.raises(ArgumentError, match="got 0 and 1"):
         objective()([([], [5])])
     assert objective(source_end=END, target_end=END)([([], [])]).targets.tolist() == [[END]]
-    with pytest.raises(ArgumentError, match="found 3 of them"):
+    with pytest.raises(ArgumentError, match="got 3 of them"):
         objective()([([5], [6], [7])])
     with pytest.raises(ArgumentError, match="at least one example"):
         objective()([])
-    with pytest.raises(ArgumentError, match="found -100"):
+    with pytest.raises(ArgumentError, match="got -100"):
         objective()([([5], [-100, 6])])
     with pytest.raises(ArgumentError, match="one weight for each of 2"):
         objective().example(([5], [6, 7]), weights=[1.0])
-    with pytest.raises(ArgumentError, match="decoder_start is a token id"):
+    with pytest.raises(ArgumentError, match="decoder_start must be an integer, got None"):
         SequenceToSequence(None)
     example = objective().example(([5, 6], [7]))
-    with pytest.raises(ArgumentError, match="pair 0 has 2 and 1"):
+    with pytest.raises(ArgumentError, match="got 2 and 1 in pair 0"):
         list(pack_pairs([example], 1, 9))
-    with pytest.raises(ArgumentError, match="open_rows is at least 1"):
+    with pytest.raises(ArgumentError, match="open_rows must be at least 1"):
         list(pack_pairs([example], 9, 9, open_rows=0))
     one, two = pad([example.source]), pad([example.source, example.source])
-    with pytest.raises(ArgumentError, match="found 0 sources and 1 targets"):
+    with pytest.raises(ArgumentError, match="got 0 sources and 1 targets"):
         Seq2SeqRow(dataclasses.replace(one[0], examples=()), two[0])
     with pytest.raises(ArgumentError, match="weights are finite"):
         Seq2SeqExample.of(np.array([5]), np.array([6]), START, weights=[float("nan")])

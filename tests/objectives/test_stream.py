@@ -144,10 +144,10 @@ def test_a_dataloaders_workers_are_refused():
     ("options", "message"),
     [
         ({"source": iter([[1, 2]])}, "list_iterator, which can be read once"),
-        ({"batch_rows": 0}, "batch_rows must be an integer of at least 1; found 0"),
-        ({"workers": -1}, "workers must be an integer of at least 0"),
+        ({"batch_rows": 0}, "batch_rows must be at least 1, got 0"),
+        ({"workers": -1}, "workers must be at least 0"),
         ({"seed": 0.5}, "seed must be an integer"),
-        ({"example": shortened}, "found both"),
+        ({"example": shortened}, "got both"),
         ({"max_len": 1}, "at least 2"),
         ({"strategy": "none"}, "strategy"),
     ],
@@ -160,5 +160,27 @@ def test_wrong_options_are_refused_at_the_call(options: dict, message: str):
 
 def test_a_state_of_another_stream_is_refused():
     state = stream_of().state_dict()
-    with pytest.raises(CheckpointError, match="buffer is 4 in the state and 5 here"):
+    with pytest.raises(CheckpointError, match="buffer = 4 in the state and 5 in the stream"):
         stream_of(buffer=5).load_state_dict(state)
+
+
+def short_stream(documents=((1, 2), (3, 4)), **options):
+    return PackedStream(documents, 2, 1, CausalLM(), strategy="sequential", **options)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_state_beyond_the_end_of_the_source_is_refused(workers):
+    state = short_stream([[1, 2]] * 5).state_dict() | {"batch": 4}
+    shorter = short_stream(workers=workers)
+    shorter.load_state_dict(state)
+    with pytest.raises(CheckpointError, match="got a source of 2 batches in epoch 0, of which 4 batches were taken"):
+        list(shorter)
+    at_the_end = short_stream(workers=workers)
+    at_the_end.load_state_dict(state | {"batch": 2})
+    assert list(at_the_end) == []
+
+
+@pytest.mark.parametrize("change", [{"batch": -1}, {"batch": 1.5}, {"epoch": "0"}, {"epoch": None}])
+def test_a_state_that_is_none_is_refused(change):
+    with pytest.raises(CheckpointError, match="counts epochs and batches"):
+        short_stream().load_state_dict(short_stream().state_dict() | change)

@@ -93,20 +93,20 @@ def test_the_mask_is_the_models_own():
     [
         ([[1, 2], [0, 1]], "is a tuple"),
         (([1, 2],), "is a tuple"),
-        (([1, 2], [0]), "one label for each of 2; found 1"),
-        (([1, 2], [0, -1]), "found -1 as label 1"),
+        (([1, 2], [0]), "one label for each of 2, got 1"),
+        (([1, 2], [0, -1]), "got -1 as label 1"),
         (([1, 2], [0, 0.5]), "whole numbers"),
         (([1, 2], ["NOUN", "VERB"]), "number them first"),
         (([1, 2], [True, False]), "whole numbers"),
         (([1, 2], [[0, 1]]), "2-D"),
         (([1, 2], 7), "labels are"),
-        (([1, 2], [0, 1], [1.0]), r"one weight for each of 2; found shape \(1,\)"),
+        (([1, 2], [0, 1], [1.0]), r"one weight for each of 2, got shape \(1,\)"),
         (([1, 2], [0, 1], [1.0, -1.0]), "finite numbers >= 0"),
         (([1, 2], [0, 1], [1.0, float("nan")]), "finite numbers >= 0"),
         (([1, 2], [0, 1], [1.0, None]), "finite numbers >= 0"),
-        (([1, 2], [0], None, [0]), "found 1 for 2 tokens"),
-        (([1, 2], [0, 1], None, [1, 0]), "found word 1 at token 0 after 0 words"),
-        (([1, 2, 3], [0, 1], None, [0, 1, 0]), "found word 0 at token 2"),
+        (([1, 2], [0], None, [0]), "got 1 for 2 tokens"),
+        (([1, 2], [0, 1], None, [1, 0]), "got word 1 at token 0 after 0 words"),
+        (([1, 2, 3], [0, 1], None, [0, 1, 0]), "got word 0 at token 2"),
         (([1.5, 2], [0, 1]), "flat sequence of token ids"),
     ],
 )
@@ -120,3 +120,8 @@ def test_refuses_no_documents_and_empty_ones():
         TokenTagging()([])
     with pytest.raises(ArgumentError):
         TokenTagging()([([1], [0]), ([], [])])
+
+
+def test_a_word_before_the_first_is_refused():
+    with pytest.raises(ArgumentError, match="got word -1 at token 0"):
+        TokenTagging().example(Tagged([5, 6], [1], words=[-1, 0]))

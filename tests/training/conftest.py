@@ -12,7 +12,7 @@ VOCABULARY, CONTEXT = 17, 12
 SHAPE = ModelConfig(vocab_size=VOCABULARY, layers=2, width=16, heads=2, kv_heads=1, hidden=24, context=CONTEXT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
     def make(seed=0):
         model = Transformer(SHAPE)
@@ -22,7 +22,7 @@ def make_model():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows():
     """Rows with documents of uneven length, so that their scored counts differ."""
     rng = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def rows():
     return list(pack(documents, CONTEXT, "sequential"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     def make(**changes):
         values = {"steps": 6, "batch_rows": 2, "learning_rate": 3e-3, "warmup_steps": 2}
@@ -40,10 +40,15 @@ def make_config():
     return make
 
 
-@pytest.fixture
-def make_run(tmp_path):
-    def make(config, name="run"):
+@pytest.fixture(scope="session")
+def make_run_at():
+    def make(folder, config):
         sections = {"model": SHAPE.to_dict(), "train": config.to_dict(), "data": {"digest": "2f"}}
-        return RunFolder.create(tmp_path / name, sections)
+        return RunFolder.create(folder, sections)
 
     return make
+
+
+@pytest.fixture
+def make_run(tmp_path, make_run_at):
+    return lambda config, name="run": make_run_at(tmp_path / name, config)

@@ -66,7 +66,7 @@ def test_anything_random_in_the_objective_is_seeded(make_model, rows):
 
 
 def test_refuses_nothing(make_model, rows):
-    with pytest.raises(ArgumentError, match="found none in 0 rows"):
+    with pytest.raises(ArgumentError, match="got none in 0 rows"):
         evaluate(make_model(), [], CausalLM(), 2)
     with pytest.raises(ArgumentError, match="batch_rows must be at least 1"):
         evaluate(make_model(), rows, CausalLM(), 0)
@@ -83,5 +83,5 @@ def test_a_model_without_parameters_stands_on_the_cpu(rows):
 def test_bits_per_byte():
     # A uniform guess over 256 values costs 8 bits a byte.
     assert bits_per_byte(1000 * math.log(256), 1000) == pytest.approx(8.0)
-    with pytest.raises(ArgumentError, match="at least one byte"):
+    with pytest.raises(ArgumentError, match="n_bytes must be at least 1"):
         bits_per_byte(1.0, 0)

@@ -228,7 +228,7 @@ def test_stops_at_a_number_that_is_not_finite(make_model, rows, make_config, mak
 
     model.register_forward_hook(spoil)
     with pytest.raises(
-        RunError, match=r"step 4 has .* \(the checkpoint of step 2 is kept\); lower learning_rate"
+        RunError, match=r"got .* in step 4 at .* \(the checkpoint is of step 2\); lower learning_rate"
     ) as caught:
         train(model, rows, CausalLM(), config, run=run, on_step=steps.append)
     assert "\n" not in str(caught.value)
@@ -237,7 +237,7 @@ def test_stops_at_a_number_that_is_not_finite(make_model, rows, make_config, mak
 
 
 def test_says_when_nothing_was_saved_yet(make_model, rows, make_config):
-    with pytest.raises(RunError, match="no checkpoint was saved yet"):
+    with pytest.raises(RunError, match="there is no checkpoint yet"):
         train(make_model(), rows, CausalLM(), make_config(learning_rate=1e30))
 
 
@@ -273,7 +273,7 @@ def test_refuses(make_model, rows, make_config, make_run):
 
 def test_a_step_with_nothing_to_score_is_named(make_model, make_config):
     alone = [PackedRow(np.arange(12), (1,) * 12, 0)]
-    with pytest.raises(RunError, match="step 1 reads 2 rows without one"):
+    with pytest.raises(RunError, match="got 2 rows without one in step 1"):
         train(make_model(), alone, CausalLM(), make_config())
 
 

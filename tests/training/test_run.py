@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from maskwork._shared.checksum import tensors_crc32
 from maskwork.errors import ArgumentError, CheckpointError, RunError
-from maskwork.models import save_weights
 from maskwork.training import RunFolder
 
 SECTIONS = {"model": {"width": 4}, "train": {"steps": 3}, "data": {}}
@@ -23,7 +24,7 @@ def test_create_then_open(tmp_path):
 
 def test_create_refuses_to_overwrite(tmp_path):
     run = RunFolder.create(tmp_path / "run", SECTIONS)
-    with pytest.raises(RunError, match="already holds a run; continue that with --resume"):
+    with pytest.raises(RunError, match="already holds a run; continue that run with --resume"):
         RunFolder.create(run.path, SECTIONS)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match=r"holds 'notes\.txt' and 1 more; give another --out"):
@@ -38,7 +39,7 @@ def test_create_refuses_to_overwrite(tmp_path):
 
 
 def test_create_checks_its_sections(tmp_path):
-    with pytest.raises(ArgumentError, match="sections model, train, data; found model"):
+    with pytest.raises(ArgumentError, match="sections model, train, data, got model"):
         RunFolder.create(tmp_path / "run", {"model": {}})
     assert not (tmp_path / "run").exists()
 
@@ -46,18 +47,18 @@ def test_create_checks_its_sections(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "found none in"),
-        ("{", "it is damaged"),
-        (b"\xff\xfe\x00", "it is damaged"),
-        ("[" * 100_000, "it is damaged"),
-        ("1" * 5000, "it is damaged"),
-        ("[]", "another program's"),
-        ('{"model_type": "llama"}', "another program's"),
+        (None, "got none in"),
+        ("{", "a damaged file"),
+        (b"\xff\xfe\x00", "a damaged file"),
+        ("[" * 100_000, "a damaged file"),
+        ("1" * 5000, "a damaged file"),
+        ("[]", "another program"),
+        ('{"model_type": "llama"}', "another program"),
         (
             '{"maskwork_run": 2, "version": "9.1"}',
-            "'.*' has format 2, written by maskwork 9.1; use that version",
+            "got format 2 in '.*', written by maskwork 9.1; use that version",
         ),
-        ('{"maskwork_run": 1, "model": {}, "train": 3}', "'train' is missing or no table"),
+        ('{"maskwork_run": 1, "model": {}, "train": 3}', "got no table 'train'"),
     ],
 )
 def test_open_refuses(tmp_path, content, message):
@@ -69,10 +70,10 @@ def test_open_refuses(tmp_path, content, message):
 
 
 def test_open_refuses_what_is_no_folder(tmp_path):
-    with pytest.raises(RunError, match="found nothing at"):
+    with pytest.raises(RunError, match="got nothing at"):
         RunFolder.open(tmp_path / "missing")
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="found a file at"):
+    with pytest.raises(RunError, match="got a file at"):
         RunFolder.open(tmp_path / "file")
 
 
@@ -107,11 +108,13 @@ def test_a_half_written_last_line_is_left_out(tmp_path, tail):
 def test_a_damaged_line_is_named(tmp_path, line):
     run = RunFolder.create(tmp_path / "run", SECTIONS)
     run.metrics_path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
-    with pytest.raises(RunError, match="line 2 of"):
+    with pytest.raises(RunError, match="another line 2 in"):
         run.metrics()
 
 
-@pytest.mark.parametrize("record", [{"loss": 1.0}, {"step": 1, "loss": float("nan")}, {"step": 1, "loss": object()}])
+@pytest.mark.parametrize(
+    "record", [{"loss": 1.0}, {"step": 1, "loss": float("nan")}, {"step": 1, "loss": object()}, {"step": True}]
+)
 def test_log_refuses_what_json_cannot_hold(tmp_path, record):
     run = RunFolder.create(tmp_path / "run", SECTIONS)
     with pytest.raises(ArgumentError, match="a line of metrics"):
@@ -121,14 +124,44 @@ def test_log_refuses_what_json_cannot_hold(tmp_path, record):
 
 def test_load_model(make_run, make_config, make_model):
     run = make_run(make_config())
-    with pytest.raises(RunError, match="go on with --resume"):
+    with pytest.raises(RunError, match="continue with --resume"):
         run.load_model()
     model = make_model(seed=3)
-    save_weights(model, run.model_path)
+    run.save_model(model)
     loaded = run.load_model()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
     run.model_path.write_bytes(run.model_path.read_bytes()[:-4])
     with pytest.raises(CheckpointError):
+        run.load_model()
+
+
+def test_a_changed_byte_of_the_weights_is_noticed(make_run, make_config, make_model):
+    run = make_run(make_config())
+    run.save_model(make_model())
+    content = run.model_path.read_bytes()
+    for place in (*range(0, 400, 7), len(content) // 2, len(content) - 1):
+        run.model_path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(CheckpointError):
+            run.load_model()
+    run.model_path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=r"damaged \(its checksum"):
+        run.load_model()
+
+
+def test_weights_of_an_old_run_and_weights_put_there_by_hand_are_read(make_run, make_config, make_model):
+    """Before the run folder did, `save_weights` wrote the checksum, in the same place of the file."""
+    run, model = make_run(make_config()), make_model(seed=3)
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for metadata in ({"maskwork_weights_crc32": str(tensors_crc32(tensors))}, None):
+        save_file(tensors, run.model_path, metadata)
+        loaded = run.load_model().state_dict()
+        assert all(torch.equal(tensors[name], loaded[name]) for name in tensors)
+    for metadata in ({"maskwork_weights_crc32": "1"}, {"format": "pt"}):
+        save_file(tensors, run.model_path, metadata)
+        with pytest.raises(CheckpointError, match="checksum does not match"):
+            run.load_model()
+    save_file({name: tensor for name, tensor in tensors.items() if name != "norm.weight"}, run.model_path)
+    with pytest.raises(CheckpointError, match=r"without 'norm\.weight'"):
         run.load_model()
 
 
@@ -138,5 +171,5 @@ def test_load_model_refuses_a_configuration_of_no_model(tmp_path):
 
 
 def test_load_tokenizer_says_when_there_is_none(tmp_path):
-    with pytest.raises(RunError, match=r"found none in"):
+    with pytest.raises(RunError, match=r"got none in"):
         RunFolder.create(tmp_path / "run", SECTIONS).load_tokenizer()

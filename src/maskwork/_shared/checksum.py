@@ -9,8 +9,9 @@ import torch
 
 
 def tensors_crc32(tensors: Mapping[str, torch.Tensor]) -> int:
-    """CRC-32 of names and contents, in the order of the names; the tensors are contiguous and on the CPU."""
+    """Return the CRC-32 of names and contents, in the order of the names, of contiguous tensors on the CPU."""
     crc = 0
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), crc))
+        # Viewed as bytes, because NumPy has no bfloat16.
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), crc))
     return crc

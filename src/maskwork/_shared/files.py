@@ -1,7 +1,7 @@
-"""Files that are either whole or not there: write beside, flush to the disk, then rename over.
+"""Atomic writes: a temporary file in the same folder, flushed to the disk, then renamed to the target.
 
-A rename within one folder is atomic (POSIX `rename`, Windows `MoveFileEx` behind `os.replace`), so a reader
-sees the old content or the new, and a crash at any moment leaves one of the two.
+A rename within one folder is atomic (POSIX `rename`, Windows `MoveFileEx` behind `os.replace`), so a reader sees the
+old content or the new one, and a crash at any moment leaves one of the two.
 """
 
 import os
@@ -16,13 +16,15 @@ from ..errors import DataError
 
 @contextmanager
 def temporary_beside(path: str | Path) -> Iterator[Path]:
-    """Lends a path in the same folder that becomes `path` when the block ends well, and vanishes when not.
+    """Yield a temporary path in the same folder, which is renamed to `path` when the block ends without an error.
 
-    The lent path does not exist yet, is hidden, and ends in the suffix of `path` (some writers choose their
-    format by it). A symbolic link at `path` is replaced, what it points to stays.
+    The temporary file does not exist yet, is hidden, and has the suffix of `path` (some writers choose their format by
+    the suffix). When the block raises, the temporary file is removed. A symbolic link at `path` is replaced; the file
+    that the link points to stays.
 
-    Raises `DataError` where `path` cannot be such a file (no such folder, a folder, a device), and lets the
-    operating system's own `OSError` pass (a full disk, no permission).
+    Raises:
+        DataError: `path` cannot be such a file (no such folder, a folder, a device).
+        OSError: the operating system's own error (a full disk, no permission).
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -33,21 +35,24 @@ def temporary_beside(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     _check_target(target)
+    # In the target's own folder: a rename between file systems is a copy, and not atomic. Hidden and random, so that
+    # neither a glob nor another process meets the name.
     temporary = target.parent / f".{secrets.token_hex(8)}.tmp{target.suffix}"
     try:
         yield temporary
         _flush(temporary)
-        os.replace(temporary, target)
-    except BaseException:  # Ctrl-C too: whatever ends the block early, nothing half-written stays behind
+        os.replace(temporary, target)  # the one moment at which readers switch from the old content to the new
+    except BaseException:  # Ctrl-C too: no half-written file stays behind
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(target.parent)
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
-    r"""Writes `content` to `path` so that nobody ever sees half of it; text as UTF-8, line ends unchanged.
+    r"""Write `content` to `path` so that no reader ever sees half of the file; text as UTF-8, line ends unchanged.
 
-    Raises as `temporary_beside` does; whatever was at `path` before is then still there, whole.
+    Raises:
+        DataError, OSError: as `temporary_beside`; the file that was at `path` before is then unchanged.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "config.json"
@@ -61,34 +66,35 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
 
 
 def _check_target(target: Path) -> None:
+    """Raise `DataError` unless a file can be created at `target` or replaced there."""
     if not target.parent.is_dir():
-        raise DataError(f"a file needs an existing folder; found none at {str(target.parent)!r}; create it first")
+        raise DataError(f"a file needs an existing folder, got none at {str(target.parent)!r}; create it first")
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
         return
     # Renaming over a device would replace it: as root, `--svg /dev/null` must not remove /dev/null.
     if not stat.S_ISREG(mode):
-        found = "a folder" if stat.S_ISDIR(mode) else "a special file"
-        raise DataError(f"only a regular file can be replaced; found {found} at {str(target)!r}; give another path")
+        kind = "a folder" if stat.S_ISDIR(mode) else "a special file"
+        raise DataError(f"only a regular file can be replaced, got {kind} at {str(target)!r}; give another path")
 
 
 def _flush(path: Path) -> None:
-    """Forces a file's content to the disk, before the rename can make it the only copy."""
+    """Force a file's content to the disk, before the rename can make it the only copy."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:
-    """Forces the rename itself to the disk, where a folder can be opened for that (not on Windows)."""
+    """Force the rename itself to the disk, where the system can open a folder for that (not Windows)."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError:
-        # Some network file systems refuse it. The rename has happened; only its durability is theirs to
-        # answer for.
+        # Some network file systems refuse to flush a folder. The rename has happened; only its durability is then
+        # up to the file system.
         pass
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Where files are kept that can be made again."""
+"""The folder of caches: files that can be made again."""
 
 import os
 import tempfile
@@ -6,20 +6,20 @@ from pathlib import Path
 
 
 def default_cache_dir() -> Path:
-    """The folder for what can be made again; nothing is created.
+    """Return the folder for files that can be made again; nothing is created.
 
-    It is $MASKWORK_CACHE, else $XDG_CACHE_HOME/maskwork, else ~/.cache/maskwork. As the XDG base directory
-    specification asks, a relative $XDG_CACHE_HOME is ignored.
+    The folder is $MASKWORK_CACHE, else $XDG_CACHE_HOME/maskwork, else ~/.cache/maskwork. As the XDG base directory
+    specification says, a relative $XDG_CACHE_HOME is ignored.
 
     >>> default_cache_dir().is_absolute() or "MASKWORK_CACHE" in os.environ
     True
     """
-    own = os.environ.get("MASKWORK_CACHE")
-    if own:
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    if shared and os.path.isabs(shared):
-        return Path(shared, "maskwork")
+    maskwork_cache = os.environ.get("MASKWORK_CACHE")
+    if maskwork_cache:
+        return Path(maskwork_cache)
+    xdg_cache = os.environ.get("XDG_CACHE_HOME")
+    if xdg_cache and os.path.isabs(xdg_cache):
+        return Path(xdg_cache, "maskwork")
     try:
         return Path.home() / ".cache" / "maskwork"
     except RuntimeError:  # a user without a home, as in some containers

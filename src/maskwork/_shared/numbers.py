@@ -1,14 +1,17 @@
-"""The one rule for integers in the whole package: Python's and NumPy's are accepted, bool and floats are refused.
+"""The one rule for numbers in the whole package: Python's and NumPy's are accepted, bool is refused.
 
-Each guard returns the value as a Python `int`, so that what is stored, printed and written to JSON is one type:
+An integer is an integer: a float is refused even where it has no fraction. Each guard returns Python's own type, so
+that what is stored, printed and written to JSON is one type:
 
     layers = at_least(layers, 1, "layers")
 """
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
-from typing import SupportsIndex, TypeGuard
+from typing import SupportsFloat, SupportsIndex, TypeGuard
 
 from ..errors import ArgumentError, MaskworkError
 
@@ -20,7 +23,9 @@ def is_integer(value: object) -> TypeGuard[SupportsIndex]:
     >>> is_integer(3), is_integer(np.int64(3)), is_integer(True), is_integer(3.0)
     (True, True, False, False)
     """
-    # bool is a subclass of int; NumPy's and torch's bools are told by their dtype, without importing torch
+    if type(value) is int:  # nearly every call
+        return True
+    # bool is a subclass of int; NumPy's and torch's bools are recognised by their dtype, without importing torch
     if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
         return False
     try:
@@ -28,6 +33,16 @@ def is_integer(value: object) -> TypeGuard[SupportsIndex]:
     except (TypeError, ValueError, RuntimeError):  # what arrays and tensors raise that are not one integer
         return False
     return True
+
+
+def is_number(value: object) -> TypeGuard[SupportsFloat]:
+    """Return whether `value` is one real number: an integer (see `is_integer`), or a float of Python or NumPy.
+
+    >>> import numpy as np
+    >>> is_number(0.5), is_number(np.float32(0.5)), is_number(2), is_number(True), is_number("0.5")
+    (True, True, True, False, False)
+    """
+    return is_integer(value) or (isinstance(value, numbers.Real) and not isinstance(value, bool))
 
 
 def integer(
@@ -58,7 +73,7 @@ def integer(
     maskwork.errors.ArgumentError: layers must be an integer, got 2.5 (float); pass an int
     """
     if not is_integer(value):
-        raise error(f"{name} must be an integer, got {value!r:.60} ({type(value).__name__}); pass an int")
+        raise error(f"{name} must be an integer, got {_short(value)} ({type(value).__name__}); pass an int")
     number = operator.index(value)
     if minimum is not None and number < minimum:
         raise error(f"{name} must be at least {minimum}, got {_printable(number)}")
@@ -75,6 +90,8 @@ def at_least(value: object, minimum: int, name: str, *, error: type[MaskworkErro
     ...
     maskwork.errors.ArgumentError: layers must be at least 1, got 0
     """
+    if type(value) is int and value >= minimum:  # nearly every call: packing checks each document's length
+        return value
     return integer(value, name, minimum=minimum, error=error)
 
 
@@ -94,6 +111,31 @@ def between(value: object, low: int, high: int, name: str, *, error: type[Maskwo
     return number
 
 
+def finite(value: object, name: str, *, error: type[MaskworkError] = ArgumentError) -> float:
+    """Return the real number `value` as a `float`, which is finite.
+
+    >>> finite(float("nan"), "clip")
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ArgumentError: clip must be finite, got nan
+    """
+    if not is_number(value):
+        raise error(f"{name} must be a number, got {_short(value)} ({type(value).__name__}); pass a float or an int")
+    # NumPy's float32 and Python's Fraction become the nearest float.
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the largest float
+        number = math.inf
+    if not math.isfinite(number):
+        raise error(f"{name} must be finite, got {number}")
+    return number
+
+
 def _printable(number: int) -> str:
-    # Python refuses to print the longest integers
-    return str(number) if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"
+    """Return the number as text; Python refuses to print the longest integers."""
+    return str(number) if number.bit_length() <= 64 else f"an integer of {number.bit_length()} bits"
+
+
+def _short(value: object) -> str:
+    """Return the beginning of a value's repr, on one line."""
+    return " ".join(f"{value!r:.60}".split())

@@ -5,10 +5,9 @@ from .._shared.folders import default_cache_dir
 from ._corpus.compression import compressed_bits_per_byte
 from ._corpus.corpus import Corpus, Document
 from ._corpus.reading import read_corpus, standard_library
-from ._packing.example import IGNORED, Example, Reason
+from ._packing.example import IGNORED, Example, Reason, as_tokens
 from ._packing.packing import PackedRows, Waste, pack
 from ._packing.row import PackedRow, Side
-from ._packing.tokens import as_tokens
 from ._tokenizer.text import token_text, visible
 from ._tokenizer.tokenizer import Tokenizer
 from ._tokenizer.training import train_tokenizer

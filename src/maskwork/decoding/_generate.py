@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
+from .._shared.numbers import at_least, is_integer
 from ..errors import ArgumentError, PromptTooLong
 from ..models import Transformer
 from ._sampling import Sampling, sample
@@ -25,15 +26,17 @@ def generate(
     """Yield the tokens that follow `prompt`.
 
     Args:
-        model: in the mode it should run in; weights are not changed.
+        model: the model, already in the mode to run in; its weights are not changed.
         prompt: token ids, at least one and at most the model's context: any sequence, or a 1-D tensor or array.
-        max_tokens: most tokens to yield; fewer come when the context is full or a stop token is chosen.
-        sampling: greedy when left out.
-        stop: tokens that end the text; they are not yielded.
+        max_tokens: the most tokens to yield; fewer are yielded when the context is full or a stop token is chosen.
+        sampling: how the next token is chosen; greedy when left out.
+        stop: tokens that end the text; a stop token is not yielded.
         use_cache: False recomputes the whole sequence for every token: slower, the same tokens.
 
     Raises:
-        PromptTooLong, ArgumentError: at the call, before the first token.
+        PromptTooLong: at the call, as all errors: the prompt is longer than the model's context.
+        ArgumentError: the prompt is empty, not one sequence of integers or outside the vocabulary; `max_tokens` is not
+            an integer of at least 0.
 
     >>> import torch, maskwork as mw
     >>> config = mw.models.ModelConfig(vocab_size=9, layers=1, width=8, heads=2, kv_heads=1, hidden=16, context=12)
@@ -47,30 +50,28 @@ def generate(
         raise ArgumentError("a prompt needs at least one token, got none; start with the end-of-text token")
     if len(prompt) > context:
         raise PromptTooLong(
-            f"a prompt must fit the model's context of {context} tokens, got {len(prompt)}; shorten it, or cut it from "
-            "the left"
+            f"a prompt must fit the model's context of {context} tokens, got {len(prompt)}; shorten the prompt, "
+            "or cut it from the left"
         )
     if min(prompt) < 0 or max(prompt) >= vocab:
         raise ArgumentError(
             f"tokens must be in [0, {vocab}), got {min(prompt)} to {max(prompt)}; use the run's tokenizer"
         )
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 0:
-        raise ArgumentError(f"max_tokens must be an integer of at least 0, got {max_tokens!r}")
+    max_tokens = at_least(max_tokens, 0, "max_tokens")
     # The checks above run at the call; a generator function would put them off until the first token.
-    # One more position than the prompt and the tokens is never needed: the last token is yielded, not read.
     return _tokens(model, prompt, max_tokens, sampling or Sampling(), stop, use_cache)
 
 
 def _as_ids(prompt: Any) -> list[int]:
-    """The ids as Python's own integers: a tensor has no truth value, and compares elementwise."""
-    values = prompt.tolist() if hasattr(prompt, "tolist") else prompt
-    try:
-        return [operator.index(value) for value in values]
-    except TypeError:
+    """Return the ids as Python's own integers: a tensor has no truth value, and compares elementwise."""
+    iterable: Any = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    values: list[Any] | None = list(iterable) if isinstance(iterable, Iterable) else None
+    if values is None or not all(is_integer(value) for value in values):
         shape = f" of shape {tuple(prompt.shape)}" if hasattr(prompt, "shape") else ""
         raise ArgumentError(
             f"a prompt is one sequence of integers, got a {type(prompt).__name__}{shape}; encode text, and pass one row"
-        ) from None
+        )
+    return [operator.index(value) for value in values]
 
 
 def _tokens(
@@ -81,19 +82,21 @@ def _tokens(
     stop: frozenset[int],
     use_cache: bool,
 ) -> Iterator[int]:
+    """Yield the tokens; the arguments are checked."""
     device = model.embedding.weight.device
     generator = None if sampling.greedy else torch.Generator(device).manual_seed(sampling.seed)
+    # The last token is yielded and never read, so the cache needs no position beyond the prompt and the tokens.
     cache = model.new_cache(capacity=min(model.config.context, len(tokens) + max_tokens)) if use_cache else None
-    new = tokens
+    unread = tokens  # the tokens that the cache does not hold yet; without a cache, all of them
     for _ in range(max_tokens):
         if len(tokens) > model.config.context:
             return
-        # Entered for each step, not round the loop: between steps the caller runs, in a mode of its own.
+        # Entered for each step, not round the loop: between steps the caller's code runs, in its own mode.
         with torch.inference_mode():
-            logits = model(torch.tensor([new], device=device), cache=cache)[:, -1]
+            logits = model(torch.tensor([unread], device=device), cache=cache)[:, -1]
             token = int(sample(logits, sampling, generator))
         if token in stop:
             return
         yield token
         tokens = [*tokens, token]
-        new = tokens if cache is None else [token]
+        unread = tokens if cache is None else [token]

@@ -1,19 +1,28 @@
-"""`Sampling`: how the next token is chosen from the logits."""
+"""`Sampling` and `sample`: the choice of the next token from the logits."""
 
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 
 import torch
 
+from .._shared.numbers import at_least, between, finite
 from ..errors import ArgumentError
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Greedy by default; with a temperature, random among the tokens that top-k and top-p leave.
+    """The parameters of a choice: greedy by default; with a temperature, random among what top-k and top-p leave.
+
+    Attributes:
+        temperature: the divisor of the logits; 0 is greedy.
+        top_k: how many of the likeliest tokens may be chosen; None = all.
+        top_p: the chance that the choosable tokens must reach together, above 0 and at most 1; None = all tokens.
+        seed: of the random choice, from 0 to 2**63 - 1.
+
+    Raises:
+        ArgumentError: a parameter is out of its range or of another type.
 
     Temperature divides the logits first; top-k (Fan et al. 2018) keeps the k likeliest tokens; top-p (Holtzman et
     al. 2020) keeps the smallest set of likeliest tokens whose chances, renormalised after top-k, add up to p.
@@ -29,18 +38,18 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (_is(float, self.temperature) and 0 <= self.temperature <= sys.float_info.max):
-            raise ArgumentError(f"temperature must be a number of at least 0 (0 is greedy), got {self.temperature!r}")
-        if self.top_k is not None and not (_is(int, self.top_k) and self.top_k >= 1):
-            raise ArgumentError(
-                f"top_k must be an integer of at least 1, got {self.top_k!r}; leave it out to keep every token"
-            )
-        if self.top_p is not None and not (_is(float, self.top_p) and 0.0 < self.top_p <= 1.0):
-            raise ArgumentError(
-                f"top_p must be above 0 and at most 1, got {self.top_p!r}; leave it out to keep every token"
-            )
-        if not (_is(int, self.seed) and 0 <= self.seed < 2**63):
-            raise ArgumentError(f"seed must be an integer in [0, 2**63), got {self.seed!r}")
+        temperature = finite(self.temperature, "temperature")
+        if temperature < 0:
+            raise ArgumentError(f"temperature must be at least 0, got {temperature}; 0 is greedy")
+        object.__setattr__(self, "temperature", temperature)
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", at_least(self.top_k, 1, "top_k"))
+        if self.top_p is not None:
+            top_p = finite(self.top_p, "top_p")
+            if not 0.0 < top_p <= 1.0:
+                raise ArgumentError(f"top_p must be above 0 and at most 1, got {top_p}; 1 allows every token")
+            object.__setattr__(self, "top_p", top_p)
+        object.__setattr__(self, "seed", between(self.seed, 0, 2**63 - 1, "seed"))
 
     @property
     def greedy(self) -> bool:
@@ -48,13 +57,8 @@ class Sampling:
         return self.temperature == 0.0
 
 
-def _is(kind: type, value: object) -> bool:
-    """An integer is a number too; True is neither."""
-    return isinstance(value, (int, kind)) and not isinstance(value, bool)
-
-
 def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Choose one token per row: `(B, V)` -> int64 `(B,)`.
+    """Choose one token per batch row: `(B, V)` -> int64 `(B,)`.
 
     >>> import torch
     >>> from maskwork.decoding import Sampling, sample
@@ -66,10 +70,10 @@ def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator 
     """
     largest = logits.amax(-1, keepdim=True)  # NaN when any is
     if not largest.isfinite().all():
-        found = ", ".join(sorted({str(value) for value in largest[~largest.isfinite()].tolist()}))
+        values = ", ".join(sorted({str(value) for value in largest[~largest.isfinite()].tolist()}))
         raise ArgumentError(
-            f"sampling needs logits whose largest is finite in each row, got {found}; the model's weights are spoilt, "
-            "or every token is forbidden"
+            f"sampling needs logits whose largest is finite in each row, got {values}; the weights are damaged, or "
+            "every token is forbidden"
         )
     if sampling.greedy:
         return logits.argmax(-1)

@@ -131,7 +131,7 @@ def _shortcut(call: Call) -> SdpaArguments | None:
     """What SDPA takes in place of a dense mask, or None where it needs one."""
     if call.bias is not None:
         return None
-    return call.mask.memo(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask))
+    return call.mask._lowerings.get(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask))
 
 
 def _too_dense(name: str, call: Call) -> str | None:

@@ -56,7 +56,7 @@ def empty_rows(call: Call) -> torch.Tensor | None:
 def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
     device = call.k.device
-    unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
+    unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(call.mask.last_seen() < 0, device))
     if unseen is None or (_no_gradients(call) and _finite(call.k) and _finite(call.v)):
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree

@@ -1,4 +1,4 @@
-"""`count_targets`: what a whole step scores, over its accumulation steps and ranks, to divide every part's loss by."""
+"""`count_targets`: the targets and weights of a whole step, over accumulation steps and ranks: every loss's divisor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..data import IGNORED
 
 @dataclass(frozen=True)
 class TargetCounts:
-    """What was scored in all.
+    """Sums over everything that a step scores.
 
     Attributes:
         weight_sum: the sum of the scored positions' weights, the `denominator` of "token_mean".
@@ -37,15 +37,15 @@ class Scorable(Protocol):
 
 
 def count_targets(batches: Iterable[Scorable], group: dist.ProcessGroup | None = None) -> TargetCounts:
-    """What these batches score, and those of every rank of `group` if `torch.distributed` is initialised.
+    """Count what these batches score, and those of every rank of `group` if `torch.distributed` is initialised.
 
-    One step is then one large batch, however it is cut: give every part `denominator=counts.weight_sum` and *sum* the
-    parts' gradients over accumulation steps and ranks. `DistributedDataParallel` and FSDP average over ranks instead:
-    multiply each loss by the number of ranks (`dist.get_world_size(group)`) and the mean is the sum.
+    One step is then one large batch, however it is cut: pass `denominator=counts.weight_sum` for every part and *sum*
+    the parts' gradients over accumulation steps and ranks. `DistributedDataParallel` and FSDP average over ranks
+    instead: multiply each loss by the number of ranks (`dist.get_world_size(group)`) and the mean is the sum.
 
     Args:
         batches: this rank's batches of one step; none where this rank has nothing.
-        group: the ranks to add up, all of them by default; every one must call. One all-reduce of three float64.
+        group: the ranks to add up, all of them by default; every rank must call. One all-reduce of three float64.
 
     >>> from maskwork.data import pack
     >>> from maskwork.objectives import CausalLM, masked_cross_entropy
@@ -61,14 +61,16 @@ def count_targets(batches: Iterable[Scorable], group: dist.ProcessGroup | None =
     >>> round(float(sum(parts)), 4)  # the mean over all ten: log(16)
     2.7726
     """
+    # float64 holds every count below 2^53 exactly, so that one tensor, and one all-reduce, carries all three sums
     total = torch.zeros(3, dtype=torch.float64)
     for batch in batches:
         scored = (batch.targets != IGNORED) & (batch.weights > 0)
+        # the weight of an ignored target is not read: it may be NaN
         weight_sum = float(batch.weights.where(scored, 0.0).sum(dtype=torch.float64))
         sequences = scored.any(-1) if scored.ndim else scored
         total += torch.tensor([weight_sum, int(scored.sum()), int(sequences.sum())], dtype=torch.float64)
     if dist.is_available() and dist.is_initialized():
-        # NCCL reduces tensors on a GPU only.
+        # NCCL reduces only tensors on a GPU.
         total = total.to("cuda" if dist.get_backend(group) == "nccl" else "cpu")
         dist.all_reduce(total, group=group)
     weight_sum, n_targets, n_sequences = total.tolist()

@@ -1,15 +1,28 @@
-"""`masked_cross_entropy`: what each scored position costs, and exactly nothing from the others."""
+"""`masked_cross_entropy`: the loss of each scored position and nothing of the others; its arithmetic, by few rows."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 
 from ..lower import outside_graph
-from ._checks import check_floats, check_options, check_targets, find_scored, loss_dtype, refuse_second_order
-from ._output import LossOutput, Reduction, coefficients, output, spread
-from ._rows import RowLoss, chunks, rows_at_a_time
+from ._scored import (
+    LossOutput,
+    Reduction,
+    check_floats,
+    check_options,
+    check_targets,
+    coefficients,
+    find_scored,
+    loss_dtype,
+    output,
+    refuse_second_order,
+    scatter,
+)
 
 
 @outside_graph
@@ -24,11 +37,12 @@ def masked_cross_entropy(
     denominator: float | torch.Tensor | None = None,
     on_empty: Literal["zero", "raise"] = "zero",
 ) -> LossOutput:
-    """Cross-entropy of the scored positions: those whose target is not -100 and whose weight is not 0.
+    """Compute the cross-entropy of the scored positions: those whose target is not -100 and whose weight is not 0.
 
-    Only they are read. What stands elsewhere, NaN and inf included, changes no bit of the loss or of any gradient, and
-    its own gradient is exactly 0. Computed in float32 whatever the logits' dtype (in float64 for float64 logits), also
-    under autocast. Weights that require it get a gradient as well. A gradient of the gradient is refused.
+    Only their logits are read. Logits of other positions, NaN and inf included, change no bit of the loss or of any
+    gradient, and their own gradient is exactly 0. The loss is computed in float32 whatever the logits' dtype (in
+    float64 for float64 logits), also under autocast. Weights that require a gradient get one as well. A gradient of the
+    gradient is refused.
 
     Under `torch.compile` the call is one graph break: which positions are scored, and what is refused, depends on data.
 
@@ -41,8 +55,8 @@ def masked_cross_entropy(
         reduction: "token_mean" divides the weighted sum by the sum of weights; "sequence_mean" averages each
             sequence's weighted mean over the sequences that score anything; "sum" divides by nothing; "none" gives
             each position's weighted loss in the targets' shape, 0 where nothing is scored.
-        denominator: divides instead of the sum of weights (or of the number of sequences that score): with the whole
-            step's number, which `count_targets` gives, the gradients of a step's parts add up to those of the whole.
+        denominator: divides instead of the sum of weights (or of the number of sequences that score): with the number
+            of the whole step, from `count_targets`, the gradients of a step's parts add up to those of the whole.
         on_empty: with nothing scored, "zero" gives a loss of 0 with gradient 0, "raise" an `ArgumentError`.
 
     Raises:
@@ -66,29 +80,29 @@ def masked_cross_entropy(
         logits.reshape(-1, vocabulary), scored.rows, scored.targets, RowLoss(label_smoothing, z_loss)
     )
     if reduction == "none":
-        loss = spread(losses, scored)
+        loss = scatter(losses, scored)
     else:
         loss = (losses * coefficients(scored, reduction, divisor)).sum()
     return output(loss, losses, scored)
 
 
 class _Losses(torch.autograd.Function):
-    """(N, V) logits -> (n,) losses of the scored rows.
+    """The function from (N, V) logits to the (n,) losses of the scored rows.
 
-    A few rows at a time, copied and overwritten: no second array as large as the logits but their gradient. The
-    softmax is computed again in the backward pass, which is cheaper than storing it.
+    A few rows at a time are copied and overwritten: no second array as large as the logits is made but their gradient.
+    The softmax is computed again in the backward pass, which is cheaper than storing it.
     """
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
+        ctx: Any,
         logits: torch.Tensor,
         rows: torch.Tensor,
         targets: torch.Tensor,
         row_loss: RowLoss,
     ) -> torch.Tensor:
         ctx.save_for_backward(logits, rows, targets)
-        ctx.row_loss = row_loss  # pyright: ignore
+        ctx.row_loss = row_loss
         dtype = loss_dtype(logits)
         losses = torch.empty(len(rows), dtype=dtype, device=logits.device)
         for part in chunks(len(rows), rows_at_a_time(logits)):
@@ -97,14 +111,67 @@ class _Losses(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad_losses: torch.Tensor
-    ) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         refuse_second_order()
-        logits, rows, targets = ctx.saved_tensors  # pyright: ignore
+        (grad_losses,) = grad_outputs
+        logits, rows, targets = ctx.saved_tensors
         grad = torch.zeros_like(logits)
         for part in chunks(len(rows), rows_at_a_time(logits)):
             x = logits.index_select(0, rows[part]).to(grad_losses.dtype)
-            ctx.row_loss.in_place(x, targets[part], grad_losses[part])  # pyright: ignore
+            ctx.row_loss.in_place(x, targets[part], grad_losses[part])  # x is now the gradient of the logits
             grad.index_copy_(0, rows[part], x.to(grad.dtype))
         return grad, None, None, None
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """The cross-entropy of one row of logits x with target t, V logits in all:
+
+    `lse(x) - (1 - label_smoothing) * x[t] - label_smoothing * mean(x) + z_loss * lse(x) ** 2`
+
+    The second term is Szegedy et al. 2015 (label smoothing), the last one PaLM's (Chowdhery et al. 2022, section 5).
+    """
+
+    label_smoothing: float
+    z_loss: float
+
+    def in_place(self, x: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the (n,) losses of the rows of x (n, V); with `scale` (n,), x becomes scale times their gradients."""
+        losses = x.new_empty(len(x))
+        for part in chunks(len(x), rows_at_a_time(x)):
+            losses[part] = self._block(x[part], targets[part], None if scale is None else scale[part])
+        return losses
+
+    def _block(self, x: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+        column, smoothing = targets[:, None], self.label_smoothing
+        target_logit = x.gather(1, column)[:, 0]
+        if smoothing:
+            target_logit = (1 - smoothing) * target_logit + smoothing * x.mean(-1)
+        top = x.amax(-1)
+        p = torch.softmax(x, -1)
+        # The largest p is exp(0) over the sum of exp(x - top): so much less work than logsumexp beside the softmax.
+        log_total = -p.amax(-1).log()
+        losses = log_total + (top - target_logit)
+        lse = log_total + top
+        if self.z_loss:
+            losses += self.z_loss * lse.square()
+        if scale is not None:
+            # d loss / d x[v] = p[v] * (1 + 2 z lse) - smoothing / V - (1 - smoothing) * [v == t], written over x
+            torch.mul(p, (scale * (1 + 2 * self.z_loss * lse))[:, None], out=x)
+            if smoothing:
+                x.sub_((scale * (smoothing / x.shape[1]))[:, None])
+            x.scatter_add_(1, column, (scale * (smoothing - 1))[:, None])
+        return losses
+
+
+def rows_at_a_time(logits: torch.Tensor) -> int:
+    """Choose how many rows of logits go through the softmax together: a few MB on a CPU, which stay in its cache."""
+    numbers = 1 << (20 if logits.device.type == "cpu" else 26)
+    return max(1, numbers // logits.shape[-1])
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Cut `range(n)` into as few parts of at most `size` as possible, as even as can be: 10 by 4 is 3, 3 and 4."""
+    parts = -(-n // size)
+    edges = [n * part // parts for part in range(parts + 1)] if parts else []
+    return (slice(start, end) for start, end in pairwise(edges))

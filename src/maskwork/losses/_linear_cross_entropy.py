@@ -1,4 +1,4 @@
-"""`linear_masked_cross_entropy`: hidden states and a head straight to the loss; the logits never whole."""
+"""`linear_masked_cross_entropy`: from hidden states and a head to the loss, by chunks of logits."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from typing import Any, Literal
 
 import torch
 
+from .._shared.numbers import is_integer
 from ..errors import ArgumentError
 from ..lower import outside_graph
-from ._checks import (
+from ._cross_entropy import RowLoss, chunks
+from ._scored import (
+    LossOutput,
+    Reduction,
     check_floats,
     check_options,
     check_targets,
     check_tensor,
+    coefficients,
     find_scored,
     loss_dtype,
+    output,
     refuse_second_order,
+    scatter,
 )
-from ._output import LossOutput, Reduction, coefficients, output, spread
-from ._rows import RowLoss, chunks
 
 #: Rows of logits held at a time by "auto"; more were not faster in benchmarks/losses.py (docs/log.md).
 AUTO_ROWS = 256
@@ -40,13 +45,13 @@ def linear_masked_cross_entropy(
     denominator: float | torch.Tensor | None = None,
     on_empty: Literal["zero", "raise"] = "zero",
 ) -> LossOutput:
-    """`masked_cross_entropy(hidden @ lm_head_weight.T + bias, ...)`, by chunks of the scored positions' rows.
+    """Compute `masked_cross_entropy(hidden @ lm_head_weight.T + bias, ...)`, by chunks of the scored positions' rows.
 
-    Only scored positions meet the head: what stands at others, NaN and inf included, changes no bit of the loss or of
-    any gradient, and its own gradient is exactly 0. At most `chunk_size` rows of logits exist at any time; the
-    gradients are computed with them, chunk by chunk, so that nothing is computed twice (for "none" the logits are
-    computed again in the backward pass). Gradients reach hidden, lm_head_weight and bias, whichever require them, and
-    weights that do. A gradient of the gradient is refused.
+    Only scored positions are multiplied by the head: hidden states of other positions, NaN and inf included, change no
+    bit of the loss or of any gradient, and their own gradient is exactly 0. At most `chunk_size` rows of logits exist
+    at any time; the gradients are computed with them, chunk by chunk, so that nothing is computed twice (for "none" the
+    logits are computed again in the backward pass). Gradients reach hidden, lm_head_weight, bias and weights, whichever
+    require them. A gradient of the gradient is refused.
 
     Logits, products and sums are float32 whatever the inputs' dtype (float64 where hidden or head are), also under
     autocast; gradients come back in each input's dtype. Under `torch.compile` the call is one graph break: which
@@ -63,11 +68,11 @@ def linear_masked_cross_entropy(
         weights: (...) finite numbers >= 0; None counts every target once.
         bias: (V,) floats.
         chunk_size: most rows of logits at a time, at least 1; "auto" is 256, V KiB in float32.
-        label_smoothing: as in `masked_cross_entropy`, like all that follows.
-        z_loss: as there.
-        reduction: as there.
-        denominator: as there.
-        on_empty: as there. The loss of 0 is a graph's as well: every gradient is 0.
+        label_smoothing: as in `masked_cross_entropy`, like the options below.
+        z_loss: PaLM's coefficient of the squared log-sum-exp.
+        reduction: "token_mean", "sequence_mean", "sum" or "none".
+        denominator: divides instead of the sum of weights, or of the number of sequences.
+        on_empty: "zero" or "raise". The loss of 0 has a graph as well: every gradient is 0.
 
     Raises:
         ArgumentError: as `masked_cross_entropy`, and where the head or chunk_size don't fit.
@@ -86,26 +91,31 @@ def linear_masked_cross_entropy(
     _check_head(hidden, lm_head_weight, bias)
     dtype = loss_dtype(hidden, lm_head_weight)
     scored = find_scored(targets, weights, vocabulary=len(lm_head_weight), dtype=dtype, on_empty=on_empty)
-    walk = _Walk(scored.rows, scored.targets, RowLoss(label_smoothing, z_loss), _rows_at_a_time(chunk_size), dtype)
+    walk = _Walk(scored.rows, scored.targets, RowLoss(label_smoothing, z_loss), _chunk_rows(chunk_size), dtype)
     flat = hidden.reshape(-1, hidden.shape[-1])
     if reduction == "none":
         losses = _EachLoss.apply(flat, lm_head_weight, bias, walk)
-        return output(spread(losses, scored), losses, scored)
-    # Whether a gradient will be asked for can't be told inside a Function.
-    wanted = tuple(torch.is_grad_enabled() and x is not None and x.requires_grad for x in (flat, lm_head_weight, bias))
-    loss, losses = _SumOfLosses.apply(
-        flat, lm_head_weight, bias, coefficients(scored, reduction, divisor), walk, wanted
-    )
+        return output(scatter(losses, scored), losses, scored)
+    # Read here, because inside a Function grad mode is off and says nothing.
+    recorded = torch.is_grad_enabled()
+    needs = tuple(recorded and x is not None and x.requires_grad for x in (flat, lm_head_weight, bias))
+    loss, losses = _SumOfLosses.apply(flat, lm_head_weight, bias, coefficients(scored, reduction, divisor), walk, needs)
     return output(loss, losses, scored)
 
 
-#: Gradients of hidden's scored rows (n, D), the head (V, D) and the bias (V,); None where not wanted.
+#: Gradients of hidden's scored rows (n, D), the head (V, D) and the bias (V,); None where no gradient is needed.
 _Gradients = list[torch.Tensor | None]
 
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """A walk through the scored rows by chunks: all about a call but its differentiable inputs."""
+    """The walk through the scored rows by chunks: everything of a call but its differentiable inputs."""
+
+    # One buffer of logits serves every chunk. Each chunk leaves its losses and its share of the gradients:
+    #
+    #   hidden rows (n, D)      logits (chunk, V)      losses           gradients
+    #   [0 : 256]    -> head -> buffer             ->  [0 : 256]        hidden[0 : 256], head +=, bias +=
+    #   [256 : 512]  -> head -> the same buffer    ->  [256 : 512]      hidden[256 : 512], head +=, bias +=
 
     rows: torch.Tensor
     targets: torch.Tensor
@@ -119,17 +129,18 @@ class _Walk:
         weight: torch.Tensor,
         bias: torch.Tensor | None,
         scale: torch.Tensor | None = None,
-        wanted: tuple[bool, ...] = (False, False, False),
+        needs: tuple[bool, ...] = (False, False, False),
     ) -> tuple[torch.Tensor, _Gradients]:
-        """(n,) losses of the scored rows, and the gradients of the sum of `scale` (n,) times these losses."""
+        """Return the (n,) losses of the scored rows, and the gradients of the sum of `scale` (n,) times the losses."""
         with torch.autocast(hidden.device.type, enabled=False):
             weight = weight.to(self.dtype)
             bias = None if bias is None else bias.to(self.dtype)
             n, (vocabulary, width) = len(self.rows), weight.shape
             losses = weight.new_empty(n)
             shapes = ((n, width), (vocabulary, width), (vocabulary,))
-            gradients = [weight.new_zeros(shape) if want else None for shape, want in zip(shapes, wanted, strict=True)]
-            of_hidden, of_weight, of_bias = gradients
+            gradients = [weight.new_zeros(shape) if need else None for shape, need in zip(shapes, needs, strict=True)]
+            grad_hidden, grad_weight, grad_bias = gradients
+            # rows of the last chunk may be fewer: a view of the buffer's beginning
             logits = weight.new_empty(min(self.chunk_size, n), vocabulary)
             for part in chunks(n, self.chunk_size):
                 h = hidden.index_select(0, self.rows[part]).to(self.dtype)
@@ -139,30 +150,34 @@ class _Walk:
                 else:
                     torch.addmm(bias, h, weight.T, out=x)
                 losses[part] = self.row_loss.in_place(x, self.targets[part], None if scale is None else scale[part])
-                if of_hidden is not None:
-                    torch.mm(x, weight, out=of_hidden[part])
-                if of_weight is not None:
-                    of_weight.addmm_(x.T, h)
-                if of_bias is not None:
-                    of_bias += x.sum(0)
+                # With a scale, x now holds the gradient of the logits.
+                if grad_hidden is not None:
+                    torch.mm(x, weight, out=grad_hidden[part])
+                if grad_weight is not None:
+                    grad_weight.addmm_(x.T, h)
+                if grad_bias is not None:
+                    grad_bias += x.sum(0)
         return losses, gradients
 
     def like_inputs(
         self, gradients: _Gradients, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> _Gradients:
-        """The gradients in the inputs' shapes and dtypes: 0 in the rows of hidden that are not scored."""
-        of_hidden, of_weight, of_bias = gradients
-        if of_hidden is not None:
-            of_hidden = torch.zeros_like(hidden).index_copy_(0, self.rows, of_hidden.to(hidden.dtype))
-        if of_weight is not None:
-            of_weight = of_weight.to(weight.dtype)
-        if of_bias is not None and bias is not None:
-            of_bias = of_bias.to(bias.dtype)
-        return [of_hidden, of_weight, of_bias]
+        """Return the gradients in the inputs' shapes and dtypes: 0 in the rows of hidden that are not scored."""
+        grad_hidden, grad_weight, grad_bias = gradients
+        if grad_hidden is not None:
+            grad_hidden = torch.zeros_like(hidden).index_copy_(0, self.rows, grad_hidden.to(hidden.dtype))
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(weight.dtype)
+        if grad_bias is not None and bias is not None:
+            grad_bias = grad_bias.to(bias.dtype)
+        return [grad_hidden, grad_weight, grad_bias]
 
 
 class _SumOfLosses(torch.autograd.Function):
-    """-> the sum of scale (n,) times losses, and the (n,) losses without gradient."""
+    """The function to the sum of scale (n,) times losses, and the (n,) losses without gradient.
+
+    The gradients are computed in the forward pass, when the logits are there: the backward pass only scales them.
+    """
 
     @staticmethod
     def forward(
@@ -172,30 +187,34 @@ class _SumOfLosses(torch.autograd.Function):
         bias: torch.Tensor | None,
         scale: torch.Tensor,
         walk: _Walk,
-        wanted: tuple[bool, ...],
+        needs: tuple[bool, ...],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        losses, ctx.gradients = walk.run(hidden, weight, bias, scale if any(wanted) else None, wanted)
+        losses, ctx.gradients = walk.run(hidden, weight, bias, scale if any(needs) else None, needs)
         ctx.save_for_backward(hidden, weight, bias, scale, losses)
-        ctx.walk, ctx.wanted = walk, wanted
+        ctx.walk, ctx.needs = walk, needs
         ctx.mark_non_differentiable(losses)
         return (scale * losses).sum(), losses
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         refuse_second_order()
+        grad_loss, _ = grad_outputs
         hidden, weight, bias, scale, losses = ctx.saved_tensors
-        # Given away and scaled in place, so that no second array of the head's size is made: where the graph was
-        # retained and comes here again, they are computed anew.
+        # Handed over and scaled in place, so that no second array of the head's size is made. If the graph was retained
+        # and runs backward again, the gradients are computed again.
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
-            _, gradients = ctx.walk.run(hidden, weight, bias, scale, ctx.wanted)
+            _, gradients = ctx.walk.run(hidden, weight, bias, scale, ctx.needs)
         gradients = [g if g is None else g.mul_(grad_loss) for g in gradients]
-        of_scale = losses * grad_loss if ctx.needs_input_grad[3] else None
-        return *ctx.walk.like_inputs(gradients, hidden, weight, bias), of_scale, None, None
+        grad_scale = losses * grad_loss if ctx.needs_input_grad[3] else None
+        return *ctx.walk.like_inputs(gradients, hidden, weight, bias), grad_scale, None, None
 
 
 class _EachLoss(torch.autograd.Function):
-    """-> the (n,) losses; what each one's gradient will be multiplied by is known in the backward pass only."""
+    """The function to the (n,) losses, for "none".
+
+    The factor of each loss's gradient is known in the backward pass only, which computes the logits again.
+    """
 
     @staticmethod
     def forward(
@@ -206,8 +225,9 @@ class _EachLoss(torch.autograd.Function):
         return walk.run(hidden, weight, bias)[0]
 
     @staticmethod
-    def backward(ctx: Any, grad_losses: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         refuse_second_order()
+        (grad_losses,) = grad_outputs
         hidden, weight, bias = ctx.saved_tensors
         _, gradients = ctx.walk.run(hidden, weight, bias, grad_losses, ctx.needs_input_grad[:3])
         return *ctx.walk.like_inputs(gradients, hidden, weight, bias), None
@@ -218,19 +238,19 @@ def _check_head(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor |
     width = hidden.shape[-1]
     if not weight.is_floating_point() or weight.ndim != 2 or weight.shape[1] != width or not len(weight):
         raise ArgumentError(
-            f"lm_head_weight must be floats of shape (V, {width}), as in nn.Linear; found {weight.dtype} "
+            f"lm_head_weight must be floats of shape (V, {width}), as in nn.Linear, got {weight.dtype} "
             f"{tuple(weight.shape)}; transpose or convert it"
         )
     if bias is not None and (not bias.is_floating_point() or bias.shape != weight.shape[:1]):
         raise ArgumentError(
-            f"bias must be floats of shape ({len(weight)},), one per class; found {bias.dtype} {tuple(bias.shape)}; "
+            f"bias must be floats of shape ({len(weight)},), one per class, got {bias.dtype} {tuple(bias.shape)}; "
             "pass the head's own"
         )
 
 
-def _rows_at_a_time(chunk_size: int | Literal["auto"]) -> int:
-    if chunk_size == "auto":
+def _chunk_rows(chunk_size: int | Literal["auto"]) -> int:
+    if isinstance(chunk_size, str) and chunk_size == "auto":
         return AUTO_ROWS
-    if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
-        raise ArgumentError(f"chunk_size must be 'auto' or at least 1 row; found {chunk_size!r}; 256 is usual")
-    return chunk_size
+    if not is_integer(chunk_size) or int(chunk_size) < 1:
+        raise ArgumentError(f"chunk_size must be 'auto' or at least 1 row, got {chunk_size!r}; 256 is usual")
+    return int(chunk_size)

@@ -1,4 +1,7 @@
-"""The decoder: pre-norm RMSNorm, rotary positions, grouped-query attention, SwiGLU, tied head."""
+"""The decoder: pre-norm RMSNorm, rotary positions, grouped-query attention, SwiGLU, tied head.
+
+tokens -> embedding -> [ norm -> attention -> + , norm -> feed-forward -> + ] x layers -> norm -> head -> logits
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from ..masks import BoundMask, Mask, parse
 from ..nn import Attention, Rotary, SwiGLU
 from ._config import ModelConfig
 
-# Suffixes say the axes: B batch, L new positions, W width, V vocabulary.
+# Suffixes name the axes: B batch, L new positions, W width, V vocabulary.
 
 
 class Block(nn.Module):
-    """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`."""
+    """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -34,7 +37,7 @@ class Block(nn.Module):
         cache: KVCache | None,
         layer: int,
     ) -> torch.Tensor:
-        """`(B, L, W)` -> `(B, L, W)`."""
+        """Compute the layer, `(B, L, W)` -> `(B, L, W)`."""
         x_BLW = x_BLW + self.attention(self.attention_norm(x_BLW), mask=mask, rotary=rotary, cache=cache, layer=layer)
         return x_BLW + self.feed_forward(self.feed_forward_norm(x_BLW))
 
@@ -59,9 +62,9 @@ class Transformer(nn.Module):
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
 
     def init_weights(self, generator: torch.Generator) -> None:
-        """Normal weights that keep the scale of what passes through, whatever the width (LeCun et al. 1998).
+        """Draw normal weights that keep the scale of the activations at any width (LeCun et al. 1998).
 
-        Matrices that add to the residual stream are made smaller by the root of how many do (Radford et al. 2019).
+        Matrices that add to the residual stream are smaller by the root of their number (Radford et al. 2019).
         """
         residual = (2 * self.config.layers) ** -0.5
         for name, parameter in self.named_parameters():
@@ -75,7 +78,7 @@ class Transformer(nn.Module):
                 nn.init.normal_(parameter, std=deviation, generator=generator)
 
     def new_cache(self, batch: int = 1, capacity: int | None = None) -> KVCache:
-        """An empty cache for this model, of the whole context unless told otherwise."""
+        """Return an empty cache for this model, for `capacity` positions; the whole context when left out."""
         config, weight = self.config, self.embedding.weight
         capacity = config.context if capacity is None else capacity
         return KVCache(config.layers, batch, config.kv_heads, capacity, config.head_dim, weight.dtype, weight.device)
@@ -88,7 +91,7 @@ class Transformer(nn.Module):
         position_ids: torch.Tensor | None = None,
         cache: KVCache | None = None,
     ) -> torch.Tensor:
-        """What the head reads, `(B, L, W)`; arguments as for `forward`."""
+        """Compute the input of the head, `(B, L, W)`; arguments as for `forward`."""
         if input_ids.ndim != 2 or input_ids.dtype != torch.long:
             raise ArgumentError(
                 f"input_ids must be int64 (batch, length), got {input_ids.dtype} {tuple(input_ids.shape)}; "
@@ -96,18 +99,21 @@ class Transformer(nn.Module):
             )
         batch, length = input_ids.shape
         heads = self.config.heads
-        # Elsewhere the look would wait for the device; a compiled model cannot branch on values.
-        look = input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
-        if look:
+        # On another device the check would wait for the device; a compiled model cannot branch on values.
+        check_values = input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
+        if check_values:
             _check_range("tokens", input_ids, self.config.vocab_size)
+        # Keys held by the cache come first: the new tokens are queries past .. past + length.
         past = 0 if cache is None else cache.length
         if cache is not None and cache.batch != batch:
-            raise ArgumentError(f"the cache holds {cache.batch} sequences, got a batch of {batch}; make one for it")
+            raise ArgumentError(
+                f"the cache holds {cache.batch} sequences, got a batch of {batch}; make a cache of that batch"
+            )
         if mask is None:
-            # It speaks of the whole context, of which these may be the first tokens: documents may end later.
+            # The model's own mask is over the whole context, of which these may be the first tokens.
             mask = bind_outside_graph(self.mask, length, past + length, q_start=past, batch=batch, heads=heads)
         elif isinstance(mask, Mask):
-            # Bound once here, so that it is lowered once for all layers. Without a cache it must fit these tokens.
+            # Bound here, so that the mask is lowered once for all layers; without a cache it must fit these tokens.
             q_start = None if cache is None else past
             mask = bind_outside_graph(mask, length, past + length, q_start=q_start, batch=batch, heads=heads)
         if position_ids is None:
@@ -121,9 +127,9 @@ class Transformer(nn.Module):
             if position_ids.dtype != torch.long or position_ids.shape not in ((1, length), (batch, length)):
                 raise ArgumentError(
                     f"position_ids must be int64 ({batch} or 1, {length}), got {position_ids.dtype} "
-                    f"{tuple(position_ids.shape)}; one position for each token"
+                    f"{tuple(position_ids.shape)}; pass one position for each token"
                 )
-            if look:
+            if check_values:
                 _check_range("position_ids", position_ids, self.config.context)
         rotary = self.rotary(position_ids)
         # Scaled by the root of the width (Vaswani et al. 2017, 3.4): the tied head wants small rows, the blocks large.
@@ -142,21 +148,26 @@ class Transformer(nn.Module):
         position_ids: torch.Tensor | None = None,
         cache: KVCache | None = None,
     ) -> torch.Tensor:
-        """Logits `(B, L, V)`.
+        """Compute the logits, `(B, L, V)`.
 
         Args:
             input_ids: int64 `(B, L)`; with a cache, the new tokens alone.
-            mask: the configuration's own when left out. Over L queries and, with a cache, over all keys held.
+            mask: over L queries and, with a cache, over all keys held; the configuration's own mask when left out.
             position_ids: int64 `(B or 1, L)`; counted on from the cache when left out. Packed rows restart them.
-            cache: from `new_cache`; it grows by L.
+            cache: from `new_cache`; the cache grows by L.
+
+        Raises:
+            ArgumentError: a tensor of another shape or dtype, an id or a position outside the model, or more positions
+                than the context; on the CPU only, ids and positions are checked by value.
         """
         x_BLW = self.hidden(input_ids, mask=mask, position_ids=position_ids, cache=cache)
         return nn.functional.linear(x_BLW, self.embedding.weight)  # the head is tied (Press & Wolf 2017)
 
 
-def _check_range(what: str, ids: torch.Tensor, end: int) -> None:
+def _check_range(name: str, ids: torch.Tensor, end: int) -> None:
+    """Raise `ArgumentError` unless all ids are in `[0, end)`."""
     if ids.numel() == 0:
         return
     low, high = (int(bound) for bound in ids.aminmax())
     if low < 0 or high >= end:
-        raise ArgumentError(f"{what} must be in [0, {end}), got {low} to {high}; use those that the model was made for")
+        raise ArgumentError(f"{name} must be in [0, {end}), got {low} to {high}")

@@ -65,7 +65,7 @@ class PrecomputedMask(nn.Module):
                 f"the precomputed mask holds {self.max_len} positions, got queries up to {q_start + q_len} and "
                 f"{kv_len} keys; precompute it for more, or pass mask="
             )
-        grid = Grid.of(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        grid = Grid.build(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
         bound = self._last
         if bound is None or bound.grid != grid:
             bound = self._last = BoundMask(self.mask, grid, self._cut(grid))

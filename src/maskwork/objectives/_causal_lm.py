@@ -18,15 +18,18 @@ from ._batches.collate import batch_of
 
 @dataclass(frozen=True)
 class CausalLM:
-    """Every token is predicted from those before it in its own document (GPT; Radford et al. 2018).
+    """Next-token prediction: every token from those before it in its document (GPT; Radford et al. 2018).
 
     The last token of a document predicts nothing (the next token belongs to another document), and padding
     neither predicts nor is predicted. Positions restart at 0 in each document, and so does the mask: the
     batch's is `within(mask, lengths)`.
 
+        tokens     5  6  7 | 8  9
+        targets    6  7  - | 9  -
+
     Attributes:
         mask: what may be seen inside a document, the model's own mask; it must show nothing of the future, and a
-            call refuses one that does.
+            call refuses a mask that does.
 
     >>> from maskwork.data import PackedRow
     >>> import numpy as np
@@ -40,7 +43,7 @@ class CausalLM:
     mask: Mask = field(default_factory=causal)
 
     def __call__(self, rows: Sequence[PackedRow | Sequence[int]], generator: torch.Generator | None = None) -> Batch:
-        """The batch of these packed rows, all of one length, or of these token sequences, padded on the right.
+        """Make a batch of packed rows, all of one length, or of token sequences, which are padded on the right.
 
         Args:
             rows: B rows of L tokens.
@@ -52,32 +55,41 @@ class CausalLM:
         return batch_of(self.example, rows)
 
     def example(self, tokens: Sequence[int] | np.ndarray, generator: torch.Generator | None = None) -> Example:
-        """One document, ready to be packed or padded; the arguments and errors are those of a call."""
+        """Make an example of one document, ready to be packed or padded; arguments and errors are those of a call."""
         array = as_tokens(tokens)
         refuse_future(self.mask, len(array))
         targets = np.full(len(array), IGNORED, dtype=np.int64)
-        targets[:-1] = array[1:]
+        targets[:-1] = array[1:]  # shifted here, once: losses compare position i with position i
+        # the last position keeps -100: the token that follows belongs to another document
         reasons = np.full(len(array), Reason.SCORED, dtype=np.uint8)
         reasons[-1:] = Reason.DOCUMENT_END
         return Example(array, targets, (targets != IGNORED).astype(np.float32), self.mask, reasons)
 
 
 def refuse_future(mask: Mask, length: int) -> None:
-    """Raise where the mask shows a later token of a document of that length."""
-    proved = _proved(mask)
-    if length <= proved[0]:
+    """Raise `ArgumentError` if the mask shows a later token in a document of `length` tokens."""
+    # Documents come by the million with one mask: most masks need no proof, and a proof is cached.
+    if _has_causal_operand(mask):
         return
-    verdict = mask.bind(length).subset_of(causal())
-    if not verdict:
-        *_, query, key = verdict.counterexample or ()
+    pair = _first_future_pair(mask, length)
+    if pair is not None:
         raise ArgumentError(
-            f"a causal objective's mask shows no later token; {mask} lets position {query} see {key}, the "
-            "very tokens to predict; intersect it: mask & causal()"
+            f"a causal objective's mask shows no later token, got {mask}, which lets position {pair[0]} see {pair[1]}, "
+            "the very tokens to predict; intersect it: mask & causal()"
         )
-    proved[0] = length
 
 
-@lru_cache(maxsize=8)
-def _proved(mask: Mask) -> list[int]:
-    """The longest document for which the mask was proved: a longer one never changes a cell of a shorter."""
-    return [0]
+@lru_cache(maxsize=64)
+def _has_causal_operand(mask: Mask) -> bool:
+    """Return whether the mask is `causal()`, or an intersection with it: such a mask shows no later token."""
+    return (mask & causal()) == mask  # masks are compared after merging equal operands
+
+
+@lru_cache(maxsize=512)
+def _first_future_pair(mask: Mask, length: int) -> tuple[int, int] | None:
+    """Find the first (query, key) with a key after its query that the mask shows in `length` tokens, or None."""
+    verdict = mask.bind(length).subset_of(causal())
+    if verdict.counterexample is None:
+        return None
+    _, _, query, key = verdict.counterexample
+    return query, key

@@ -9,29 +9,29 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
+from .._shared.numbers import integer
 from ..data import IGNORED, Example, Reason, as_tokens
 from ..errors import ArgumentError
 from ..masks import Mask, causal
-from ._arguments import check_absent, check_rate, check_token
+from ._arguments import check_absent, numpy_generator, share, store, token_id
 from ._batches.batch import Batch
 from ._batches.collate import collate, pad
 from ._causal_lm import CausalLM
-from ._random import numpy_generator
 
 
 class Encoder(Protocol):
-    """What text is cut for: it turns text into token ids, without special tokens."""
+    """A tokenizer from text to token ids, without special tokens."""
 
     def encode(self, text: str) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True)
 class FillInTheMiddle:
-    """Prefix, middle and suffix in an order that ends with the middle (Bavarian et al. 2022).
+    """Fill-in-the-middle: prefix, middle and suffix in an order that ends with the middle (Bavarian et al. 2022).
 
     A document is transformed with probability `rate`. Two cuts, evenly drawn, part it into prefix, middle and suffix
-    (each may be empty): between characters if it is given as text, whose parts are then encoded one by one, so that the
-    model learns to continue in the middle of a token; else between tokens. It is then written as
+    (each may be empty): between characters if the document is text, whose parts are then encoded one by one, so that
+    the model learns to continue in the middle of a token; else between tokens. The document is then written as
 
     - PSM: `<prefix> prefix <suffix> suffix <middle> middle <end>`
     - SPM: `<prefix> <suffix> suffix <middle> prefix middle <end>`, the paper's second variant, which reads as PSM with
@@ -42,17 +42,18 @@ class FillInTheMiddle:
 
     Attributes:
         prefix_token, suffix_token, middle_token: the three markers.
-        end_token: ends every document; it tells the model where a middle ends.
+        end_token: the token that ends every document, and so every middle.
         rate: the share of documents that are transformed; the paper recommends 0.5 to 0.9.
         spm_rate: the share of transformed documents that are written as SPM.
         loss_on: "all" scores every token but the first, markers included, as the paper does; "text" all but the three
-            markers; "middle" the middle and the end. Documents that aren't transformed are scored whole.
-        tokenizer: its `encode(text)` turns text into ids, without special tokens; needed for documents given as text.
+            markers; "middle" the middle and the end. Documents that aren't transformed are scored in full.
+        tokenizer: an object whose `encode(text)` turns text into ids, without special tokens; documents that are text
+            need a tokenizer.
         mask: what may be seen inside a document, the model's own mask; it must show nothing of the future.
 
     Raises:
-        ArgumentError: a rate, a token id or `loss_on` breaks its rule, two of the four tokens are one, or the tokenizer
-            adds tokens.
+        ArgumentError: a rate, a token id or `loss_on` breaks its rule, two of the four tokens are equal, or the
+            tokenizer adds tokens.
 
     >>> objective = FillInTheMiddle(90, 91, 92, end_token=99, rate=1.0, spm_rate=0.0)
     >>> objective.example([1, 2, 3, 4], torch.Generator().manual_seed(0)).tokens.tolist()
@@ -73,27 +74,25 @@ class FillInTheMiddle:
 
     def __post_init__(self) -> None:
         for name in ("prefix_token", "suffix_token", "middle_token", "end_token"):
-            check_token(getattr(self, name), name)
+            store(self, **{name: token_id(getattr(self, name), name)})
         if len({*self._markers, self.end_token}) < 4:
             raise ArgumentError(
-                f"the markers and the end token are four tokens; found {(*self._markers, self.end_token)}; "
-                "give each its own"
+                f"the markers and the end token are four different tokens, got {(*self._markers, self.end_token)}"
             )
-        check_rate(self.rate, "rate")
-        check_rate(self.spm_rate, "spm_rate")
+        store(self, rate=share(self.rate, "rate"), spm_rate=share(self.spm_rate, "spm_rate"))
         if self.loss_on not in ("all", "text", "middle"):
-            raise ArgumentError(f'loss_on is "all", "text" or "middle"; found {self.loss_on!r}; choose one of them')
+            raise ArgumentError(f'loss_on must be "all", "text" or "middle", got {self.loss_on!r}')
         added = [] if self.tokenizer is None else self.tokenizer.encode("")
         if len(added):
             raise ArgumentError(
-                f"a text's parts are encoded without special tokens; the tokenizer makes {list(added)} of no text; "
+                f"a text's parts are encoded without special tokens, got {list(added)} for the empty text; "
                 "pass one whose encode(text) calls it with add_special_tokens=False"
             )
 
     def __call__(
         self, documents: Sequence[str | Sequence[int] | np.ndarray], generator: torch.Generator | None = None
     ) -> Batch:
-        """The batch of these documents, each in a row of its own, padded on the right.
+        """Make a batch of these documents, each in a row of its own, padded on the right.
 
         Raises:
             ArgumentError: no documents, no generator, text without a tokenizer, a marker in a document.
@@ -108,36 +107,42 @@ class FillInTheMiddle:
         cuts: tuple[int, int] | None = None,
         spm: bool = False,
     ) -> Example:
-        """One document, ready to be packed or padded; the errors are those of a call.
+        """Make an example of one document, ready to be packed or padded; the errors are those of a call.
 
         Args:
             document: text, or token ids.
-            generator: the source of randomness; it moves on by one draw. Not read if cuts are given.
-            cuts: where prefix and middle end, in characters or tokens, if the document is to be transformed there.
-            spm: with given cuts, whether to write it as SPM.
+            generator: the source of randomness; it moves on by one draw. Not read if there are `cuts`.
+            cuts: the ends of prefix and middle, in characters or tokens, to transform the document there.
+            spm: with `cuts`, whether to write the document as SPM.
         """
         if not isinstance(document, str):
             document = as_tokens(document)
         if cuts is None:
+            # All numbers are drawn for every document, so that the draws do not depend on the rates.
             random = numpy_generator(generator, "FillInTheMiddle")
             transform, spm = random.random() < self.rate, bool(random.random() < self.spm_rate)
             first, second = sorted(random.integers(len(document) + 1, size=2).tolist())
             cuts = (first, second) if transform else None
-        elif not 0 <= cuts[0] <= cuts[1] <= len(document):
-            raise ArgumentError(f"cuts lie in order in [0, {len(document)}]; found {cuts}; mend what made them")
+        else:
+            cuts = integer(cuts[0], "the first of cuts"), integer(cuts[1], "the second of cuts")
+            if not 0 <= cuts[0] <= cuts[1] <= len(document):
+                raise ArgumentError(f"cuts lie in order in [0, {len(document)}], got {cuts}")
         if cuts is None:
             return self._causal(np.append(self._encoded(document), self.end_token))
-        parts = document[: cuts[0]], document[cuts[0] : cuts[1]], document[cuts[1] :]
-        return self._transformed(*(self._encoded(part) for part in parts), spm)
+        first, second = cuts
+        prefix, middle, suffix = document[:first], document[first:second], document[second:]
+        return self._transformed(self._encoded(prefix), self._encoded(middle), self._encoded(suffix), spm)
 
     def _transformed(self, prefix: np.ndarray, middle: np.ndarray, suffix: np.ndarray, spm: bool) -> Example:
+        """Write the parts in PSM or SPM order, end with the middle, and score what `loss_on` says."""
         pre, suf, mid = ([token] for token in self._markers)
         before = [pre, suf, suffix, mid, prefix] if spm else [pre, prefix, suf, suffix, mid]
         tokens = np.concatenate([*before, middle, [self.end_token]]).astype(np.int64)
         example = self._causal(tokens)
         if self.loss_on == "all":
             return example
-        # The target of position i is token i + 1.
+        # The target of position i is token i + 1: the position before the middle predicts the middle's first token, and
+        # the last position, the end token's, predicts nothing.
         reasons = example.reasons.copy()
         if self.loss_on == "middle":
             reasons[: len(tokens) - len(middle) - 2] = Reason.CONTEXT
@@ -157,7 +162,7 @@ class FillInTheMiddle:
         if isinstance(part, str):
             if self.tokenizer is None:
                 raise ArgumentError(
-                    "text is cut between characters and then encoded; found no tokenizer; pass tokenizer=…"
+                    "text is cut between characters and then encoded, got no tokenizer; pass tokenizer=…"
                 )
             part = as_tokens(self.tokenizer.encode(part))
         check_absent(part, (*self._markers, self.end_token), "FillInTheMiddle")

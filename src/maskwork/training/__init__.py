@@ -1,12 +1,12 @@
-"""The training loop, what it leaves behind, and how well the result predicts."""
+"""The training loop, its run folder, and the evaluation of the result."""
 
 from ._config import TrainConfig
 from ._evaluate import Evaluation, bits_per_byte, evaluate
 from ._experiment import STANDARD_LIBRARY, Experiment
 from ._loop import train
-from ._order import rows_of_step
 from ._progress import StepReport, TrainResult
 from ._recipe import DEFAULT_RECIPE, Recipe
+from ._repeat import rows_of_step
 from ._run import RunFolder
 from ._schedule import learning_rate
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,19 +25,29 @@ from ._recipe import Recipe
 from ._run import RunFolder
 from ._trainer import OnStep
 
-#: The source that stands for the running Python's own library.
+#: The source that stands for the running Python's standard library.
 STANDARD_LIBRARY = "standard library"
 
-#: Rows of the quick validations during training; the last one, afterwards, reads them all.
+#: Rows of the quick validations during training; the last validation, afterwards, reads all rows.
 QUICK_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """Made by `prepare`; its recipe holds the size that the vocabulary really has."""
+    """A corpus and a recipe made ready to train; made by `prepare`.
+
+        source -> corpus -> tokenizer -> packed rows -> model -> run folder
+
+    Attributes:
+        corpus: the text of both sides.
+        source: where the corpus was read from: a path, or `STANDARD_LIBRARY`.
+        recipe: how to train; its `model.vocab_size` is the real size of the vocabulary.
+        tokenizer: trained on the training side.
+        train_rows: the packed rows of the training side.
+        validation_rows: the packed rows of the validation side.
+    """
 
     corpus: Corpus
-    #: Where the corpus was read from: a path, or `STANDARD_LIBRARY`.
     source: str
     recipe: Recipe
     tokenizer: Tokenizer
@@ -47,7 +56,7 @@ class Experiment:
 
     @staticmethod
     def prepare(source: str, recipe: Recipe, *, cache_dir: Path | None = None) -> Experiment:
-        """Read the corpus, train the tokenizer (or take it from the cache), and pack both sides into rows.
+        """Read the corpus, train the tokenizer (or load it from the cache), and pack both sides into rows.
 
         Raises:
             DataError: the corpus can't be read, or its training side is shorter than one row.
@@ -63,12 +72,12 @@ class Experiment:
             # Validation may be shorter than a row: padding is not scored. Training on padding is a mistake.
             if tokens < (context if name == "training" else 2):
                 raise DataError(
-                    f"a corpus must fill at least one block of {context} tokens, the {name} part of {corpus.name!r} "
-                    f"has {tokens}; give more text, or a smaller context in the recipe's [model]"
+                    f"a corpus must fill at least one block of {context} tokens, got {tokens} in the {name} part of "
+                    f"{corpus.name!r}; give more text, or a smaller context in the recipe's [model]"
                 )
             # All examples are in memory already: one buffer for them all, and for the overlap of their pieces.
             sides.append(list(pack(examples, context, recipe.packing, "split", buffer=1 + 2 * tokens // context)))
-        # Refuses a mask that shows the future now, before a run folder is made.
+        # A mask that shows the future raises here, before a run folder is made.
         CausalLM(parse(recipe.model.mask))(sides[0][:1])
         recipe = replace(recipe, model=replace(recipe.model, vocab_size=tokenizer.vocab_size))
         return Experiment(corpus, source, recipe, tokenizer, *sides)
@@ -80,7 +89,7 @@ class Experiment:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a run folder's config.json says, and what a resumed run must share."""
+        """The configuration that the run folder's config.json holds, and that a resumed run must share."""
         values = self.recipe.to_dict()
         data = {
             "source": self.source,
@@ -92,18 +101,18 @@ class Experiment:
 
     def check(self, run: RunFolder) -> None:
         """Raise `CheckpointError`, naming the field, unless `run` was made for this experiment."""
-        # Where the text lies, and what it is called, may change; the digest says that it is the same text.
-        here = json.loads(json.dumps(self.config))
-        here["data"] |= {name: run.config["data"].get(name) for name in ("source", "corpus")}
-        if difference := first_difference(run.config, here):
-            field, saved, given = difference
+        # The place and the name of the text may change; the digest tells whether the text is the same.
+        config = json.loads(json.dumps(self.config))
+        config["data"] |= {name: run.config["data"].get(name) for name in ("source", "corpus")}
+        if difference := first_difference(run.config, config):
+            field, saved, current = difference
             raise CheckpointError(
-                f"a run is resumed with what it was begun with; {field} is {saved} in '{run.path}' and {given} here; "
-                "leave --data, --config, --steps and --seed out, or start a new run in another folder"
+                f"a run is resumed with what it was begun with, got {field} = {current} where '{run.path}' has "
+                f"{saved}; leave --data, --config, --steps and --seed out, or start a new run in another folder"
             )
 
     def new_model(self) -> Transformer:
-        """A fresh model, the same for the same seed."""
+        """Return a fresh model; equal seeds give equal models."""
         model = Transformer(self.recipe.model)
         model.init_weights(torch.Generator().manual_seed(self.recipe.train.seed))
         return model
@@ -111,7 +120,7 @@ class Experiment:
     def fit(
         self, run: RunFolder, *, resume: bool = False, on_step: OnStep | None = None
     ) -> tuple[Transformer, TrainResult]:
-        """Train a model in `run`, or go on from its checkpoint."""
+        """Train a model in `run`, or continue from the checkpoint of `run`."""
         model = self.new_model()
         result = train(
             model,
@@ -126,14 +135,14 @@ class Experiment:
         return model.eval(), result
 
     def validate_quickly(self, model: nn.Module) -> dict[str, float]:
-        """As `validate`, on rows spread evenly over the validation side."""
+        """Compute what `validate` computes, on rows spread evenly over the validation side."""
         step = -(-len(self.validation_rows) // QUICK_ROWS)
         return self._score(model, self.validation_rows[::step])
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Nats per token and bits per byte over the whole validation side.
+        """Compute nats per token and bits per byte over the whole validation side.
 
-        Every token is scored once: the first of a document is predicted from the end-of-text token before it.
+        Every token is scored once: the first token of a document is predicted from the end-of-text token before it.
         """
         return self._score(model, self.validation_rows)
 
@@ -145,9 +154,7 @@ class Experiment:
         }
 
     def bytes_of(self, rows: Sequence[PackedRow]) -> int:
-        """UTF-8 bytes of the tokens that these rows predict; of all rows, the bytes of the documents."""
-        return int(sum(self._token_bytes[block[1:]].sum() for row in rows for block in row.documents))
-
-    @cached_property
-    def _token_bytes(self) -> np.ndarray:
-        return np.array([len(self.tokenizer.token_bytes(i)) for i in range(self.tokenizer.vocab_size)])
+        """Count the UTF-8 bytes of the tokens that these rows predict; over all rows, the bytes of the documents."""
+        # A block's first token is read and not predicted.
+        counts = Counter(token for row in rows for block in row.documents for token in block[1:].tolist())
+        return sum(count * len(self.tokenizer.token_bytes(token)) for token, count in counts.items())

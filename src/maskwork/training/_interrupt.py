@@ -1,4 +1,4 @@
-"""Ctrl-C without half a step: the first one waits for a safe place, the second doesn't."""
+"""Ctrl-C without half a step: the first Ctrl-C waits for a safe place, the second one raises at once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """While entered, SIGINT sets a flag that `check` turns into `KeyboardInterrupt`; a second SIGINT raises
-    at once.
+    """A context in which SIGINT sets a flag that `check` turns into `KeyboardInterrupt`.
 
-    The previous handler is put back on the way out. Off the main thread, and where SIGINT is ignored (as
-    `nohup` and `&` do), nothing is installed.
+    A second SIGINT raises at once. On exit the previous handler is installed again. Off the main thread, and where
+    SIGINT is ignored (as `nohup` and `&` do), no handler is installed.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._at_once = False
+        self._pressed = False  # Ctrl-C was pressed at least once
+        self._interruptible = False  # the block may end anywhere, so Ctrl-C raises in it
         self._installed = False
         self._previous: Any = None
 
     def __enter__(self) -> Self:
+        # Python runs handlers on the main thread alone; None is a handler that was not installed from Python.
         previous = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is threading.main_thread() and previous not in (signal.SIG_IGN, None):
             self._previous = signal.signal(signal.SIGINT, self._handle)
@@ -38,21 +38,23 @@ class Interrupts:
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""
-        if self._asked:
+        if self._pressed:
             raise KeyboardInterrupt
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """A stretch that may be broken off anywhere: the first Ctrl-C raises in it."""
-        self._at_once = True
+    def interruptible(self) -> Iterator[None]:
+        """Mark a block that may end anywhere: the first Ctrl-C raises in the block."""
+        self._interruptible = True
         try:
             self.check()
             yield
         finally:
-            self._at_once = False
+            self._interruptible = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked or self._at_once:
-            self._asked = True
+        """Handle SIGINT."""
+        # The second Ctrl-C, or the first in a block that may end anywhere, doesn't wait for `check`.
+        if self._pressed or self._interruptible:
+            self._pressed = True
             raise KeyboardInterrupt
-        self._asked = True
+        self._pressed = True

@@ -1,4 +1,4 @@
-"""`train`: from rows to weights, repeatable bit for bit, and safe to break off at any moment."""
+"""`train`: from rows to weights, repeatable bit for bit, and safe to interrupt at any moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import nn
 from ..errors import ArgumentError, RunError
 from ..objectives import Curriculum, Objective
 from ._config import TrainConfig
-from ._lock import in_use
 from ._progress import TrainResult
 from ._run import RunFolder
 from ._trainer import OnStep, Trainer, Validate
@@ -35,31 +34,29 @@ def train(
 ) -> TrainResult:
     """Train `model` in place with AdamW, and leave it in training mode.
 
-    A step's gradient is that of the mean over all scored tokens of its `batch_rows * accumulate` rows,
-    however they are cut into forward passes. On one machine and number of threads the same model, rows and
-    config give the same weights bit for bit, resumed or not: order, dropout and objectives draw from
-    generators seeded by `config.seed` and the step, and PyTorch's global generators are left as they were.
+    A step's gradient is that of the mean over all scored tokens of its `batch_rows * accumulate` rows, for any cut into
+    forward passes. On one machine and number of threads the same model, rows and config give the same weights bit for
+    bit, resumed or not: order, dropout and objectives draw from generators seeded by `config.seed` and the step, and
+    PyTorch's global generators are left unchanged.
 
-    Ctrl-C finishes the step, saves it and raises `KeyboardInterrupt`; a second one raises at once, and what
-    was saved before stays. Any other error between two steps, such as one of `on_step`, saves as well.
+    Ctrl-C finishes the step, saves the run and raises `KeyboardInterrupt`; a second Ctrl-C raises at once, and the last
+    checkpoint stays. Any other error between two steps, such as an error of `on_step`, saves the run as well.
 
     Args:
-        model: called as `model(input_ids, mask=..., position_ids=...)`, gives logits (B, L, V).
-        rows: packed rows of one length; which ones a step reads depends on the seed and the step alone.
+        model: called as `model(input_ids, mask=..., position_ids=...)`, returns logits (B, L, V).
+        rows: packed rows of one length; the rows of a step depend on the seed and the step alone.
         objective: makes a batch of some rows.
         config: how to train.
-        run: where checkpoints, metrics and, at the end, weights go; None keeps nothing.
-        validate: called every `config.eval_every` steps and after the last one; its numbers go to the
-            metrics.
-        resume: go on from the run's checkpoint (from the start when there is none yet).
+        run: the folder for checkpoints, metrics and, at the end, weights; None stores nothing.
+        validate: called every `config.eval_every` steps and after the last step; its numbers go to the metrics.
+        resume: continue from the run's checkpoint (from the start when there is none yet).
         on_step: called after every step.
-        curriculum: which share of the scored tokens each step scores; what it measures goes into the checkpoints.
+        curriculum: the share of the scored tokens that each step scores; its measurements go into the checkpoints.
 
     Raises:
         ArgumentError: no rows, nothing to train, or `resume` without a run.
-        RunError: another process trains in the run; the run has begun and `resume` is False; or a loss or
-            gradient is not finite (the model then keeps the weights of the step before, and the last checkpoint
-            stays).
+        RunError: another process trains in the run; the run has begun and `resume` is False; or a loss or gradient is
+            not finite (the model then has the weights of the step before, and the last checkpoint stays).
         CheckpointError: the checkpoint is damaged or of a run with another model, data or configuration.
 
     >>> import torch
@@ -77,17 +74,19 @@ def train(
     (30, 180, True)
     """
     if not rows:
-        raise ArgumentError("training needs at least one row; found none; give more text or a smaller context")
+        raise ArgumentError("training needs at least one row, got none; give more text or a smaller context")
     if run is None and resume:
         raise ArgumentError(
-            "resuming needs the run to go on with; found resume=True without run; pass run=RunFolder.open(path)"
+            "resuming needs the run to continue, got resume=True without run; pass run=RunFolder.open(path)"
         )
     began = time.perf_counter()
-    with nullcontext() if run is None else in_use(run.path):
+    # Locked before the first look at the folder, so that two processes never both take the run for a new one.
+    with nullcontext() if run is None else run.locked():
         if run is not None and not resume and (run.checkpoint_path.exists() or run.metrics_path.exists()):
             raise RunError(
-                f"a new training needs a run without one; '{run.path}' has begun; resume it or give another folder"
+                f"a new training needs a new run, got '{run.path}', which has begun; resume it or give another folder"
             )
+        # The trainer reads rows and configuration only; the run's files change first in `resume`.
         trainer = Trainer(model, rows, objective, config, run, validate, on_step, curriculum)
         if resume:
             trainer.resume()

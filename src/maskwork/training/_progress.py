@@ -1,4 +1,4 @@
-"""What the loop tells about itself: a report per step, a result at the end, and its speed."""
+"""Progress of a training: a report per step, a result at the end, and the speed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step that is done.
+    """The report of a step that is done.
 
     Attributes:
         step: how many steps are done, counted from 1.
-        steps: how many there will be.
+        steps: how many steps the run has.
         loss: mean loss of the step's scored tokens, in nats, before the update.
         grad_norm: norm of the whole gradient before clipping.
-        learning_rate: what the update used.
+        learning_rate: the learning rate of the update.
         tokens: tokens read since the run began, padding not counted.
-        tokens_per_second: over the last steps, validation and saving left out.
-        seconds_left: until the end, with the validations to come.
+        tokens_per_second: over the last steps, without validation and saving.
+        seconds_left: estimated time until the end, with the validations to come.
         validation: the newest validation's numbers; None before the first.
     """
 
@@ -35,15 +35,15 @@ class StepReport:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run.
+    """The result of a finished run.
 
     Attributes:
-        steps: optimizer steps, those before a resume among them.
-        tokens: tokens read, padding not counted, those before a resume among them.
-        loss: the last step's mean loss in nats; None when a resumed run had nothing left to do.
+        steps: optimizer steps, with those before a resume.
+        tokens: tokens read, with those before a resume; padding is not counted.
+        loss: the last step's mean loss in nats; None when a resumed run was finished already.
         validation: the last validation's numbers; None without a validation.
         seconds: wall-clock time of this call.
-        resumed_from: the step that this call began at; 0 for a new run.
+        resumed_from: the step at which this call began; 0 for a new run.
     """
 
     steps: int
@@ -55,7 +55,7 @@ class TrainResult:
 
 
 class Speed:
-    """Tokens and seconds of the last steps: recent enough to follow a change, long enough not to flicker.
+    """Tokens and seconds of the last steps: few enough to follow a change, enough not to flicker.
 
     >>> speed = Speed()
     >>> speed.add(tokens=300, seconds=2.0)
@@ -64,16 +64,20 @@ class Speed:
     """
 
     def __init__(self, steps: int = 20) -> None:
+        # (tokens, seconds) of each step; the oldest falls out.
         self._recent: deque[tuple[int, float]] = deque(maxlen=steps)
 
     def add(self, tokens: int, seconds: float) -> None:
+        """Add a step."""
         self._recent.append((tokens, seconds))
 
     @property
     def tokens_per_second(self) -> float:
+        """The mean rate of the last steps; 0 before the first."""
         seconds = sum(seconds for _, seconds in self._recent)
         return sum(tokens for tokens, _ in self._recent) / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_per_step(self) -> float:
+        """The mean time of the last steps; 0 before the first."""
         return sum(seconds for _, seconds in self._recent) / len(self._recent) if self._recent else 0.0

@@ -1,4 +1,4 @@
-"""What general compressors make of the same bytes: yardsticks for a language model's bits per byte.
+"""Compression by general compressors, of the same bytes: yardsticks for a language model's bits per byte.
 
 A model that predicts a text at b bits per byte would, with an arithmetic coder, compress it to b/8 of its
 size (Shannon 1948; Delétang et al. 2024, "Language Modeling Is Compression"), so the two numbers compare
@@ -13,10 +13,12 @@ from .corpus import Document
 
 
 def compressed_bits_per_byte(documents: Iterable[Document]) -> dict[str, float]:
-    """Compressed bits per byte of the documents' bytes, concatenated in order: `{"zlib -9": …, "lzma": …}`.
+    """Return the compressed bits per byte of the concatenated documents: `{"zlib -9": …, "lzma": …}`.
 
-    `"lzma"` is missing where Python was built without that module. Raises `DataError` when there are no
-    bytes.
+    `"lzma"` is missing where Python was built without that module.
+
+    Raises:
+        DataError: there are no bytes.
 
     >>> rates = compressed_bits_per_byte([Document("a.txt", b"spam and eggs, " * 100)])
     >>> 0 < rates["zlib -9"] < 1
@@ -24,7 +26,7 @@ def compressed_bits_per_byte(documents: Iterable[Document]) -> dict[str, float]:
     """
     content = b"".join(document.content for document in documents)
     if not content:
-        raise DataError("a compression rate needs at least one byte; found none; give documents that are not empty")
+        raise DataError("a compression rate needs at least one byte, got none; give documents that are not empty")
     sizes = {"zlib -9": len(zlib.compress(content, 9))}
     try:
         import lzma  # inside: a Python built without liblzma has no such module, and the rest needs none

@@ -1,7 +1,7 @@
-"""From files to a corpus: which files are read, which are left out, and what a path that cannot be used says.
+"""From files to a corpus: which files are read, which are skipped, and the errors of a path that cannot be used.
 
-Only regular files are opened: a pipe or a device would block or never end. Linked folders are not entered,
-so a loop of links cannot trap the walk; a linked file is read like any other.
+Only regular files are opened: a pipe or a device would block or never end. Linked folders are not entered, so a loop
+of links cannot trap the walk; a linked file is read like any other.
 """
 
 import os
@@ -21,13 +21,13 @@ _TEST_FOLDER = re.compile(r"tests?|.*_tests?|tests?_.*")
 
 
 def standard_library(root: Path | None = None) -> Corpus:
-    """The source of the standard library of the running Python: a corpus that every machine already has.
+    """Return the source of the running Python's standard library: a corpus that every machine already has.
 
-    All `*.py` files below `root` (by default what `sysconfig` names `stdlib`), but for installed packages
-    and test folders, in the order of their relative paths. Each file is one document. Nothing is
-    downloaded.
+    The corpus holds all `*.py` files below `root` (by default what `sysconfig` names `stdlib`), without installed
+    packages and test folders, in the order of their relative paths. Each file is one document. Nothing is downloaded.
 
-    Raises `DataError` when the source is not there (some embedded Pythons carry it in a zip file).
+    Raises:
+        DataError: the source is not a folder (some embedded Pythons carry the source in a zip file).
 
     >>> corpus = standard_library()
     >>> "json/decoder.py" in {document.name for document in corpus.train + corpus.validation}
@@ -36,8 +36,7 @@ def standard_library(root: Path | None = None) -> Corpus:
     folder = Path(sysconfig.get_path("stdlib")) if root is None else Path(root)
     if not folder.is_dir():
         raise DataError(
-            f"the standard library's source is a folder; found none at {str(folder)!r}; "
-            "give a text or a folder of your own"
+            f"the standard library's source must be a folder, got none at {str(folder)!r}; give another text or folder"
         )
     name = f"Python {platform.python_version()} standard library" if root is None else _name_of(folder)
     files = _walk(folder, lambda name: name not in _NOT_LIBRARY and not _TEST_FOLDER.fullmatch(name))
@@ -45,15 +44,16 @@ def standard_library(root: Path | None = None) -> Corpus:
 
 
 def read_corpus(path: str | Path) -> Corpus:
-    """The corpus in a file or in a folder, all of it held in memory.
+    """Return the corpus in a file or in a folder; all of the text is held in memory.
 
-    A folder is read with all folders below it, in the order of relative paths, hidden ones (`.git`) left
-    out; each file is one document; about 10 % of them, chosen by a hash of their content, are validation. A
-    single file is one document, whose last 10 %, cut at a line start where one is near, is validation.
+    A folder is read with all folders below it, in the order of relative paths; hidden files and folders (`.git`) are
+    skipped. Each file is one document, and about 10 % of the documents, chosen by a hash of their content, are
+    validation. A single file is one document, whose last 10 % are validation, cut at a line start where one is near.
     Files that are not text, and exact duplicates, are skipped and counted.
 
-    Raises `DataError`: no such path, an empty file, a file that is not UTF-8 text, a folder with nothing
-    usable, a file that cannot be read.
+    Raises:
+        DataError: the path does not exist, the file is empty, unreadable or not UTF-8 text, or the folder has no
+            usable file.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "lines.txt"
@@ -64,27 +64,27 @@ def read_corpus(path: str | Path) -> Corpus:
     root = Path(path)
     mode = _mode_of(root) if str(path) else None
     if mode is None:
-        raise DataError(f"a corpus is a file or a folder; found nothing at {str(path)!r}; check the path")
+        raise DataError(f"a corpus must be a file or a folder, got nothing at {str(path)!r}; check the path")
     if stat.S_ISDIR(mode):
         return _corpus_of(_name_of(root), root, _walk(root, lambda name: True))
     if not stat.S_ISREG(mode):
         raise DataError(
-            f"a corpus is a regular file or a folder; found a pipe or device at {str(path)!r}; save the text to a file"
+            f"a corpus must be a regular file or a folder, got a pipe or device, {str(path)!r}; save the text to a file"
         )
     content = _read(root)
     if not content:
-        raise DataError(f"a corpus needs text; found an empty file, {str(path)!r}; give a file with text in it")
+        raise DataError(f"a corpus needs text, got the empty file {str(path)!r}; give a file that is not empty")
     problem = _not_text(content)
     if problem is not None:
         raise DataError(
-            f"a corpus is UTF-8 text; found {problem} in {str(path)!r}; convert it to UTF-8, or give another"
+            f"a corpus must be UTF-8 text, got {problem} in {str(path)!r}; convert it to UTF-8, or give another"
         )
     train, validation = split_documents([Document(_printable(root.name), content)])
     return Corpus(_name_of(root), train, validation, not_utf8=0, duplicates=0)
 
 
 def _corpus_of(name: str, folder: Path, files: dict[str, Path]) -> Corpus:
-    """Reads the files, drops what is no use, and splits the rest."""
+    """Read the files, skip empty, binary and duplicate ones, and split the documents."""
     documents: dict[str, Document] = {}
     not_utf8 = duplicates = empty = 0
     for relative, path in sorted(files.items()):
@@ -100,7 +100,7 @@ def _corpus_of(name: str, folder: Path, files: dict[str, Path]) -> Corpus:
         reasons = [f"{not_utf8} not UTF-8 text" if not_utf8 else "", f"{empty} empty" if empty else ""]
         skipped = ", ".join(filter(None, reasons)) or "no files, hidden ones aside"
         raise DataError(
-            f"a corpus needs at least one non-empty text file; found none under {str(folder)!r} ({skipped}); "
+            f"a corpus needs at least one non-empty text file, got none under {str(folder)!r} ({skipped}); "
             "give a folder with text or a text file"
         )
     train, validation = split_documents(list(documents.values()))
@@ -108,13 +108,15 @@ def _corpus_of(name: str, folder: Path, files: dict[str, Path]) -> Corpus:
 
 
 def _walk(root: Path, enter: Callable[[str], bool]) -> dict[str, Path]:
-    """Relative path (with `/`) -> path of the regular files below `root` that are not hidden."""
+    """Return relative path (with `/`) -> path, of the regular files below `root` that are not hidden."""
 
+    # os.walk skips unreadable folders silently; a corpus with a hole must not pass as the whole
     def fail(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from None
 
     files: dict[str, Path] = {}
     for folder, folders, names in os.walk(root, onerror=fail):
+        # written into in place: os.walk enters only the folders that are left in its list
         folders[:] = [name for name in folders if not name.startswith(".") and enter(name)]
         for name in names:
             path = Path(folder, name)
@@ -125,7 +127,7 @@ def _walk(root: Path, enter: Callable[[str], bool]) -> dict[str, Path]:
 
 
 def _mode_of(path: Path) -> int | None:
-    """What kind of file is there, links followed; None when there is nothing (or a link to nothing)."""
+    """Return the mode of the file, links followed; None when there is no file (or a link to none)."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the path
@@ -143,13 +145,13 @@ def _read(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(
-        f"a corpus is read whole; found {str(path)!r}, which cannot be: {error.strerror or error}; "
-        "mend it, or move it away"
+        f"every file of a corpus must be readable, got {str(path)!r}: {error.strerror or error}; "
+        "change its permissions or move the file"
     )
 
 
 def _not_text(content: bytes) -> str | None:
-    """Why the content is not UTF-8 text, or None when it is."""
+    """Return why the content is not UTF-8 text, or None when the content is text."""
     zero = content.find(b"\0")
     if zero >= 0:
         return f"a zero byte at offset {zero} (a binary file?)"
@@ -165,5 +167,5 @@ def _name_of(path: Path) -> str:
 
 
 def _printable(name: str) -> str:
-    """A file name as text that can be printed and saved, even where it is not valid UTF-8 on disk."""
+    """Return a file name as text that can be printed and saved, even where the name is not valid UTF-8 on disk."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

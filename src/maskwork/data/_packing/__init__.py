@@ -1,1 +1,1 @@
-"""Documents into packed rows: examples, the fitting of lengths, rows."""
+"""Documents into packed rows: examples, packing, rows."""

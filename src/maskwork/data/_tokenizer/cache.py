@@ -1,4 +1,4 @@
-"""Where trained tokenizers are kept between runs; a cache can only save time, never stop a run."""
+"""The cache of trained tokenizers on disk; a cache can only save time, never stop a run."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from .tokenizer import Tokenizer
 
 
 def load_cached(folder: Path, key: str) -> Tokenizer | None:
-    """The tokenizer kept under the key; None when there is none, or when the file is damaged in any bit."""
+    """Return the tokenizer stored under the key; None when there is no file, or when any bit of the file is damaged."""
     try:
         checksum, _, text = _path(folder, key).read_bytes().partition(b"\n")
         if checksum.decode() != hashlib.sha256(text).hexdigest():
@@ -20,7 +20,7 @@ def load_cached(folder: Path, key: str) -> Tokenizer | None:
 
 
 def save_cached(folder: Path, key: str, tokenizer: Tokenizer) -> None:
-    """Keeps the tokenizer under the key, behind a line with its checksum; where that fails, does nothing."""
+    """Store the tokenizer under the key, behind a line with its checksum; skip it where the folder is not writable."""
     text = tokenizer.to_json().encode("utf-8")
     try:
         folder.mkdir(parents=True, exist_ok=True)

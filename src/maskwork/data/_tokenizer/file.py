@@ -1,16 +1,17 @@
-"""Reading a `tokenizer.json`: all of it is checked, so a damaged file gives one line, not wrong tokens.
+"""Reading a `tokenizer.json`: every part is checked, so a damaged file gives one line, not wrong tokens.
 
-The backend would accept tokenizers of every kind, and ends the process's thread with a panic on some
-damaged ones. Only the vocabulary and the merges are taken from the file; the pipeline round them is built
-anew.
+The backend would accept tokenizers of every kind, and ends the process's thread with a panic on some damaged files.
+Only the vocabulary and the merges are taken from the file; the pipeline round them is built anew.
 """
 
 import json
 from typing import Any
 
+from ..._shared.numbers import is_integer
 from ...errors import DataError
 from .alphabet import BYTE_OF
 
+#: The one special token: it separates documents, and text can never produce it.
 END_OF_TEXT = "<|endoftext|>"
 
 # Options of the backend's BPE that change how it encodes; this package sets none of them.
@@ -24,7 +25,7 @@ _FOREIGN_OPTIONS = (
 
 
 def read_vocabulary(text: str, source: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """(token -> id, merges) of a byte-level BPE with `<|endoftext|>`; raises `DataError`, naming `source`."""
+    """Return (token -> id, merges) of a byte-level BPE with `<|endoftext|>`; raise `DataError` with `source`."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
@@ -40,7 +41,7 @@ def read_vocabulary(text: str, source: str) -> tuple[dict[str, int], list[tuple[
 
 
 def _check_pipeline(fields: dict[str, Any], source: str) -> None:
-    """Refuses what this package would encode differently: another model, a normalizer, other cuts."""
+    """Refuse a file that this package would encode differently: another model, a normalizer, other cuts."""
     model, cuts, added = fields["model"], fields.get("pre_tokenizer"), fields.get("added_tokens")
     if model.get("type") != "BPE":
         raise _broken("a model of another type", source)
@@ -61,12 +62,14 @@ def _check_pipeline(fields: dict[str, Any], source: str) -> None:
 
 
 def _content(added_token: Any) -> Any:
+    """Return the text of an entry of `added_tokens`, None for a malformed one."""
     return added_token.get("content") if isinstance(added_token, dict) else None
 
 
 def _check_vocabulary(vocabulary: dict[str, Any], source: str) -> None:
+    """Refuse a vocabulary whose ids have gaps, that lacks a byte, or that has a token of no bytes."""
     ids = vocabulary.values()
-    if not all(type(token_id) is int for token_id in ids) or set(ids) != set(range(len(vocabulary))):
+    if not all(is_integer(token_id) for token_id in ids) or set(ids) != set(range(len(vocabulary))):
         raise _broken("token ids that are not 0, 1, 2, … without a gap", source)
     if END_OF_TEXT not in vocabulary:
         raise _broken(f"no token {END_OF_TEXT}", source)
@@ -78,18 +81,19 @@ def _check_vocabulary(vocabulary: dict[str, Any], source: str) -> None:
 
 
 def _merge(entry: Any, vocabulary: dict[str, int], source: str) -> tuple[str, str]:
-    """A merge, written as a pair or, by older versions, as "left right"."""
-    parts = entry.split(" ") if isinstance(entry, str) else entry
-    known = isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)
-    tokens = {*parts, "".join(parts)} if known else set()
+    """Return a merge, which the file holds as a pair or, by older versions, as "left right"."""
+    parts: Any = entry.split(" ") if isinstance(entry, str) else entry
+    is_pair = isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)
+    tokens: set[str] = {*parts, "".join(parts)} if is_pair else set()
     # A merge into END_OF_TEXT would let plain text produce the special token.
     if not tokens or not tokens <= vocabulary.keys() or END_OF_TEXT in tokens:
         raise _broken(f"the merge {str(entry)[:40]!r}, which does not fit its vocabulary", source)
     return parts[0], parts[1]
 
 
-def _broken(found: str, source: str) -> DataError:
+def _broken(problem: str, source: str) -> DataError:
+    """Return the error of a file with this problem."""
     return DataError(
-        f"a tokenizer file holds a byte-level BPE with the one special token {END_OF_TEXT}; "
-        f"found {found} in {source}; train it anew, or give the file that maskwork saved"
+        f"a tokenizer file must hold a byte-level BPE with the one special token {END_OF_TEXT}, "
+        f"got {problem} in {source}; train the tokenizer anew, or give the file that maskwork saved"
     )

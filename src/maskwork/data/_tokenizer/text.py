@@ -1,7 +1,7 @@
-"""What one token says, so that a reader sees all of it: spaces, line ends, control characters, broken UTF-8.
+"""The text of one token, with every character made visible: spaces, line ends, control characters, broken UTF-8.
 
-`visible` is injective: two texts that differ are shown differently, since every mark that stands for something else
-is itself escaped where a text holds it.
+`visible` is injective: two texts that differ are printed differently, since every mark that stands for another
+character is itself escaped where a text holds the mark.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .file import END_OF_TEXT
 from .tokenizer import Tokenizer
 
 _MARKS = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "\\": "\\\\"}
-#: What stands for something else in what is printed, and so never for itself. The last four are explain_batch's.
+#: Marks that stand for other characters in printed text, and so never for themselves. The last four are
+#: explain_batch's.
 _RESERVED = frozenset("␣↵⇥␍⟦⟧‖▒")
 #: General categories without a glyph of their own: controls, formats, surrogates, unassigned, private, separators.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"))
@@ -25,28 +26,28 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def visible(token: str | bytes) -> str:
-    r"""One token as printable text: ␣ is a space, ↵ a newline, ⇥ a tab, ␍ a carriage return, \xe2 a byte that is part
-    of a character, \x1b or \u200b a character without a glyph, \\ a backslash; the empty token is "".
+    r"""Return one token as printable text: ␣ is a space, ↵ a newline, ⇥ a tab, ␍ a carriage return, \xe2 a byte that
+    is part of a character, \x1b or \u200b a character without a glyph, \\ a backslash; the empty token is "".
 
     >>> visible(" cat\n"), visible("é".encode()[:1]), visible("␣\x1b[0m")
     ('␣cat↵', '\\xc3', '\\u2423\\x1b[0m')
     """
     text = token.decode("utf-8", errors="surrogateescape") if isinstance(token, bytes) else token
-    shown = [_visible_character(character, isinstance(token, bytes)) for character in text]
-    # A combining mark at the start would join what is printed before it.
+    characters = [_visible_character(character, isinstance(token, bytes)) for character in text]
+    # A combining mark at the start would join the character that is printed before the token.
     if text and unicodedata.category(text[0]).startswith("M"):
-        shown[0] = _escaped(text[0])
-    return "".join(shown)
+        characters[0] = _escaped(text[0])
+    return "".join(characters)
 
 
 def token_text(tokenizer: Any) -> Callable[[int], str]:
-    """From a token id to `visible` text, by any tokenizer; `#7` is id 7 where there is no text.
+    """Return a function from a token id to `visible` text, for any tokenizer; `#7` is id 7 where there is no text.
 
     Args:
         tokenizer: this package's `Tokenizer`, one of transformers, a callable from id to str or bytes, or None.
 
     Raises:
-        ArgumentError: `tokenizer` is none of those; the callable returns something else.
+        ArgumentError: `tokenizer` is of another type; the callable returns a value of another type.
 
     >>> from maskwork.data import token_text
     >>> words = token_text(["<pad>", " the", "cat"].__getitem__)
@@ -54,33 +55,34 @@ def token_text(tokenizer: Any) -> Callable[[int], str]:
     ('␣the', 'cat', '#3', '#7')
     """
     piece = _piece_of(tokenizer)
-    known: dict[int, str] = {}
+    texts: dict[int, str] = {}
 
     def text(token: int) -> str:
-        if token not in known:
-            known[token] = _shown(piece, token)
-        return known[token]
+        if token not in texts:
+            texts[token] = _visible_token(piece, token)
+        return texts[token]
 
     return text
 
 
-def _shown(piece: Callable[[int], str | bytes | None], token: int) -> str:
+def _visible_token(piece: Callable[[int], object], token: int) -> str:
+    """Return the visible text of a token, `#id` where the tokenizer has none."""
     # A negative index would silently read a list from its end.
     try:
-        found = piece(token) if token >= 0 else None
+        text = piece(token) if token >= 0 else None
     except (LookupError, MaskworkError):
-        found = None
-    if found is None:
+        text = None
+    if text is None:
         return f"#{token}"
-    if not isinstance(found, str | bytes):
+    if not isinstance(text, str | bytes):
         raise ArgumentError(
-            f"a callable tokenizer returns the text of an id, str or bytes; found {type(found).__name__} for {token}; "
-            "return the token's text"
+            f"a callable tokenizer must return the text of an id, str or bytes, got {type(text).__name__} for {token}"
         )
-    return visible(found)
+    return visible(text)
 
 
-def _piece_of(tokenizer: Any) -> Callable[[int], str | bytes | None]:
+def _piece_of(tokenizer: Any) -> Callable[[int], object]:
+    """Return a function from a token id to the token's text or bytes, None where there is none."""
     if tokenizer is None:
         return lambda token: None
     if isinstance(tokenizer, Tokenizer):
@@ -90,13 +92,16 @@ def _piece_of(tokenizer: Any) -> Callable[[int], str | bytes | None]:
     if callable(tokenizer):
         return tokenizer
     raise ArgumentError(
-        "a tokenizer is maskwork's, one of transformers, a callable from an id to its text, or None; "
-        f"found {type(tokenizer).__name__}; pass one of those"
+        "a tokenizer must be maskwork's, one of transformers, a callable from an id to its text, or None, "
+        f"got {type(tokenizer).__name__}"
     )
 
 
 def _hugging_face(tokenizer: Any) -> Callable[[int], str | bytes | None]:
-    """The piece itself and not `decode([id])`, which drops leading spaces and cannot say which bytes are broken."""
+    """Return a function from an id to the piece of a tokenizer of transformers.
+
+    The piece is not `decode([id])`, which drops leading spaces and does not tell which bytes are broken.
+    """
     added = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
@@ -104,20 +109,21 @@ def _hugging_face(tokenizer: Any) -> Callable[[int], str | bytes | None]:
 
     def piece(token: int) -> str | bytes | None:
         try:
-            found = tokenizer.convert_ids_to_tokens(token)
+            spelling = tokenizer.convert_ids_to_tokens(token)
         except (OverflowError, TypeError):
             return None
-        if found is None or token in added:
-            return found
-        if by_bytes and all(character in BYTE_OF for character in found):
-            return bytes(BYTE_OF[character] for character in found)
-        byte = _BYTE_TOKEN.fullmatch(found)  # a byte of SentencePiece
-        return bytes([int(byte[1], 16)]) if byte else found.replace("▁", " ")
+        if spelling is None or token in added:
+            return spelling
+        if by_bytes and all(character in BYTE_OF for character in spelling):
+            return bytes(BYTE_OF[character] for character in spelling)
+        byte = _BYTE_TOKEN.fullmatch(spelling)  # a byte of SentencePiece
+        return bytes([int(byte[1], 16)]) if byte else spelling.replace("▁", " ")
 
     return piece
 
 
 def _visible_character(character: str, from_bytes: bool) -> str:
+    """Return a character as printable text; `from_bytes`: lone low surrogates stand for broken bytes."""
     if character in _MARKS:
         return _MARKS[character]
     if from_bytes and "\udc80" <= character <= "\udcff":
@@ -128,6 +134,7 @@ def _visible_character(character: str, from_bytes: bool) -> str:
 
 
 def _escaped(character: str) -> str:
+    """Return a character as its escape."""
     code = ord(character)
     if code < 0x80:
         return f"\\x{code:02x}"

@@ -1,7 +1,7 @@
 """The tokenizer: byte-level BPE, so that every text has tokens and every token has bytes.
 
-Byte-pair encoding is Sennrich et al. 2016, over bytes as in GPT-2 (Radford et al. 2019); the encoding
-itself is Hugging Face `tokenizers`, and a saved file is its `tokenizer.json`, which transformers loads too.
+Byte-pair encoding is Sennrich et al. 2016, over bytes as in GPT-2 (Radford et al. 2019). Hugging Face `tokenizers`
+does the encoding, and a saved file is its `tokenizer.json`, which transformers loads too.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from ..._shared.files import write_atomic
+from ..._shared.numbers import is_integer
 from ...errors import ArgumentError, DataError
 from .alphabet import token_to_bytes
 from .file import END_OF_TEXT, read_vocabulary
 
-# Text is encoded in pieces, because the backend keeps some hundred bytes for each character of one call. A
-# piece may end before a space or a newline that follows something else: there the pre-tokenizer cuts in any
-# case, so the tokens are the same as of the whole.
+# Text is encoded in pieces, because the backend needs some hundred bytes for each character of one call. A piece may
+# end before a space or a newline that follows another character: there the pre-tokenizer cuts in any case, so the
+# tokens are those of the text in one piece.
 _PIECE_LENGTH = 1 << 16
 _SAFE_CUT = re.compile(r"(?<=\S)(?=[ \n])")
 
@@ -29,7 +30,7 @@ _SAFE_CUT = re.compile(r"(?<=\S)(?=[ \n])")
 class Tokenizer:
     """Byte-level BPE with one special token, `<|endoftext|>`, that text can never produce.
 
-    Made by `train_tokenizer`, `from_file` or `from_json`; immutable, picklable.
+    A tokenizer is made by `train_tokenizer`, `from_file` or `from_json`; it is immutable and picklable.
 
     >>> from maskwork.data import Document, train_tokenizer
     >>> tokenizer = train_tokenizer([Document("a.py", b"def read(): return 1")], vocab_size=300)
@@ -40,7 +41,7 @@ class Tokenizer:
     """
 
     def __init__(self, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> None:
-        """From token -> id (0 to n-1, `<|endoftext|>` among them) and the merges, in order; not checked."""
+        """Build the tokenizer from token -> id (0 to n-1) and the ordered merges, which are not checked."""
         self._backend = make_backend(models.BPE(vocab=vocabulary, merges=merges))
         self._backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
         self._end_of_text = vocabulary[END_OF_TEXT]
@@ -51,15 +52,23 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
-        """The tokenizer that `to_json` gave; raises `DataError` when the text is not one of this kind."""
+        """Return the tokenizer that `to_json` wrote.
+
+        Raises:
+            DataError: the text is damaged or of another kind of tokenizer.
+        """
         vocabulary, merges = read_vocabulary(text, source="the text")
         return cls(vocabulary, merges)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Tokenizer":
-        """The tokenizer in a `tokenizer.json`; `DataError` when missing, damaged or of another kind."""
+        """Return the tokenizer in a `tokenizer.json`.
+
+        Raises:
+            DataError: the file is missing, damaged or of another kind of tokenizer.
+        """
         try:
-            # Not a pipe: reading one could wait forever.
+            # A regular file only: reading a pipe could wait forever.
             text = Path(path).read_bytes().decode("utf-8") if Path(path).is_file() else None
             problem = "no such file" if text is None else ""
         except OSError as error:
@@ -67,13 +76,13 @@ class Tokenizer:
         except UnicodeDecodeError:
             text, problem = None, "not UTF-8 text"
         if text is None:
-            raise DataError(f"a tokenizer is a tokenizer.json file; found {str(path)!r}: {problem}; check the path")
+            raise DataError(f"a tokenizer must be a tokenizer.json file, got {str(path)!r}: {problem}; check the path")
         vocabulary, merges = read_vocabulary(text, source=repr(str(path)))
         return cls(vocabulary, merges)
 
     @property
     def vocab_size(self) -> int:
-        """How many tokens there are; ids are 0 to vocab_size - 1. A small corpus may give few."""
+        """The number of tokens; ids are 0 to vocab_size - 1. A small corpus may give few tokens."""
         return len(self._bytes)
 
     @property
@@ -87,9 +96,10 @@ class Tokenizer:
         return self._digest
 
     def encode(self, text: str) -> list[int]:
-        """The text's token ids, special ones never among them; `decode` gives exactly the text back.
+        """Return the text's token ids, without special ones; `decode` returns exactly the text.
 
-        Raises `ArgumentError` for what is not a `str`, or holds a lone surrogate, which has no UTF-8 bytes.
+        Raises:
+            ArgumentError: `text` is not a `str`, or holds a lone surrogate, which has no UTF-8 bytes.
         """
         _check_text(text)
         ids: list[int] = []
@@ -98,32 +108,35 @@ class Tokenizer:
         return ids
 
     def encode_document(self, text: str) -> list[int]:
-        """`end_of_text`, the tokens, `end_of_text`: the first token is predicted too, the end learnt."""
+        """Return `end_of_text`, the tokens, `end_of_text`: the first token is predicted too, the end is learnt."""
         return [self._end_of_text, *self.encode(text), self._end_of_text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids; bytes that are not UTF-8 become U+FFFD, `end_of_text` nothing."""
+        """Return the text of the ids; bytes that are not UTF-8 become U+FFFD, `end_of_text` has no text."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The raw bytes of one token, perhaps a part of a character; b"" for `end_of_text`.
+        """Return the raw bytes of one token, perhaps a part of a character; b"" for `end_of_text`.
 
-        Raises `ArgumentError` for an id outside 0 … vocab_size - 1.
+        Raises:
+            ArgumentError: the id is no integer from 0 to vocab_size - 1.
         """
-        index = operator.index(token_id)
-        if not 0 <= index < len(self._bytes):
+        if not is_integer(token_id) or not 0 <= (index := operator.index(token_id)) < len(self._bytes):
             raise ArgumentError(
-                f"a token id is 0 to {len(self._bytes) - 1} in this tokenizer; found {index}; "
+                f"a token id of this tokenizer must be an integer from 0 to {len(self._bytes) - 1}, got {token_id!r}; "
                 "use the tokenizer that made the ids"
             )
         return self._bytes[index]
 
     def to_json(self) -> str:
-        """The tokenizer as a `tokenizer.json`. Elsewhere, unlike here, text can spell its special token."""
+        """Return the tokenizer as a `tokenizer.json`.
+
+        In other programs that load the file, unlike here, text can spell the special token.
+        """
         return self._backend.to_str(pretty=True)
 
     def save(self, path: str | Path) -> None:
-        """Writes `to_json()` to `path`, atomically; raises as `write_atomic` does."""
+        """Write `to_json()` to `path`, atomically; raise as `write_atomic` does."""
         write_atomic(path, self.to_json())
 
     def __repr__(self) -> str:
@@ -134,18 +147,17 @@ class Tokenizer:
 
 
 def make_backend(model: models.BPE) -> Backend:
-    """The one pipeline of this package round a BPE model: no normalizer, GPT-2's cuts, bytes."""
+    """Return the one pipeline of this package round a BPE model: no normalizer, GPT-2's cuts, bytes."""
     backend = Backend(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     backend.decoder = decoders.ByteLevel()
-    # Text that spells the special token is text. The flag is not saved in the JSON, so it is set wherever
-    # one is made.
+    # Text that spells the special token is text. The flag is not saved in the JSON, so every new backend sets it.
     backend.encode_special_tokens = True
     return backend
 
 
 def text_pieces(text: str, length: int = _PIECE_LENGTH) -> Iterator[str]:
-    """Cuts a text into pieces of about `length` >= 1 characters that tokenize as the whole does."""
+    """Yield a text in pieces of about `length` >= 1 characters, whose tokens together are those of the text."""
     start = 0
     while start < len(text):
         cut = _SAFE_CUT.search(text, start + length)
@@ -155,12 +167,13 @@ def text_pieces(text: str, length: int = _PIECE_LENGTH) -> Iterator[str]:
 
 
 def _check_text(text: str) -> None:
+    """Raise `ArgumentError` unless `text` is a `str` that has UTF-8 bytes."""
     if not isinstance(text, str):
-        raise ArgumentError(f"a tokenizer encodes a str; found {type(text).__name__}; decode bytes as UTF-8 first")
+        raise ArgumentError(f"a tokenizer encodes a str, got {type(text).__name__}; decode bytes as UTF-8 first")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ArgumentError(
-            f"text must be valid Unicode; found the lone surrogate U+{ord(text[error.start]):04X} at "
-            f"position {error.start}; replace it with text.encode('utf-8', 'replace').decode()"
+            f"text must be valid Unicode, got the lone surrogate U+{ord(text[error.start]):04X} at "
+            f"position {error.start}; use text.encode('utf-8', 'replace').decode()"
         ) from None

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -12,13 +11,14 @@ from pathlib import Path
 
 from tokenizers import models, pre_tokenizers, trainers
 
-from ...errors import ArgumentError, DataError
+from ..._shared.numbers import between
+from ...errors import DataError
 from .._corpus.corpus import Document
 from .cache import load_cached, save_cached
 from .file import END_OF_TEXT, read_vocabulary
 from .tokenizer import Tokenizer, make_backend, text_pieces
 
-# Part of the cache's key: raise it when the pipeline or the options of the trainer change.
+# Part of the cache's key: raise the number when the pipeline or the options of the trainer change.
 _FORMAT = 2
 # The trainer's time grows with the square of a word's length, and DNA or a ruler of dashes is one word: longer runs of
 # letters, digits, signs or spaces are cut.
@@ -29,24 +29,29 @@ _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
 
 def train_tokenizer(documents: Iterable[Document], vocab_size: int, cache_dir: str | Path | None = None) -> Tokenizer:
-    """Trains a byte-level BPE of at most `vocab_size` tokens: `<|endoftext|>` (id 0), 256 bytes, then merges.
+    """Train a byte-level BPE of at most `vocab_size` tokens: `<|endoftext|>` (id 0), 256 bytes, then merges.
 
-    A merge needs to occur twice, so a small text yields fewer tokens. With a `cache_dir` (see
-    `default_cache_dir`) the result is kept under a hash of everything that it depends on; a cache file that
-    is damaged is made anew, and a folder that cannot be written only costs the time. 11 MB take some
-    seconds on one core.
+    A merge needs to occur twice, so a small text yields fewer tokens. 11 MB take some seconds on one core.
 
-    Raises `ArgumentError` when `vocab_size` is not an integer of at least 257, `DataError` when there are no
-    documents or one is not UTF-8.
+    Args:
+        documents: the training documents.
+        vocab_size: the most tokens, at least 257.
+        cache_dir: a folder (see `default_cache_dir`) in which the result is stored under a hash of everything that it
+            depends on. A damaged cache file is replaced; a folder that cannot be written costs only the time.
+
+    Raises:
+        ArgumentError: `vocab_size` is not an integer of at least 257.
+        DataError: there are no documents, or one is not UTF-8.
 
     >>> tokenizer = train_tokenizer([Document("a.txt", b"low lower lowest " * 9)], vocab_size=260)
     >>> [tokenizer.token_bytes(token_id) for token_id in tokenizer.encode("lowest")]
     [b'low', b'e', b's', b't']
     """
-    size = _checked_size(vocab_size)
+    # The smallest vocabulary holds the 256 bytes and the special token; the backend counts in 64 bits.
+    size = between(vocab_size, 257, 2**63 - 1, "vocab_size")
     documents = tuple(documents)
     if not documents:
-        raise DataError("a tokenizer learns from at least one document; found none; give it the training documents")
+        raise DataError("a tokenizer learns from at least one document, got none; give the training documents")
     folder = None if cache_dir is None else Path(cache_dir)
     key = _cache_key(documents, size) if folder else ""
     cached = load_cached(folder, key) if folder else None
@@ -59,6 +64,7 @@ def train_tokenizer(documents: Iterable[Document], vocab_size: int, cache_dir: s
 
 
 def _train(documents: tuple[Document, ...], vocab_size: int) -> Tokenizer:
+    """Train by the backend, whose result is read as a file would be."""
     backend = make_backend(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -75,8 +81,8 @@ def _train(documents: tuple[Document, ...], vocab_size: int) -> Tokenizer:
 
 
 def _cut_runs(text: str) -> Iterator[str]:
-    """The text in order, cut only inside runs that are too long to train on."""
-    # Looked for first, because ordinary text has none and the look is ten times faster than the cut.
+    """Yield the text in order, cut only inside runs that are too long to train on."""
+    # Checked first, because ordinary text has no long run and the check is ten times faster than the cut.
     if max(map(len, text.split()), default=0) <= _LONGEST_RUN and not _LONG_SPACE.search(text):
         yield text
         return
@@ -90,10 +96,10 @@ def _cut_runs(text: str) -> Iterator[str]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keeps the backend on one thread, unless the user has set its variable.
+    """Keep the backend on one thread, unless the user has set its environment variable.
 
-    Once threads were used, a later fork of the process (a data loader's workers) inherits a pool without its
-    threads, of which tokenizers 0.20 also warns each time. The variable is the only switch there is, and one
+    Once threads were used, a later fork of the process (a data loader's workers) inherits a pool without its threads,
+    of which tokenizers 0.20 also warns each time. The environment variable is the only switch that there is, and one
     thread is fast enough.
     """
     if _PARALLELISM in os.environ:
@@ -107,19 +113,6 @@ def _one_thread() -> Iterator[None]:
 
 
 def _cache_key(documents: tuple[Document, ...], vocab_size: int) -> str:
-    """A hash of all that the result depends on: bytes, size, the library's version, our format."""
+    """Return a hash of all that the result depends on: bytes, size, the library's version, our format."""
     parts = [_FORMAT, vocab_size, version("tokenizers"), [document.digest for document in documents]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _checked_size(vocab_size: int) -> int:
-    try:
-        size = operator.index(vocab_size)
-    except TypeError:
-        size = 0
-    if size < 257:
-        raise ArgumentError(
-            f"vocab_size must be an integer of at least 257, 256 bytes and {END_OF_TEXT}; "
-            f"found {vocab_size!r}; give a larger size, such as 2048"
-        )
-    return size

@@ -168,7 +168,7 @@ def reach_path(parameters: Parameters) -> Answer:
     base = replace(request, q_len=max(request.kv_len, request.q_start + request.q_len), q_start=0, layers=0)
     b, _ = _plane(_bound(base), parameters)
     q, k = integer(parameters, "q", high=limits.MAX_POSITION), integer(parameters, "k")
-    steps = path(_bound_through(base, 1), q, k, request.layers or 1, b)
+    steps = path(_bound_through(base, 1).spans, q, k, request.layers or 1, b)
     return {"path": steps}
 
 
@@ -241,7 +241,7 @@ def _plane(bound: BoundMask, parameters: Parameters) -> tuple[int, int]:
     or two masks, of which one alone has heads.
     """
     b, h = (integer(parameters, name, 0, 0, limits.LAST_PLANE) for name in ("b", "h"))
-    return bound.plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
+    return bound.grid.check_plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
 
 
 def _in_plane(values: np.ndarray, b: int, h: int) -> np.ndarray:

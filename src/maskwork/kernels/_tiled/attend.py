@@ -57,10 +57,10 @@ def not_worth_it(call: Call) -> str | None:
     if keys < limits.keys:
         return f"auto cuts tiles from {limits.keys} keys where they are not compiled, these are {keys}"
     # Asked before the tiles are cut: where every row is in shreds, cutting alone takes longer than dense attention.
-    runs = call.mask.memo(("runs to cut",), lambda: _runs_to_cut(call.mask))
+    runs = call.mask._lowerings.get(("runs to cut",), lambda: _runs_to_cut(call.mask))
     if cells < AUTO_PAIRS_PER_RUN * runs:
         return f"to cut its tiles from {runs} runs takes longer than SDPA"
-    share = call.mask.memo(
+    share = call.mask._lowerings.get(
         ("tiled share",), lambda: read_schedule(to_tiles(call.mask)).cells / math.prod(call.mask.shape)
     )
     if share > limits.share:

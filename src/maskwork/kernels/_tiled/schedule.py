@@ -13,7 +13,6 @@ import torch
 
 from ...lower import lowered
 from ...masks import BoundMask
-from ...spans import Spans
 from .cut import Segment, Tiles, cut_tiles, find_segments
 
 Int32s = npt.NDArray[np.int32]
@@ -159,11 +158,7 @@ def _encode(b: BoundMask) -> torch.Tensor:
     for batch in range(spans.shape[0]):
         for head in range(spans.shape[1]):
             lane = [batch if spans.shape[0] > 1 else -1, head if spans.shape[1] > 1 else -1]
-            here = Spans(
-                spans.planes_starts[:, batch : batch + 1, head : head + 1],
-                spans.planes_ends[:, batch : batch + 1, head : head + 1],
-                spans.kv_len,
-            ).expand((1, 1, b.grid.q_len))
+            here = spans.plane(batch, head).expand((1, 1, b.grid.q_len))
             left = here.planes_starts[0, 0, 0] < here.kv_len
             covered += int(left.sum())
             for segment in find_segments(here, _SEGMENT_ROWS, _SEGMENT_KEYS):

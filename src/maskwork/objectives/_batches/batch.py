@@ -1,23 +1,50 @@
-"""`Batch`: what a model reads, what is scored, and what may be seen, side by side."""
+"""`Batch`: what a model reads, what is scored and what may be seen; and `ScoredBatch`, the base of all batches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
 from ...data import IGNORED, Reason
-from ...errors import CannotExpress
+from ...errors import ArgumentError, CannotExpress
 from ...lower import to_dense
 from .packed_sequence import pack_documents, unpack_documents
-from .scored_batch import ScoredBatch, check_tensors, labels_of
 
 if TYPE_CHECKING:
     from ...data import PackedRow
     from ...masks import Mask
+
+
+class ScoredBatch:
+    """A batch, a frozen dataclass, with targets and weights of one shape."""
+
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+    @property
+    def scored(self) -> torch.Tensor:
+        """Bool, shaped like the targets: what counts in the loss."""
+        return (self.targets != IGNORED) & (self.weights > 0)
+
+    @property
+    def n_targets(self) -> int:
+        """The number of scored targets."""
+        return int(self.scored.sum())
+
+    @property
+    def weight_sum(self) -> float:
+        """The sum of the scored targets' weights, the divisor of a mean over this batch."""
+        return float(self.weights.double().where(self.scored, 0.0).sum())
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same batch with its tensors on `device`; masks are values and belong to no device."""
+        # A field may be a batch in its turn, as the masked tokens of sentence pairs are.
+        fields = {name: value for name, value in vars(self).items() if isinstance(value, (torch.Tensor, ScoredBatch))}
+        return replace(cast(Any, self), **{name: value.to(device) for name, value in fields.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +58,7 @@ class Batch(ScoredBatch):
         weights: (B, L) float32, how much each target counts; 0 where nothing is scored.
         position_ids: (B, L) int64, restarting at 0 in every document.
         document_ids: (B, L) int64, counted from 0 in each row; -1 on padding.
-        mask: which key each query may see; bind it with `mask.bind(L, batch=B)`.
+        mask: the keys that each query may see; bind it with `mask.bind(L, batch=B)`.
         reasons: (B, L) uint8, a `Reason` for each position, noted by the objective for `mw.explain_batch`; or None.
 
     Raises:
@@ -57,12 +84,12 @@ class Batch(ScoredBatch):
         check_tensors(self, "input_ids", _TENSORS)
 
     def to_hf(self, dtype: torch.dtype = torch.float32, *, shifts_labels: bool = True) -> dict[str, torch.Tensor]:
-        """Keyword arguments for a model of transformers.
+        """Return keyword arguments for a model of transformers.
 
         Args:
             dtype: the model's, for the attention mask.
-            shifts_labels: whether the model's own loss shifts the labels, as that of causal models does; False for
-                masked language models and taggers, whose targets stand where they are predicted.
+            shifts_labels: whether the model's loss shifts the labels, as that of causal models does; False for masked
+                language models and taggers, whose targets stand where they are predicted.
 
         Returns:
             `input_ids`, `position_ids` and `labels` (B, L) int64, and `attention_mask` (B, 1 or H, L, L) of
@@ -83,22 +110,24 @@ class Batch(ScoredBatch):
         scored = self.scored
         if shifts_labels and bool((scored[:, :-1] & self._not_next()).any()):
             raise CannotExpress(
-                "a model that shifts its labels is given next tokens to predict; found other targets, as of masked "
+                "a model that shifts its labels needs next tokens as targets, got other targets, as of masked "
                 "language models and taggers, whose models shift nothing; pass shifts_labels=False"
             )
         if shifts_labels and bool(scored[:, -1].any()):
             raise CannotExpress(
-                "labels hold the target of position i at i + 1, so the last position can't have one; found a "
+                "labels hold the target of position i at i + 1, so the last position can't have one, got a "
                 "target in the last column; call the model without labels and use masked_cross_entropy"
             )
         labels = labels_of(self)
         if shifts_labels:
+            # targets  [a, b, -100]  ->  labels  [-100, a, b]: the model compares logits[i] with labels[i + 1]
             labels = labels.roll(1, dims=1)
             labels[:, 0] = IGNORED
         rows, length = self.input_ids.shape
-        seen = to_dense(self.mask.bind(length, batch=rows), self.input_ids.device)
-        additive = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-        additive.masked_fill_(~seen, torch.finfo(dtype).min)
+        allowed = to_dense(self.mask.bind(length, batch=rows), self.input_ids.device)
+        additive = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        # The smallest number and not -inf: transformers adds masks, and -inf - -inf would be NaN.
+        additive.masked_fill_(~allowed, torch.finfo(dtype).min)
         return {
             "input_ids": self.input_ids,
             "position_ids": self.position_ids,
@@ -107,7 +136,7 @@ class Batch(ScoredBatch):
         }
 
     def _not_next(self) -> torch.Tensor:
-        """(B, L - 1) bool: the target is not the next token, or the same by chance (a masked one's)."""
+        """Return bool (B, L - 1): the target is not the next token, or equals it by chance (a masked token's)."""
         other = self.targets[:, :-1] != self.input_ids[:, 1:]
         if self.reasons is None:
             return other
@@ -115,10 +144,12 @@ class Batch(ScoredBatch):
         return other | torch.isin(self.reasons[:, :-1], masked)
 
     def pack_sequence(self, values: torch.Tensor) -> PackedSequence:
-        """The documents, without the padding, as what `nn.RNN`, `nn.GRU` and `nn.LSTM` read: each alone from its start.
+        """Pack the documents, without the padding, into what `nn.RNN`, `nn.GRU` and `nn.LSTM` read.
+
+        An RNN then reads each document alone, from its start.
 
         Args:
-            values: (B, L, …), one for each position, such as embeddings.
+            values: (B, L, …), a value for each position, such as embeddings.
 
         Returns:
             A sequence per document, row by row; the `h_n` of an RNN over it is in that order too.
@@ -137,22 +168,58 @@ class Batch(ScoredBatch):
         return pack_documents(values, self.document_ids)
 
     def unpack_sequence(self, packed: PackedSequence) -> torch.Tensor:
-        """(B, L, …): what `pack_sequence` packed, or what an RNN made of it, each at its position; 0 at padding.
+        """Return (B, L, …) values from what `pack_sequence` packed, or an RNN's output for it; 0 at padding.
 
         Raises:
-            ArgumentError: its lengths are not those of this batch's documents.
+            ArgumentError: the sequences' lengths are not those of this batch's documents.
         """
         return unpack_documents(packed, self.document_ids)
 
 
+def check_tensors(batch: ScoredBatch, like: str, dtypes: Mapping[str, torch.dtype], ndim: int = 2) -> None:
+    """Raise `ArgumentError` unless each tensor is None, or has its dtype and the shape of another tensor.
+
+    Args:
+        batch: the batch whose fields are checked.
+        like: the field whose shape (B, L) the others must have.
+        dtypes: the dtype of each field to check.
+        ndim: 2 for (B, L), 1 for (B,).
+    """
+    shape = getattr(batch, like).shape
+    for name, dtype in dtypes.items():
+        tensor: torch.Tensor | None = getattr(batch, name)
+        if tensor is None:
+            continue
+        if tensor.ndim != ndim or tensor.shape != shape[:ndim] or tensor.dtype != dtype:
+            raise ArgumentError(
+                f"a batch's {name} must be {dtype} of shape {'(B, L)' if ndim == 2 else '(B,)'} like its {like} "
+                f"{tuple(shape)}, got {tensor.dtype} {tuple(tensor.shape)}; convert or reshape it"
+            )
+
+
+def labels_of(batch: ScoredBatch) -> torch.Tensor:
+    """Return the targets as transformers' labels, -100 where nothing is scored.
+
+    Raises:
+        CannotExpress: a scored position has a weight other than 1.
+    """
+    if bool((batch.weights[batch.scored] != 1).any()):
+        raise CannotExpress(
+            "labels say only whether a token is scored, not how much, got weights other than 1; "
+            "call the model without labels and use masked_cross_entropy"
+        )
+    return batch.targets.where(batch.scored, IGNORED)
+
+
 class Objective(Protocol):
-    """What turns token sequences, or packed rows, into a batch; any randomness comes from `generator`."""
+    """A callable from token sequences, or packed rows, to a batch; any randomness comes from `generator`."""
 
     def __call__(
         self, rows: Sequence[PackedRow | Sequence[int]], generator: torch.Generator | None = None
     ) -> Batch: ...
 
 
+#: The tensors of a `Batch` and their dtypes.
 _TENSORS = {
     "input_ids": torch.int64,
     "targets": torch.int64,

@@ -1,4 +1,9 @@
-"""`Seq2SeqBatch`: what an encoder and a decoder read, what is scored, and the three masks between them."""
+"""`Seq2SeqBatch`: what an encoder and a decoder read, what is scored, and the three masks between them.
+
+mask          source sees source      all of its own pair
+decoder_mask  target sees target      causally, in its own pair
+cross_mask    target sees source      all of its own pair
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,8 @@ import torch
 
 from ...errors import ArgumentError, CannotExpress
 from ...masks import Mask, causal, full, match
+from .batch import ScoredBatch, check_tensors, labels_of
 from .collate import collate
-from .scored_batch import ScoredBatch, check_tensors, labels_of
 from .seq2seq_example import Seq2SeqRow
 
 
@@ -22,12 +27,12 @@ class Seq2SeqBatch(ScoredBatch):
         input_ids: (B, S) int64, what the encoder reads.
         position_ids: (B, S) int64, restarting at 0 in every source.
         document_ids: (B, S) int64, the pair of every position, counted from 0 in each row; -1 on padding.
-        mask: which source position may see which; bind it with `mask.bind(S, batch=B)`.
+        mask: the source positions that a source position may see; bind it with `mask.bind(S, batch=B)`.
         decoder_input_ids: (B, T) int64, what the decoder reads.
         decoder_position_ids: (B, T) int64, restarting at 0 in every target.
         decoder_document_ids: (B, T) int64, the pair of every position; -1 on padding.
-        decoder_mask: which target position may see which: `decoder_mask.bind(T, batch=B)`.
-        cross_mask: which source positions a target position may see, those of its own pair:
+        decoder_mask: the target positions that a target position may see: `decoder_mask.bind(T, batch=B)`.
+        cross_mask: the source positions that a target position may see, those of its own pair:
             `cross_mask.bind(T, S, q_start=0, batch=B)`. Padding of the decoder sees none: an empty row.
         targets: (B, T) int64, aligned with the decoder's logits; -100 where nothing is scored.
         weights: (B, T) float32, how much each target counts; 0 where nothing is scored.
@@ -62,12 +67,12 @@ class Seq2SeqBatch(ScoredBatch):
         check_tensors(self, "decoder_input_ids", _DECODER)
         if len(self.input_ids) != len(self.decoder_input_ids):
             raise ArgumentError(
-                f"encoder and decoder read the same rows; found {len(self.input_ids)} and "
+                f"encoder and decoder read the same rows, got {len(self.input_ids)} and "
                 f"{len(self.decoder_input_ids)}; make the batch with collate_pairs"
             )
 
     def to_hf(self) -> dict[str, torch.Tensor]:
-        """Keyword arguments for an encoder-decoder of transformers (T5, BART), which shifts no labels.
+        """Return keyword arguments for an encoder-decoder of transformers (T5, BART), which shifts no labels.
 
         Returns:
             `input_ids` and `attention_mask` (B, S), `decoder_input_ids`, `decoder_attention_mask` and `labels`
@@ -85,7 +90,7 @@ class Seq2SeqBatch(ScoredBatch):
         """
         if int(self.document_ids.max()) > 0:
             raise CannotExpress(
-                "transformers gives encoder and cross-attention one mask, which can't keep pairs of a row apart; found "
+                "transformers gives encoder and cross-attention one mask, which can't keep pairs of a row apart, got "
                 f"{int(self.document_ids.max()) + 1} pairs in a row; lay each in its own row with pad_pairs"
             )
         self._check_usual_masks()
@@ -98,7 +103,7 @@ class Seq2SeqBatch(ScoredBatch):
         }
 
     def _check_usual_masks(self) -> None:
-        """Raise unless tokens see what transformers' encoder-decoders show them; what padding sees is nobody's."""
+        """Raise unless tokens see what transformers' encoder-decoders show them; padding's queries are not compared."""
         ids, decoder_ids = self.document_ids, self.decoder_document_ids
         checks = (
             ("mask", self.mask, full(), ids, ids),
@@ -107,17 +112,18 @@ class Seq2SeqBatch(ScoredBatch):
         )
         for name, mask, usual, q_ids, k_ids in checks:
             rows, q_len, k_len = *q_ids.shape, k_ids.shape[1]
-            tokens = match(q_ids.clamp(max=0), torch.zeros(k_len, dtype=torch.int64))  # rows of tokens, whole
-            found = (mask & tokens).bind(q_len, k_len, q_start=0, batch=rows)
-            if not found.equals((usual & match(q_ids, k_ids)).bind(q_len, k_len, q_start=0, batch=rows)):
+            # Clamped ids are 0 at tokens and -1 on padding: every key for a query of a token, none for padding.
+            token_queries = match(q_ids.clamp(max=0), torch.zeros(k_len, dtype=torch.int64))
+            actual = (mask & token_queries).bind(q_len, k_len, q_start=0, batch=rows)
+            if not actual.equals((usual & match(q_ids, k_ids)).bind(q_len, k_len, q_start=0, batch=rows)):
                 raise CannotExpress(
-                    "transformers' encoder-decoders see everything in the source and causally in the target; found "
+                    "transformers' encoder-decoders see everything in the source and causally in the target, got "
                     f"{name} = {mask}; call the model's parts with masks of their own"
                 )
 
 
 def collate_pairs(rows: Sequence[Seq2SeqRow]) -> Seq2SeqBatch:
-    """The batch of rows of pairs, all of one length on each side.
+    """Make a batch of rows of pairs, all of one length on each side.
 
     Args:
         rows: B rows of S tokens for the encoder and T for the decoder, of `pad_pairs` or `pack_pairs`.
@@ -132,6 +138,7 @@ def collate_pairs(rows: Sequence[Seq2SeqRow]) -> Seq2SeqBatch:
     >>> batch.document_ids.tolist(), batch.decoder_document_ids.tolist()
     ([[0, 0, 1, -1]], [[0, 0, 1, 1]])
     """
+    # Each side is an ordinary batch; only the mask between the two is new.
     encoder = collate([row.source for row in rows])
     decoder = collate([row.target for row in rows])
     return Seq2SeqBatch(
@@ -150,6 +157,7 @@ def collate_pairs(rows: Sequence[Seq2SeqRow]) -> Seq2SeqBatch:
     )
 
 
+#: The tensors of each side and their dtypes.
 _ENCODER = {"input_ids": torch.int64, "position_ids": torch.int64, "document_ids": torch.int64}
 _DECODER = {
     "decoder_input_ids": torch.int64,

@@ -1,4 +1,12 @@
-"""`Seq2SeqExample`: a source and what is predicted from it; `pad_pairs` and `pack_pairs` lay pairs into rows."""
+"""`Seq2SeqExample`: a source and its target; `pad_pairs` and `pack_pairs` lay pairs into rows."""
+
+#   pairs   (aaa, x) (bb, yy) (c, z)
+#
+#   pad_pairs                    pack_pairs(max_source=4, max_target=3)
+#   source   target              source    target
+#   a a a    x .                 a a a c   x z .      first fit: the third pair still fits the first row
+#   b b .    y y                 b b . .   y y .
+#   c . .    z .
 
 from __future__ import annotations
 
@@ -7,22 +15,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._shared.numbers import at_least
 from ...data import IGNORED, Example, PackedRow, Reason, Side
 from ...errors import ArgumentError
 from ...masks import causal, full
-from .._arguments import as_weights
-from .collate import pad
-from .unscored import unscored
+from .._arguments import as_weights, token_id
+from .collate import pad, unscored
 
 
 @dataclass(frozen=True, eq=False)
 class Seq2SeqExample:
-    """One pair: two examples, one for each side of an encoder-decoder.
+    """A pair of examples, one for each side of an encoder-decoder.
 
     Attributes:
         source: what the encoder reads, and what it may see there; nothing in it is scored.
         target: what the decoder reads (its start token, then the targets before each position), its targets, weights
-            and mask. It also sees the whole source of its own pair, and of no other.
+            and mask. The decoder also sees the whole source of its own pair, and of no other.
 
     Raises:
         ArgumentError: a side is empty.
@@ -35,7 +43,7 @@ class Seq2SeqExample:
         if not len(self.source) or not len(self.target):
             raise ArgumentError(
                 "a pair has at least one token on each side, since attention reads the source and a prediction the "
-                f"target; found {len(self.source)} and {len(self.target)}; append an end token, or leave the pair out"
+                f"target, got {len(self.source)} and {len(self.target)}; append an end token, or leave the pair out"
             )
 
     @staticmethod
@@ -45,7 +53,9 @@ class Seq2SeqExample:
         decoder_start: int,
         weights: Sequence[float] | np.ndarray | None = None,
     ) -> Seq2SeqExample:
-        """Teacher forcing: the decoder reads `decoder_start` and all targets but the last, each predicting the next.
+        """Make a pair by teacher forcing: the decoder reads `decoder_start` and all targets but the last.
+
+        Each position of the decoder predicts the next token of the target.
 
         Args:
             source: (n,) int64, read both ways.
@@ -57,46 +67,49 @@ class Seq2SeqExample:
         >>> pair.target.tokens.tolist(), pair.target.targets.tolist()
         ([0, 7, 8], [7, 8, 1])
         """
-        worth = as_weights(weights, len(target))
-        start = [decoder_start] if len(target) else []
+        first = token_id(decoder_start, "decoder_start")
+        token_weights = as_weights(weights, len(target))
+        # decoder reads   start x y
+        # and predicts    x     y z
+        start = [first] if len(target) else []
         read = np.concatenate([np.array(start, dtype=np.int64), target[:-1]])
-        reasons = np.where(worth == 0, Reason.ZERO_WEIGHT, Reason.SCORED).astype(np.uint8)
-        return Seq2SeqExample(
-            unscored(source, full()), Example(read, np.where(worth == 0, IGNORED, target), worth, causal(), reasons)
-        )
+        is_zero = token_weights == 0
+        reasons = np.where(is_zero, Reason.ZERO_WEIGHT, Reason.SCORED).astype(np.uint8)
+        targets = np.where(is_zero, IGNORED, target)
+        return Seq2SeqExample(unscored(source, full()), Example(read, targets, token_weights, causal(), reasons))
 
 
 @dataclass(frozen=True, eq=False)
 class Seq2SeqRow:
-    """One row of packed pairs: a row for the encoder and one for the decoder, with the same pairs in one order.
+    """A row of packed pairs: a row for the encoder and one for the decoder, with the same pairs in the same order.
 
     Attributes:
         source: what the encoder reads: S tokens.
         target: what the decoder reads: T tokens.
 
     Raises:
-        ArgumentError: the two hold different numbers of examples, or none.
+        ArgumentError: the two rows hold different numbers of examples, or none.
     """
 
     source: PackedRow
     target: PackedRow
 
     def __post_init__(self) -> None:
-        found = len(self.source.examples), len(self.target.examples)
-        if found[0] != found[1] or not found[0]:
+        sources, targets = len(self.source.examples), len(self.target.examples)
+        if sources != targets or not sources:
             raise ArgumentError(
-                f"a row of pairs has one source for each target, and a pair; found {found[0]} sources and {found[1]} "
+                f"a row of pairs has one source for each target, and a pair, got {sources} sources and {targets} "
                 "targets; make rows with pad_pairs or pack_pairs"
             )
 
 
 def pad_pairs(pairs: Sequence[Seq2SeqExample], *, side: Side = "right", multiple_of: int = 1) -> list[Seq2SeqRow]:
-    """Each pair in a row of its own, padded to the longest source and the longest target.
+    """Lay each pair in a row of its own, padded to the longest source and the longest target.
 
     Args:
         pairs: at least one.
-        side: where the sources are padded; targets are padded on the right.
-        multiple_of: both lengths are rounded up to a multiple of it.
+        side: the side on which sources are padded; targets are padded on the right.
+        multiple_of: both lengths are rounded up to a multiple of this number.
 
     Raises:
         ArgumentError: no pairs, another side.
@@ -113,41 +126,41 @@ def pad_pairs(pairs: Sequence[Seq2SeqExample], *, side: Side = "right", multiple
 def pack_pairs(
     pairs: Iterable[Seq2SeqExample], max_source: int, max_target: int, *, open_rows: int = 64
 ) -> Iterator[Seq2SeqRow]:
-    """Several pairs to a row of `max_source` and `max_target` tokens: first fit, over a stream.
+    """Pack several pairs to a row of `max_source` and `max_target` tokens: first fit, over a stream.
 
     Each pair goes into the oldest open row that has room for both its sides. When `open_rows` rows are open and none
-    has room, the oldest is handed out: no more than that many rows are in memory. Deterministic.
+    has room, the oldest row is yielded: no more rows are in memory. Packing is deterministic.
 
     Args:
-        pairs: any number of them.
+        pairs: any number of pairs.
         max_source: the length of a row for the encoder.
         max_target: the length of a row for the decoder.
         open_rows: how many rows wait for pairs that fit, at least 1.
 
     Raises:
-        ArgumentError: a pair that doesn't fit an empty row, when it is reached; `open_rows` below 1.
+        ArgumentError: a pair doesn't fit an empty row, when the pair is reached; a length or `open_rows` is below 1.
 
     >>> pairs = [Seq2SeqExample.of(np.arange(n), np.arange(m), 0) for n, m in ((3, 1), (2, 2), (1, 1))]
     >>> [(row.source.document_lengths, row.target.document_lengths) for row in pack_pairs(pairs, 4, 3)]
     [((3, 1), (1, 1)), ((2,), (2,))]
     """
-    if open_rows < 1:
-        raise ArgumentError(f"open_rows is at least 1; found {open_rows}; leave it out for 64")
-    held: list[list[Seq2SeqExample]] = []
+    max_source, max_target = at_least(max_source, 1, "max_source"), at_least(max_target, 1, "max_target")
+    most_rows = at_least(open_rows, 1, "open_rows")
+    rows: list[list[Seq2SeqExample]] = []  # the open ones, the oldest first
     for index, pair in enumerate(pairs):
         if not _fits([pair], max_source, max_target):
             raise ArgumentError(
-                f"a pair fits a row of {max_source} and {max_target} tokens; pair {index} has {len(pair.source)} and "
-                f"{len(pair.target)}; cut its text, or make the rows longer"
+                f"a pair fits a row of {max_source} and {max_target} tokens, got {len(pair.source)} and "
+                f"{len(pair.target)} in pair {index}; cut its text, or make the rows longer"
             )
-        row = next((row for row in held if _fits([*row, pair], max_source, max_target)), None)
+        row = next((row for row in rows if _fits([*row, pair], max_source, max_target)), None)
         if row is not None:
             row.append(pair)
             continue
-        if len(held) == open_rows:
-            yield _row(held.pop(0), max_source, max_target)
-        held.append([pair])
-    for row in held:
+        if len(rows) == most_rows:
+            yield _row(rows.pop(0), max_source, max_target)
+        rows.append([pair])
+    for row in rows:
         yield _row(row, max_source, max_target)
 
 

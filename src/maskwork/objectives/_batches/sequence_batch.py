@@ -1,4 +1,4 @@
-"""`SequenceBatch`: one target for each sequence, and where in its tokens it is read."""
+"""`SequenceBatch`: one target for each sequence, and the tokens that its class is read from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 
 from ...errors import ArgumentError
-from .scored_batch import ScoredBatch, check_tensors
+from .batch import ScoredBatch, check_tensors
 
 if TYPE_CHECKING:
     from ...masks import Mask
@@ -18,18 +18,18 @@ Read = Literal["last", "first", "mean"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SequenceBatch(ScoredBatch):
-    """B sequences of L positions, each with one target.
+    """A batch of B sequences of L positions, each with one target.
 
     A classifier of transformers takes `input_ids`, `attention_mask=batch.real.long()` and `labels=batch.targets`.
 
     Attributes:
         input_ids: (B, L) int64, what the model reads.
-        targets: (B,) int64, the class of each sequence; -100 where it has none.
+        targets: (B,) int64, the class of each sequence; -100 where a sequence has none.
         weights: (B,) float32, how much each target counts; 0 where nothing is scored.
         position_ids: (B, L) int64, counted from 0 at the first real token.
         document_ids: (B, L) int64, 0 at real tokens and -1 on padding.
-        mask: which key each query may see; bind it with `mask.bind(L, batch=B)`.
-        read: which real tokens `pool` reads: the last, the first, or the mean over all.
+        mask: the keys that each query may see; bind it with `mask.bind(L, batch=B)`.
+        read: the real tokens that `pool` reads: the last, the first, or the mean over all.
         reasons: (B,) uint8, a `Reason` for each sequence; or None.
 
     Raises:
@@ -54,18 +54,18 @@ class SequenceBatch(ScoredBatch):
         check_read(self.read)
         check_tensors(self, "input_ids", _TOKENS)
         check_tensors(self, "input_ids", _SEQUENCES, ndim=1)
-        # On the CPU alone, where batches are made: another device would have to be waited for.
+        # On the CPU alone, where batches are made: the check would wait for another device.
         if self.document_ids.device.type == "cpu" and not bool(self.real.any(-1).all()):
-            raise ArgumentError("a sequence is read at its real tokens; found one without any; leave it out")
+            raise ArgumentError("a sequence is read at its real tokens, got one without any; leave it out")
 
     @property
     def real(self) -> torch.Tensor:
-        """(B, L) bool: the tokens that are not padding, known by their position."""
+        """(B, L) bool: the tokens that are not padding, by position and not by id."""
         return self.document_ids >= 0
 
     @property
     def lengths(self) -> torch.Tensor:
-        """(B,) int64: how many real tokens each sequence has."""
+        """(B,) int64: the number of real tokens of each sequence."""
         return self.real.sum(-1)
 
     @property
@@ -79,7 +79,7 @@ class SequenceBatch(ScoredBatch):
         return self.real.shape[1] - 1 - self.real.flip(-1).int().argmax(-1)
 
     def pool(self, hidden: torch.Tensor) -> torch.Tensor:
-        """What a classifier reads of each sequence: `hidden` (B, L, D) at the real tokens that `read` names, (B, D).
+        """Return what a classifier reads, (B, D): `hidden` (B, L, D) at the real tokens that `read` names.
 
         Padding, on whichever side, changes neither the result nor a gradient, even where it holds NaN. The mean is
         summed in float32 at least.
@@ -94,23 +94,25 @@ class SequenceBatch(ScoredBatch):
         """
         if hidden.ndim != 3 or hidden.shape[:2] != self.input_ids.shape:
             raise ArgumentError(
-                f"pool reads hidden states (B, L, D) with B and L of input_ids {tuple(self.input_ids.shape)}; "
-                f"found {tuple(hidden.shape)}; pass the model's last hidden states"
+                f"pool reads hidden states (B, L, D) with B and L of input_ids {tuple(self.input_ids.shape)}, "
+                f"got {tuple(hidden.shape)}; pass the model's last hidden states"
             )
         if self.read == "mean":
             real = self.real.to(hidden.device)
             dtype = torch.promote_types(hidden.dtype, torch.float32)
+            # filled and not multiplied by 0, which would keep NaN
             total = hidden.to(dtype).masked_fill(~real[..., None], 0.0).sum(1)
             return (total / real.sum(-1, keepdim=True)).to(hidden.dtype)
-        at = (self.last if self.read == "last" else self.first).to(hidden.device)
-        return hidden[torch.arange(len(hidden), device=hidden.device), at]
+        columns = (self.last if self.read == "last" else self.first).to(hidden.device)
+        return hidden[torch.arange(len(hidden), device=hidden.device), columns]
 
 
 def check_read(read: str) -> None:
-    """Raise `ArgumentError` unless a sequence can be read there."""
+    """Raise `ArgumentError` unless `read` names tokens of a sequence."""
     if read not in get_args(Read):
-        raise ArgumentError(f"a sequence is read at {', '.join(get_args(Read))}; found {read!r}; pass one of them")
+        raise ArgumentError(f"read must be one of {', '.join(get_args(Read))}, got {read!r}")
 
 
+#: The tensors (B, L) and (B,), with their dtypes.
 _TOKENS = {"input_ids": torch.int64, "position_ids": torch.int64, "document_ids": torch.int64}
 _SEQUENCES = {"targets": torch.int64, "weights": torch.float32, "reasons": torch.uint8}

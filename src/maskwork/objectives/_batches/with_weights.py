@@ -1,4 +1,4 @@
-"""`with_weights`: weigh what is scored: annotators' agreement, redacted items, whatever a caller knows."""
+"""`with_weights`: multiply the weights of what is scored, by annotators' agreement, redactions or anything else."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def with_weights(
     weights: torch.Tensor | np.ndarray | Sequence[float],
     reason: Reason = Reason.ZERO_WEIGHT,
 ) -> Weighted:
-    """The same example or batch with its weights multiplied by these; what isn't scored never becomes scored.
+    """Return the example or batch with its weights multiplied by `weights`; nothing unscored becomes scored.
 
-    Weights stand where targets do: where an objective shifts (`CausalLM`, `Chat`), position i weighs the prediction
+    Weights are aligned with targets: where an objective shifts (`CausalLM`, `Chat`), position i weighs the prediction
     of token i + 1. To redact items pass `~redacted` with `Reason.REDACTED`.
 
     Args:
         scored: an `Example` (n,), a `Batch` (B, L), a `Seq2SeqBatch`, weighed at its targets (B, T), or a
             `SequenceBatch`, whose weights are (B,).
-        weights: numbers >= 0, or bools, of the shape of its targets; where nothing is scored they aren't read, so that
-            they may be NaN there.
+        weights: numbers >= 0, or bools, of the shape of the targets. Weights of unscored positions aren't read and may
+            be NaN.
         reason: noted where a weight of 0 takes a target away.
 
     Raises:
-        ArgumentError: another shape, or a weight of a scored position that is negative or not finite.
+        ArgumentError: weights of another shape or that are no numbers, or a weight of a scored position that is
+            negative or not finite.
 
     >>> from maskwork.objectives import TokenTagging
     >>> example = TokenTagging().example(([5, 6, 7], [0, None, 2]))
@@ -48,35 +49,39 @@ def with_weights(
     """
     if isinstance(scored, Example):
         # Copied: an array may be read-only, which a tensor can't be.
-        own = (torch.tensor(array) for array in (scored.targets, scored.weights, scored.reasons))
-        new = _weigh(*own, weights, reason)
-        targets, out, why = (tensor.numpy() for tensor in new if tensor is not None)
-        return replace(scored, targets=targets, weights=out, reasons=why)
-    targets, out, why = _weigh(scored.targets, scored.weights, scored.reasons, weights, reason)
-    return replace(scored, targets=targets, weights=out, reasons=why)
+        old = torch.tensor(scored.targets), torch.tensor(scored.weights), torch.tensor(scored.reasons)
+        weighed = _weigh(old[0], old[1], old[2], weights, reason)
+        targets, products, reasons = (tensor.numpy() for tensor in weighed if tensor is not None)
+        return replace(scored, targets=targets, weights=products, reasons=reasons)
+    targets, products, reasons = _weigh(scored.targets, scored.weights, scored.reasons, weights, reason)
+    return replace(scored, targets=targets, weights=products, reasons=reasons)
 
 
 def _weigh(
     targets: torch.Tensor,
-    own: torch.Tensor,
+    old: torch.Tensor,
     reasons: torch.Tensor | None,
     weights: torch.Tensor | np.ndarray | Sequence[float],
     reason: Reason,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    factors = (weights if isinstance(weights, torch.Tensor) else torch.tensor(np.asarray(weights))).to(own)
+    """Return new targets, weights and reasons from the old ones and the factors `weights`."""
+    try:
+        factors = (weights if isinstance(weights, torch.Tensor) else torch.tensor(np.asarray(weights))).to(old)
+    except (TypeError, ValueError, RuntimeError):  # text, ragged lists
+        raise ArgumentError(f"weights must be numbers or bools, got {type(weights).__name__}") from None
     if factors.shape != targets.shape:
         raise ArgumentError(
-            f"weights stand where targets do, {tuple(targets.shape)}; found {tuple(factors.shape)}; align them"
+            f"weights must have the targets' shape {tuple(targets.shape)}, got {tuple(factors.shape)}; align them"
         )
-    scored = (targets != IGNORED) & (own > 0)
-    product = (own * factors).where(scored, 0.0)
+    scored = (targets != IGNORED) & (old > 0)
+    product = (old * factors).where(scored, 0.0)
     # A product can overflow where its factors are finite.
     if not bool(((product >= 0) & product.isfinite()).all()):
+        first = product[~((product >= 0) & product.isfinite())][0].item()
         raise ArgumentError(
-            "weights of scored positions must be finite and at least 0, and so must their products; found others; "
-            "mend what made them"
+            f"weights of scored positions must be finite and at least 0, and so must their products, got {first:g}"
         )
-    kept = product > 0
+    still_scored = product > 0
     if reasons is not None:
-        reasons = reasons.masked_fill(scored & ~kept, int(reason))
-    return targets.where(kept, IGNORED), product, reasons
+        reasons = reasons.masked_fill(scored & ~still_scored, int(reason))
+    return targets.where(still_scored, IGNORED), product, reasons

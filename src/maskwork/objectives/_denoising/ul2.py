@@ -1,4 +1,9 @@
-"""`UL2`: each document draws a denoiser, which takes out short spans, long ones, or its end."""
+"""`UL2`: each document draws a denoiser, which replaces short spans, long spans, or its end.
+
+R  regular      a b [..] c d [..] e f        short spans, little of the document
+X  extreme      a [........] b [......]      long spans, or much of the document
+S  sequential   a b c d e [..........]       the end: the model continues a prefix
+"""
 
 from __future__ import annotations
 
@@ -8,29 +13,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..._shared.numbers import finite
 from ...data import Example, as_tokens
 from ...errors import ArgumentError
-from .._arguments import check_absent, check_token, ended
+from .._arguments import append_end, check_absent, numpy_generator, optional_token_id, store
 from .._batches.batch import Batch
 from .._batches.collate import collate, pad
 from .._batches.seq2seq_batch import Seq2SeqBatch, collate_pairs
 from .._batches.seq2seq_example import Seq2SeqExample, pad_pairs
 from .._prefix_lm import PrefixLM
-from .._random import numpy_generator
-from .noise_spans import check_noise, noise_counts, noise_spans
+from .noise_spans import mean_span_length, noise_counts, noise_rate, noise_spans
 from .sentinels import Order, check_apart, check_sentinels
 from .span_corruption import corrupt_spans
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """One way to corrupt a document.
+    """A way to corrupt a document.
 
     Attributes:
         rate: the share of tokens that are noise, in (0, 1).
         mean_span: the mean length of a span; None for sequential denoising, one span at the document's end.
-        mode_token: put before the inputs, so that the model knows which denoiser was drawn; None for none.
-        probability: how often it is drawn, in proportion to the others'.
+        mode_token: the token before the inputs, which tells the model the denoiser; None adds nothing.
+        probability: the share of documents that draw this denoiser, in any unit common to the denoisers of a mixture.
 
     Raises:
         ArgumentError: a number breaks its rule.
@@ -45,17 +50,18 @@ class Denoiser:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        check_noise(self.rate, 1 if self.mean_span is None else self.mean_span)
-        if self.mode_token is not None:
-            check_token(self.mode_token, "mode_token")
-        if not 0 <= self.probability < float("inf"):
-            raise ArgumentError(
-                f"a denoiser's probability is a number of at least 0; found {self.probability!r}; "
-                "give each its share, in any unit"
-            )
+        store(
+            self,
+            rate=noise_rate(self.rate),
+            mean_span=None if self.mean_span is None else mean_span_length(self.mean_span),
+            mode_token=optional_token_id(self.mode_token, "mode_token"),
+            probability=finite(self.probability, "probability"),
+        )
+        if self.probability < 0:
+            raise ArgumentError(f"a denoiser's probability is a number of at least 0, got {self.probability!r}")
 
     def spans(self, length: int, random: np.random.Generator) -> list[tuple[int, int]]:
-        """The half-open spans to take out of a document of so many tokens."""
+        """Draw the half-open spans of noise in a document of so many tokens."""
         if self.mean_span is not None:
             return noise_spans(length, self.rate, self.mean_span, random)
         noise, _ = noise_counts(length, self.rate, mean_span=1)
@@ -64,21 +70,21 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class UL2:
-    """A mixture of denoisers (Tay et al. 2023): regular (R), extreme (X) and sequential (S), told apart by mode tokens.
+    """A mixture of denoisers (Tay et al. 2023): regular (R), extreme (X) and sequential (S), each with a mode token.
 
-    R takes out short spans, little of the document; X long spans or much of it; S its end, so that the model continues
-    a prefix. All three are span corruption (see `corrupt_spans`), S with one span.
+    R replaces short spans, little of the document; X long spans or much of the document; S its end, so that the model
+    continues a prefix. All three are span corruption (see `corrupt_spans`), S with one span.
 
     Attributes:
-        denoisers: at least one that can be drawn; `UL2.published` gives the paper's seven.
-        sentinels: token ids in the order of their use; `sentinels_of(tokenizer)` finds them.
+        denoisers: denoisers, at least one with a probability above 0; `UL2.published` returns the paper's seven.
+        sentinels: token ids in the order of their use, such as those of `sentinels_of(tokenizer)`.
         decoder_start: the token that the decoder begins with. None for a model without an encoder: inputs and targets
             then become one sequence, a prefix-LM's, whose inputs are read both ways and whose targets are scored.
-        end_token: appended to the targets, and to the inputs of an encoder; None appends nothing.
+        end_token: the token appended to the targets, and to the inputs of an encoder; None appends nothing.
         sentinel_order: see `SpanCorruption`.
 
     Raises:
-        ArgumentError: no denoiser that can be drawn; sentinels or a token id break their rule.
+        ArgumentError: no denoiser has a probability above 0; sentinels or a token id break their rule.
 
     >>> short, end = Denoiser(0.15, 3, mode_token=50), Denoiser(0.5, mode_token=52)
     >>> objective = UL2([short, end], sentinels=[99, 98, 97], decoder_start=0, end_token=1)
@@ -94,24 +100,26 @@ class UL2:
     sentinel_order: Order = "descending"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "denoisers", tuple(self.denoisers))
-        object.__setattr__(self, "sentinels", check_sentinels(self.sentinels, self.sentinel_order))
+        store(
+            self,
+            denoisers=tuple(self.denoisers),
+            sentinels=check_sentinels(self.sentinels, self.sentinel_order),
+            decoder_start=optional_token_id(self.decoder_start, "decoder_start"),
+            end_token=optional_token_id(self.end_token, "end_token"),
+        )
         if not sum(denoiser.probability for denoiser in self.denoisers):
             raise ArgumentError(
-                f"each document draws a denoiser; found {len(self.denoisers)}, none of which can be drawn; "
+                f"each document draws a denoiser, got {len(self.denoisers)}, none of which can be drawn; "
                 "pass some with a probability above 0, such as UL2.published(…)"
             )
-        for name in ("decoder_start", "end_token"):
-            if getattr(self, name) is not None:
-                check_token(getattr(self, name), name)
         check_apart(self.sentinels, [self.end_token, *(denoiser.mode_token for denoiser in self.denoisers)])
 
     @staticmethod
     def published(regular: int | None, extreme: int | None, sequential: int | None) -> tuple[Denoiser, ...]:
-        """The seven denoisers of the paper, each as likely as another, with these mode tokens.
+        """Return the seven denoisers of the paper, all equally likely, with these mode tokens.
 
-        Two are regular (spans of 3 or 8, 15 %), four extreme (spans of 3 or 8, 50 %; of 64, 15 % or 50 %), and the
-        sequential one takes the last quarter.
+        Two are regular (spans of 3 or 8, 15 %), four extreme (spans of 3 or 8, 50 %; of 64, 15 % or 50 %), and one
+        sequential (the last quarter).
         """
         spans = ((3, 0.15, regular), (8, 0.15, regular), (3, 0.5, extreme), (8, 0.5, extreme))
         spans += ((64, 0.15, extreme), (64, 0.5, extreme))
@@ -120,40 +128,47 @@ class UL2:
     def __call__(
         self, documents: Sequence[Sequence[int] | np.ndarray], generator: torch.Generator | None = None
     ) -> Seq2SeqBatch | Batch:
-        """The batch of these documents, each in a row of its own, padded on the right; a `Batch` without an encoder.
+        """Make a batch of these documents, each in a row of its own, padded on the right; a `Batch` without an encoder.
 
         Raises:
             ArgumentError: no documents, no generator, too few sentinels, a sentinel or a mode token in a document.
         """
         corrupted = [self._corrupted(tokens, generator) for tokens in documents]
         if self.decoder_start is None:
-            return collate(pad([_alone(*parts) for parts in corrupted]))
+            return collate(pad([_prefix_example(*parts) for parts in corrupted]))
         return collate_pairs(pad_pairs([self._pair(*parts) for parts in corrupted]))
 
     def example(
         self, tokens: Sequence[int] | np.ndarray, generator: torch.Generator | None = None
     ) -> Seq2SeqExample | Example:
-        """One document, ready to be packed or padded; errors as for a call. `generator` moves on by one draw."""
+        """Make an example of one document, ready to be packed or padded; errors as for a call.
+
+        `generator` moves on by one draw.
+        """
         parts = self._corrupted(tokens, generator)
-        return _alone(*parts) if self.decoder_start is None else self._pair(*parts)
+        return _prefix_example(*parts) if self.decoder_start is None else self._pair(*parts)
 
     def _pair(self, inputs: np.ndarray, targets: np.ndarray) -> Seq2SeqExample:
-        return Seq2SeqExample.of(ended(inputs, self.end_token), targets, self.decoder_start)
+        assert self.decoder_start is not None
+        return Seq2SeqExample.of(append_end(inputs, self.end_token), targets, self.decoder_start)
 
     def _corrupted(
         self, tokens: Sequence[int] | np.ndarray, generator: torch.Generator | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a denoiser and return the inputs, with its mode token, and the targets, with the end token."""
         array = as_tokens(tokens)
         random = numpy_generator(generator, "UL2")
         shares = np.array([denoiser.probability for denoiser in self.denoisers])
         denoiser = self.denoisers[random.choice(len(shares), p=shares / shares.sum())]
+        # No document may hold any mode token, also not those of the denoisers that were not drawn.
         modes = [other.mode_token for other in self.denoisers if other.mode_token is not None]
         check_absent(array, modes, "UL2")
         inputs, targets = corrupt_spans(array, denoiser.spans(len(array), random), self.sentinels)
         if denoiser.mode_token is not None:
             inputs = np.concatenate([[denoiser.mode_token], inputs])
-        return inputs, ended(targets, self.end_token)
+        return inputs, append_end(targets, self.end_token)
 
 
-def _alone(inputs: np.ndarray, targets: np.ndarray) -> Example:
+def _prefix_example(inputs: np.ndarray, targets: np.ndarray) -> Example:
+    """Make one sequence for a model without an encoder: the inputs are the prefix, the targets the continuation."""
     return PrefixLM(split=len(inputs)).example(np.concatenate([inputs, targets]))

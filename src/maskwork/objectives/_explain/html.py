@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from .rows import ExplainedRow, ExplainedToken, ExplanationValues
 from .text import title, warning_lines
-
-if TYPE_CHECKING:
-    from .batch import BatchExplanation, ExplainedRow, ExplainedToken
 
 #: Scored: a solid frame, a thick underline and bold type. Context: no frame. Padding: dots. Colour only repeats that.
 _STYLE = """
@@ -37,16 +34,16 @@ _STYLE = """
 """
 
 
-def page(explanation: BatchExplanation) -> str:
-    """A document of its own."""
+def page(explanation: ExplanationValues) -> str:
+    """Return a complete HTML document."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>What is scored</title></head>'
         f"<body>{fragment(explanation)}</body></html>\n"
     )
 
 
-def fragment(explanation: BatchExplanation) -> str:
-    """What a notebook shows: one div that brings its style along."""
+def fragment(explanation: ExplanationValues) -> str:
+    """Return one div with its style, for a notebook."""
     parts = [f'<div class="mw-explain"><style>{_STYLE}</style>']
     parts.append(f"<h3>{title(explanation)}</h3>")
     parts += [f'<p class="mw-w">{escape(line)}</p>' for line in warning_lines(explanation)]
@@ -60,6 +57,7 @@ def fragment(explanation: BatchExplanation) -> str:
 
 
 def _row(row: ExplainedRow, has_text: bool) -> str:
+    """Return a row as cards in reading order, and the table of its values folded away below."""
     cards: list[str] = []
     for document, tokens in groupby(row.tokens, key=lambda token: token.document):
         cards.append(f'<span class="mw-d">{"padding" if document < 0 else f"document {document}"}</span>')
@@ -76,6 +74,7 @@ def _row(row: ExplainedRow, has_text: bool) -> str:
 
 
 def _card(token: ExplainedToken, has_text: bool) -> str:
+    # mw-s: scored, mw-p: padding
     kind = "mw-s" if token.scored else "mw-p" if token.document < 0 else ""
     below = ""
     if token.scored:
@@ -96,6 +95,7 @@ def _line(token: ExplainedToken, has_text: bool) -> str:
     cells += [f'<td class="mw-n">{token.id}</td>', f"<td>{'yes' if token.scored else 'no'}</td>"]
     cells += [f"<td><code>{escape(word)}</code></td>" for word in words[1:]]
     cells += [f'<td class="mw-n">{token.target}</td>', f'<td class="mw-n">{token.weight:g}</td>']
+    # the columns of the table in `_row`: numbers, token, id, scored, target, target id, weight, reason
     return f'<tr class="{"mw-y" if token.scored else ""}">{"".join(cells)}<td>{token.reason}</td></tr>'
 
 
@@ -107,7 +107,7 @@ def _target(token: ExplainedToken, has_text: bool) -> str:
     return f"<code>{escape(token.target_text)}</code>" if has_text else str(token.target)
 
 
-def _reasons(explanation: BatchExplanation) -> str:
+def _reasons(explanation: ExplanationValues) -> str:
     lines = "".join(
         f'<tr><td class="mw-n">{count}</td><td>{reason}</td><td>{escape(explanation.legend[reason])}</td></tr>'
         for reason, count in explanation.reasons.items()

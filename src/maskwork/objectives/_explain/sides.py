@@ -1,6 +1,6 @@
-"""Which arrays of which kind of batch are explained together: one side, or an encoder and a decoder.
+"""The sides of a batch as arrays: one side, or an encoder and a decoder; and the warnings of all sides.
 
-Batches are told apart by what they hold and not by their class, so that a batch of one's own is explained as well.
+The kind of a batch is known by its fields and not by its class, so that a caller's own class is explained as well.
 """
 
 from __future__ import annotations
@@ -11,28 +11,34 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checks import BatchWarning, check_grid, check_mask
-from .grid import Grid
+from .arrays import SideArrays
+from .checks import BatchWarning, check_mask, check_side
 
 
-def sides_of(batch: Any) -> list[Grid]:
-    """What the model reads; what is scored stands in the last one."""
+def sides_of(batch: Any) -> list[SideArrays]:
+    """Return the sides that the model reads; the targets belong to the last one."""
     ids, documents, positions = (_array(batch, name) for name in ("input_ids", "document_ids", "position_ids"))
     if hasattr(batch, "decoder_input_ids"):
-        names = ("decoder_input_ids", "decoder_document_ids", "decoder_position_ids")
-        decoder = Grid(*(_array(batch, name) for name in names), *_scores(batch), side="decoder")
-        return [Grid(ids, documents, positions, side="encoder"), decoder]
+        decoder = SideArrays(
+            _array(batch, "decoder_input_ids"),
+            _array(batch, "decoder_document_ids"),
+            _array(batch, "decoder_position_ids"),
+            *_scores(batch),
+            name="decoder",
+        )
+        return [SideArrays(ids, documents, positions, name="encoder"), decoder]
     if batch.targets.ndim == 1:
         masked = getattr(batch, "masked", None)  # next-sentence prediction beside masked-language modelling
         scores = (None, None, None) if masked is None else _scores(masked)
-        return [Grid(ids, documents, positions, *scores, pooled=_pooled(batch))]
-    return [Grid(ids, documents, positions, *_scores(batch))]
+        return [SideArrays(ids, documents, positions, *scores, pooled=_pooled(batch))]
+    return [SideArrays(ids, documents, positions, *_scores(batch))]
 
 
-def warnings_of(batch: Any, sides: list[Grid]) -> Iterator[BatchWarning]:
-    """What is wrong on each side, and with each mask."""
-    for grid in sides:
-        yield from check_grid(grid)
+def warnings_of(batch: Any, sides: list[SideArrays]) -> Iterator[BatchWarning]:
+    """Yield the mistakes of each side, and of each mask."""
+    for side in sides:
+        yield from check_side(side)
+    # a decoder has two masks more: its own, and the one from its queries to the encoder's keys
     first, last = sides[0], sides[-1]
     yield from check_mask(first, first, batch.mask)
     if last is not first:
@@ -49,7 +55,7 @@ def _scores(batch: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 def _pooled(batch: Any) -> np.ndarray:
-    """bool (B, L): the real tokens that a sequence's class is predicted from."""
+    """Return bool (B, L): the real tokens that a sequence's class is predicted from."""
     real = _array(batch, "document_ids") >= 0
     if batch.read == "mean":
         return real
