@@ -150,9 +150,9 @@ def test_a_name_asked_for_never_falls_back_and_auto_explains():
 
 
 def test_auto_never_goes_dense_above_its_budget(monkeypatch: pytest.MonkeyPatch):
-    from maskwork.kernels import _plan
+    from maskwork.kernels import _call
 
-    monkeypatch.setattr(_plan, "MAX_DENSE", 100)
+    monkeypatch.setattr(_call, "MAX_DENSE", 100)
     q, k, v = tensors(LENGTH, LENGTH)
     assert mw.plan(q, k, v, mw.causal() & mw.sliding_window(3)).impl == "tiled"
     with pytest.raises(CannotExpress, match="no dense mask of more than 100 cells"):  # no tiles on this device
