@@ -139,8 +139,8 @@ def check(
         _check_position_bias(bias, mask, q, k, q_start)
     elif bias is not None:
         _check_bias(bias, q, k)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return Call(q, k, v, bound, bias, scale, dropout_p, generator, return_lse)
+    factor: float = q.shape[-1] ** -0.5 if scale is None else scale
+    return Call(q, k, v, bound, bias, factor, dropout_p, generator, return_lse)
 
 
 @outside_graph

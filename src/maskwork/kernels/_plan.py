@@ -52,7 +52,7 @@ def plan(
     q_start: int | None = None,
     return_lse: bool = False,
 ) -> Plan:
-    """Return which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
+    """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
 
     >>> import torch, maskwork as mw
     >>> q = torch.zeros(1, 2, 8, 4)

@@ -40,8 +40,8 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     # Filled again: a row whose total is NaN would multiply values that it may not see by 0 / NaN.
     weights = (weights / total.masked_fill(empty, 1.0)).masked_fill(~allowed, 0.0)
     if call.dropout_p:
-        kept = torch.rand(weights.shape, generator=call.generator, device=weights.device) >= call.dropout_p
-        weights = weights * kept / (1.0 - call.dropout_p)
+        retained = torch.rand(weights.shape, generator=call.generator, device=weights.device) >= call.dropout_p
+        weights = weights * retained / (1.0 - call.dropout_p)
     out = _weighted_sum(weights, v, allowed).to(call.q.dtype)
     if not call.return_lse:
         return out, None

@@ -116,8 +116,8 @@ def _unseen_keys(spans: Spans) -> npt.NDArray[np.bool_]:
         np.bincount((first + edge).ravel(), minlength=batch * heads * width)
         for edge in (spans.planes_starts, spans.planes_ends)
     )
-    seen = (opened - closed).reshape(batch, heads, width)[..., :-1].cumsum(-1)
-    return seen == 0
+    counts = (opened - closed).reshape(batch, heads, width)[..., :-1].cumsum(-1)
+    return counts == 0
 
 
 def _tensor_if_any(flags: npt.NDArray[np.bool_], device: torch.device) -> torch.Tensor | None:

@@ -45,7 +45,7 @@ def backward(
     d_k, d_v = (torch.zeros((parts, *x.shape), dtype=x.dtype) for x in (k, v))
     rows = (out, lse.contiguous(), d_out, None if d_lse is None else d_lse.contiguous())
     _run("maskwork_backward", q, k, v, schedule, scale, rows, gradients=(d_q, d_k, d_v), parts=parts)
-    return d_q, *(x[0] if parts == 1 else x.sum(0) for x in (d_k, d_v))
+    return (d_q, d_k[0], d_v[0]) if parts == 1 else (d_q, d_k.sum(0), d_v.sum(0))
 
 
 def _run(

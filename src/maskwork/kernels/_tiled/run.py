@@ -46,12 +46,14 @@ class TiledCall:
         self.inputs = q, k, v
         self.encoded, self.bias, self.scale, self.dropout_p = schedule, bias, scale, dropout_p
         self.dtype = torch.promote_types(q.dtype, torch.float32)
-        self.tensors = tuple(_contiguous_rows(x.detach().to(self.dtype)) for x in self.inputs)
+        q, k, v = (_contiguous_rows(x.detach().to(self.dtype)) for x in self.inputs)
+        self.tensors = q, k, v
         self._seed = 0 if seed is None else int(seed)
         self.tile_bias: TileBias | None = None
         if bias is not None:
-            shape = (*q.shape[:3], k.shape[2])
-            self.tile_bias = TileBias(bias.detach().to(self.dtype), by_distance, shape, k.shape[1])
+            (batch, heads, q_len, _), (_, kv_heads, kv_len, _) = q.shape, k.shape
+            values = bias.detach().to(self.dtype)
+            self.tile_bias = TileBias(values, by_distance, (batch, heads, q_len, kv_len), kv_heads)
         plain = bias is None and not dropout_p
         self.native = plain and all((*q.shape, *k.shape, *v.shape)) and _native.available(self.dtype)
 
@@ -102,7 +104,7 @@ def _forward(
     for number, tile in _numbered(schedule):
         lanes, out_lanes, total_lanes = lane_views.get(tile.batch, tile.head)
         groups = lanes.q.shape[1]
-        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
+        for batch in batches(tile, number, lanes.q.shape[0], lanes.q.shape[1], q.itemsize):
             sums, total = _tile.forward(
                 rules, batch, batch.rows(lanes.q), batch.few_keys(lanes.k), batch.few_keys(lanes.v), safe_softmax,
                 buffers,
@@ -199,13 +201,15 @@ def _backward(
         _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
     safe_softmax = nan_safe or not _safe(rows.finite_lse)
     for number, tile in _numbered(schedule):
-        lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = lane_views.get(tile.batch, tile.head)
-        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
-            inputs = (batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v))
-            result_rows = (None if x is None else batch.rows(x) for x in results)
+        lanes, d_q_lanes, out_lanes, lse_lanes, d_out_lanes, d_lse_lanes, d_k_lanes, d_v_lanes = lane_views.get(
+            tile.batch, tile.head
+        )
+        for batch in batches(tile, number, lanes.q.shape[0], lanes.q.shape[1], q.itemsize):
+            d_lse = None if d_lse_lanes is None else batch.rows(d_lse_lanes)
             d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(
-                rules, batch, *inputs, *result_rows, safe_softmax, buffers
-            )
+                rules, batch, batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v),
+                batch.rows(out_lanes), batch.rows(lse_lanes), batch.rows(d_out_lanes), d_lse, safe_softmax, buffers,
+            )  # fmt: skip
             batch.put_rows(d_q_lanes, d_rows.unflatten(1, (lanes.q.shape[1], tile.height)))
             batch.add_keys(d_k_lanes, d_k_rows)
             batch.add_keys(d_v_lanes, d_v_rows)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from maskwork.lower import _graph, outside_graph
+from maskwork.lower import _memo, outside_graph
 
 #: The library's every part, a call of attention, and a loss.
 EAGER = """
@@ -28,7 +28,7 @@ def test_a_process_that_compiles_nothing_loads_no_compiler():
 @pytest.mark.parametrize("as_this_torch_says_it", [True, False])
 def test_it_is_called_and_not_traced(as_this_torch_says_it: bool, monkeypatch: pytest.MonkeyPatch):
     if not as_this_torch_says_it:
-        monkeypatch.setattr(_graph, "_skipped", lambda code: False)
+        monkeypatch.setattr(_memo, "_skip_tracing", lambda code: False)
     traced: list[bool] = []
 
     @outside_graph
