@@ -7,7 +7,7 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.kernels import _call
+from maskwork.kernels import _call, _plan
 
 CAUSAL = mw.causal()
 LENGTH = 12

@@ -81,6 +81,7 @@ class Attention(nn.Module):
         context_width = None if context_width is None else at_least(context_width, 1, "context_width")
         self.width, self.heads, self.kv_heads, self.head_dim = width, heads, kv_heads, head_dim
         self.context_width, self.scale, self.dropout_p = context_width, scale, dropout_p
+        # One product for queries, keys and values is faster than three; a context has its own width, so there are two.
         if context_width is None:
             self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * head_dim, bias=bias)
         else:
@@ -148,6 +149,7 @@ class Attention(nn.Module):
             q_BHLD, k_BGCD = rotate(q_BHLD, *rotary), rotate(k_BGCD, *context_rotary)
         if cache is not None:
             k_BGCD, v_BGCD = cache.append(layer, k_BGCD, v_BGCD)
+        # After the cache: the mask is over all keys, cached and new.
         if mask is None and self.precomputed is not None:
             batch, q_len, kv_len = max(x_BLW.shape[0], 1), q_BHLD.shape[2], k_BGCD.shape[2]
             mask = self.precomputed(q_len, kv_len, q_start=q_start, batch=batch, heads=self.heads)
