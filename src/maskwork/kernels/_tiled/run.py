@@ -34,7 +34,7 @@ class TiledCall:
         dtype: the dtype of the computation.
         tensors: q, k and v in `dtype`, their last dimension contiguous, which the fused and compiled kernels require.
         encoded: the schedule as a tensor.
-        bias, by_distance, dropout_p, scale: as in the operator.
+        bias, dropout_p, scale: as in the operator.
         tile_bias: the bias as tiles read it.
         native: whether compiled tiles support the call.
     """

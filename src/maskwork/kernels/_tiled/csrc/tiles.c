@@ -71,8 +71,8 @@ int maskwork_forward(const Call *c) {
 }
 
 /* Writes d_q (B, Hq, Q, D), and adds to d_k (parts, B, Hkv, K, D) and d_v, all contiguous. Returns MISFIT or FINITE.
-   The units of a lane are dealt to `parts` jobs, each with its own buffer for the gradients of keys: no two threads write
-   to one number, and sums do not depend on which thread is first. */
+   The units of a lane are dealt to `parts` jobs, each with its own buffer for the gradients of keys: no two threads
+   write to one number, and sums do not depend on which thread is first. */
 int maskwork_backward(const Call *c) {
     Plan plan = read_plan(c);
     long lanes = c->batch * c->kv_heads, parts = c->parts;
