@@ -100,7 +100,7 @@ def test_dense_holds_by_distance(make, grid: tuple[int, int, int]):
         for k in range(kv_len):
             distance = k - (q_start + i)
             assert torch.equal(dense[0, :, i, k], values[:, distance + q_start + q_len - 1])
-            assert torch.equal(dense[0, :, i, k], bias.at(torch.tensor([distance]))[:, 0])
+            assert torch.equal(dense[0, :, i, k], bias.of_distances(torch.tensor([distance]))[:, 0])
 
 
 @pytest.mark.parametrize("impl", IMPLS)
