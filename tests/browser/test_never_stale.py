@@ -61,7 +61,7 @@ def test_a_mask_of_fewer_heads_is_drawn_at_any_head(page: Page, panel: str):
 def test_a_picture_that_is_refused_says_so_where_it_would_be(page: Page, faults: list[str]):
     opened(page, mask="per_head([causal, sliding_window(4)])", h=2)
     with pytest.raises(mw.errors.MaskworkError) as refused:
-        mw.parse("per_head([causal, sliding_window(4)])").bind(16).plane(0, 2)
+        mw.parse("per_head([causal, sliding_window(4)])").bind(16).grid.check_plane(0, 2)
     notice = page.locator("#matrix > .notice")
     expect(notice).to_have_text(str(refused.value))
     page.get_by_text("Grid and tokens").click()

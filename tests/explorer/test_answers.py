@@ -302,3 +302,10 @@ def test_what_breaks_a_rule_is_said_in_one_line_with_a_mend(question: str, param
     first, *caret = str(caught.value).splitlines()
     assert len(caret) in (0, 2)
     assert len(first) < 400
+
+
+def test_the_picture_to_take_away_is_the_masks_drawing() -> None:
+    asked = {"mask": "causal", "length": "12", "size": "100"}
+    assert ANSWERS["svg"](asked) == {"svg": mw.causal().bind(12).svg(size=100)}
+    with pytest.raises(mw.errors.ArgumentError, match="size is a number from 64 to 4096; found '9999'"):
+        ANSWERS["svg"]({**asked, "size": "9999"})

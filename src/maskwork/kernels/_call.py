@@ -129,7 +129,7 @@ def check(
         )
     if not 0.0 <= dropout_p < 1.0:
         raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
-    if isinstance(mask, BoundMask) and mask.has_shape and q_start is None:
+    if isinstance(mask, BoundMask) and mask._shape is not None and q_start is None:
         # The shape is known, so nothing is computed here: no reason to leave a compiled graph.
         bound = mask
         _check_bound(bound, q, k)

@@ -1,6 +1,6 @@
-"""Masks into what backends eat. Each lowering equals `b.dense()` cell for cell, or raises.
+"""Masks into the inputs of backends. Each lowering equals `b.dense()` cell for cell, or raises.
 
-The names load when they are first used: `to_code` needs NumPy only, and the others torch.
+The names load on first use: `to_code` needs only NumPy, and the others need torch.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
     made in inference mode, and the mask that stores the tensor may be trained with after an evaluation.
     """
     require_bound(b)
-    if b.has_memo(key):
-        return b.memo(key, make)
+    if b._lowerings.has(key):
+        return b._lowerings.get(key, make)
     return _first_time(b, key, make)
 
 
@@ -82,7 +82,7 @@ def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
         with torch.inference_mode(False):
             return make()
 
-    return b.memo(key, outside_inference_mode)
+    return b._lowerings.get(key, outside_inference_mode)
 
 
 @outside_graph

@@ -74,7 +74,7 @@ class PrecomputedMask(nn.Module):
                 f"the precomputed mask holds {self.max_len} positions, got queries up to {q_start + q_len} and "
                 f"{kv_len} keys; precompute it for more, or pass mask="
             )
-        grid = Grid.of(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        grid = Grid.build(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
         # One entry is enough: the layers of a model ask for the same grid one after the other.
         bound = self._last
         if bound is None or bound.grid != grid:

@@ -163,7 +163,7 @@ def reach_path(parameters: Parameters) -> Answer:
     base = replace(asked, q_len=max(asked.kv_len, asked.q_start + asked.q_len), q_start=0, layers=0)
     b, _ = _plane(_bound(base), parameters)
     q, k = integer(parameters, "q", high=limits.MAX_POSITION), integer(parameters, "k")
-    steps = path(_bound_through(base, 1), q, k, asked.layers or 1, b)
+    steps = path(_bound_through(base, 1).spans, q, k, asked.layers or 1, b)
     return {"path": steps}
 
 
@@ -230,7 +230,7 @@ def _plane(bound: BoundMask, parameters: Parameters) -> tuple[int, int]:
     """Batch row and head. Where the grid has one, nothing differs along the axis, and any will do: the page may show
     mask and reach, or two masks, of which one alone has heads."""
     b, h = (integer(parameters, name, 0, 0, limits.MAX_PLANES) for name in ("b", "h"))
-    return bound.plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
+    return bound.grid.check_plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
 
 
 def _in_plane(values: np.ndarray, b: int, h: int) -> np.ndarray:

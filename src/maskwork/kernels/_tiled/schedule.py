@@ -42,7 +42,7 @@ import torch
 
 from ...lower import lowered
 from ...masks import BoundMask
-from ...spans import Int32s, Ints, Spans
+from ...spans import Int32s, Ints
 from .cut import Segment, Tiles, cut_tiles, find_segments
 
 #: A tile's rows, keys, masked columns, and which of the masked columns each row sees: starts and ends.
@@ -228,11 +228,7 @@ def _encode(b: BoundMask) -> torch.Tensor:
     for batch in range(spans.shape[0]):
         for head in range(spans.shape[1]):
             lane = [batch if spans.shape[0] > 1 else -1, head if spans.shape[1] > 1 else -1]
-            plane = Spans(
-                spans.planes_starts[:, batch : batch + 1, head : head + 1],
-                spans.planes_ends[:, batch : batch + 1, head : head + 1],
-                spans.kv_len,
-            ).expand((1, 1, b.grid.q_len))
+            plane = spans.plane(batch, head).expand((1, 1, b.grid.q_len))
             # rows that see a key; segments take theirs first, tiles share the rest
             rows_left = plane.planes_starts[0, 0, 0] < plane.kv_len
             covered += int(rows_left.sum())

@@ -28,10 +28,3 @@ def test_documents_are_those_of_the_mask(text: str, numbers: list[int] | None) -
 def test_rows_of_the_batch_have_their_own_documents() -> None:
     mask = mw.causal() & mw.document([[1, 3], [2, 2]])
     assert [documents(mask, 4, b) for b in (0, 1)] == [[0, 1, 1, 1], [0, 0, 1, 1]]
-
-
-def test_the_picture_to_take_away_is_the_masks_drawing() -> None:
-    asked = {"mask": "causal", "length": "12", "size": "100"}
-    assert ANSWERS["svg"](asked) == {"svg": mw.causal().bind(12).svg(size=100)}
-    with pytest.raises(mw.errors.ArgumentError, match="size is a number from 64 to 4096; found '9999'"):
-        ANSWERS["svg"]({**asked, "size": "9999"})

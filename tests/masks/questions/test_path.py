@@ -20,7 +20,7 @@ MASKS = (
 def walked(bound: mw.BoundMask, q: int, k: int, layers: int) -> list[int] | None:
     """The path, which is there where the reach says so, and goes from seen position to seen position."""
     sees = bound.reach(1).dense()[0, 0]
-    found = path(bound.reach(1), q, k, layers)
+    found = path(bound.reach(1).spans, q, k, layers)
     assert (found is not None) == bound.reach(layers).dense()[0, 0, q, k]
     if found is not None:
         assert (found[0], found[-1]) == (q, k)
@@ -46,10 +46,10 @@ def test_queries_beyond_the_keys_have_paths_too(text: str, q: int, k: int, layer
 
 def test_rows_of_the_batch_have_their_own_paths() -> None:
     once = mw.parse("per_row([causal, sliding_window(2)])").bind(4).reach(1)
-    assert path(once, 3, 0, 3, batch=0) == [3, 0]
-    assert path(once, 3, 0, 3, batch=1) == [3, 2, 1, 0]
+    assert path(once.spans, 3, 0, 3, batch=0) == [3, 0]
+    assert path(once.spans, 3, 0, 3, batch=1) == [3, 2, 1, 0]
 
 
 def test_positions_outside_are_refused() -> None:
-    with pytest.raises(mw.errors.ArgumentError, match=r"in \[0, 4\) to a key in \[0, 4\); found 4 and 0"):
-        path(mw.causal().bind(4).reach(1), 4, 0, 1)
+    with pytest.raises(mw.errors.ArgumentError, match=r"in \[0, 4\) to a key in \[0, 4\), got query 4 and key 0"):
+        path(mw.causal().bind(4).reach(1).spans, 4, 0, 1)
