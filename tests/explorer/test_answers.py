@@ -14,7 +14,6 @@ from helpers.strategies import BATCH, HEADS, Case, cases, grids
 from maskwork.errors import MaskworkError
 from maskwork.explorer._answers.mask import ANSWERS
 from maskwork.masks import BoundMask
-from maskwork.masks._text.full import full_text
 
 few = settings(max_examples=40)
 
@@ -27,7 +26,7 @@ def asked(draw: st.DrawFn) -> Asked:
     case: Case = draw(cases)
     q_start, q_len, kv_len = draw(grids())
     assume(q_len and kv_len)
-    text = full_text(case.mask)
+    text = case.mask.to_text(arrays="full")
     parameters = {
         "mask": text, "q_len": str(q_len), "kv_len": str(kv_len), "q_start": str(q_start), "batch": str(BATCH),
         "heads": str(HEADS), "b": str(draw(st.integers(0, BATCH - 1))), "h": str(draw(st.integers(0, HEADS - 1))),
@@ -86,7 +85,7 @@ def test_a_tile_of_two_masks_counts_what_both_and_what_one_alone_allow(case: Ask
     parameters, bound, left = case
     grid = bound.grid
     right = np.broadcast_to(other.dense(grid.q_start, grid.q_len, grid.kv_len), left.shape)
-    tile = ask("tile", parameters, other=full_text(other.mask), step=step, rows=4, columns=5)
+    tile = ask("tile", parameters, other=other.mask.to_text(arrays="full"), step=step, rows=4, columns=5)
     for plane, cells in zip(counts(tile, 3, 4, 5), (left & right, left & ~right, right & ~left), strict=True):
         cells = plane_of(parameters, cells)
         for i, j in np.ndindex(4, 5):
@@ -187,7 +186,7 @@ def test_two_masks_are_compared_cell_for_cell(case: Asked, other: Case):
     parameters, bound, left = case
     grid = bound.grid
     right = np.broadcast_to(other.dense(grid.q_start, grid.q_len, grid.kv_len), left.shape)
-    found = ask("compare", parameters, other=full_text(other.mask))
+    found = ask("compare", parameters, other=other.mask.to_text(arrays="full"))
     counts = [found["both"], found["only_left"], found["only_right"], found["neither"]]
     expected = [(left & right).sum(), (left & ~right).sum(), (~left & right).sum(), (~left & ~right).sum()]
     # Planes that differ in neither mask may be counted once: all four in one proportion.

@@ -36,9 +36,9 @@ SPELLINGS = {"from_cu_seqlens": "document", "from_key_padding_mask": "real"}
 
 def names(mask: mw.Mask) -> set[str]:
     """The makers and operators that a mask is written with."""
-    written = mask._written()
-    found = {written.name}
-    values: list[Any] = [*written.args, *written.named.values()]
+    spec = mask._spec()
+    found = {spec.name}
+    values: list[Any] = [*spec.args, *spec.keywords.values()]
     while values:
         value = values.pop()
         if isinstance(value, mw.Mask):
@@ -74,14 +74,6 @@ def test_the_page_gets_all_of_them():
     assert [entry["mask"] for entry in gallery()] == [pattern.mask for pattern in PATTERNS]
     assert len({pattern.name for pattern in PATTERNS}) == len(PATTERNS)
     assert ANSWERS["patterns"]({}) == {"patterns": gallery()}
-
-
-def test_what_no_text_can_carry_is_refused_by_name():
-    from maskwork.errors import ArgumentError
-    from maskwork.masks._text.full import full_text
-
-    with pytest.raises(ArgumentError, match="has none that can be read back"):
-        full_text(mw.custom(lambda b, h, q, k: k <= q) | mw.sinks(1))
 
 
 def test_code_whose_tables_would_be_too_long_is_refused():

@@ -38,7 +38,7 @@ def test_a_mask_that_is_none_is_refused_before_anything_is_opened():
     done = explore("causl")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "error: a mask is made of known atoms, found 'causl'; did you mean 'causal'?\n  causl\n  ^\n"
+    assert done.stderr == "error: a mask is made of known atoms, got 'causl'; did you mean 'causal'?\n  causl\n  ^\n"
 
 
 def test_a_port_that_is_taken_is_said():

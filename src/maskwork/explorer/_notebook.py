@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlencode
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, MaskError
 from ..masks import BoundMask, Grid, Mask, parse
-from ..masks._text.full import full_text
 from . import _limits as limits
 from ._answers.request import Asked
 
@@ -75,7 +74,11 @@ def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: 
     else:
         mask = parse(mask) if isinstance(mask, str) else mask
         shown = {"length": mask.bind(32 if length is None else length).grid.kv_len}
-    asked = {"mask": full_text(mask), **{name: str(size) for name, size in shown.items()}}
+    try:
+        text = mask.to_text(arrays="full")
+    except MaskError as error:
+        raise ArgumentError(f"the explorer edits a mask as text: {error}") from None
+    asked = {"mask": text, **{name: str(size) for name, size in shown.items()}}
     Asked.read(asked)  # the page asks in these words, and shows something else where they are refused
     query = urlencode(asked)
     at, token = _served()

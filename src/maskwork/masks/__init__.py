@@ -4,11 +4,13 @@ from . import recipes
 from ._atoms.blocks import block_causal, chunked
 from ._atoms.custom import custom, from_dense
 from ._atoms.documents import document, within
-from ._atoms.ids import match, real
+from ._atoms.ids import match
 from ._atoms.interop import from_cu_seqlens, from_key_padding_mask
 from ._atoms.neighborhood import neighborhood
+from ._atoms.padding import padding
 from ._atoms.per import per_head, per_row
-from ._atoms.positions import band, causal, empty, full, padding, prefix, sinks, sliding_window
+from ._atoms.positions import band, causal, empty, full, prefix, sinks, sliding_window
+from ._atoms.real import real
 from ._atoms.sparse import dilated, global_tokens, random_blocks
 from ._atoms.tree import tree
 from ._bound import BoundMask

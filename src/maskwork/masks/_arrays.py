@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from .._shared.numbers import integer
 from ..errors import MaskError
+from ..spans import Ints
 
-Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 #: An array of at most this many numbers prints in full, a longer one as its shape and a digest.
@@ -21,27 +21,13 @@ PRINTED = 16
 #: No parameter lies beyond it: sums and differences with positions then stay within int64.
 LARGEST = 1 << 62
 
-
 #: Most numbers that a list of rows may be filled up to.
 MAX_CELLS = 1 << 24
 
 
 def as_int(value: object, name: str, *, minimum: int, maximum: int = LARGEST) -> int:
-    """One Python or NumPy integer, checked; a bool is not a number here."""
-    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
-    try:
-        number = None if is_bool else operator.index(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):  # what arrays and tensors raise that are not one integer
-        number = None
-    if number is None:
-        raise MaskError(f"{name} must be an integer, got {value!r:.60} ({type(value).__name__}); pass an int")
-    # Python refuses to print the longest integers
-    shown = number if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"
-    if number < minimum:
-        raise MaskError(f"{name} must be at least {minimum}, got {shown}; pass a larger one")
-    if number > maximum:
-        raise MaskError(f"{name} must be at most {maximum}, got {shown}; pass a smaller one")
-    return number
+    """Return one integer parameter of a mask as an `int`, by the package's rule for integers."""
+    return integer(value, name, minimum=minimum, maximum=maximum, error=MaskError)
 
 
 def as_ints(
@@ -54,12 +40,18 @@ def as_ints(
     squeeze: bool = True,
     hint: str = "",
 ) -> Ints:
-    """A read-only int64 array from a list, an array or a tensor.
+    """Return a read-only int64 array made from a list, an array or a tensor.
 
-    A CUDA tensor costs one copy to the host. A list of lists may be ragged: shorter rows are filled up with `fill`; 0,
-    for lengths, means documents of no tokens. Of two `ndims` the larger has a row for each batch row: one row alone
-    loses that axis (unless `squeeze` is False), so that equal masks are made of equal arrays. `hint` says what a value
-    of too many dimensions may have been meant for.
+    A CUDA tensor costs one copy to the host.
+
+    Args:
+        value: the caller's parameter. A list of lists may be ragged.
+        name: how messages call the parameter.
+        ndims: accepted numbers of dimensions. Of two, the larger one has an axis of batch rows.
+        minimum: the smallest number that is accepted, None = no bound.
+        fill: what shorter rows of a ragged list are filled up with; 0, for lengths, means documents of no tokens.
+        squeeze: drop the axis of batch rows where it has one row, so that equal masks are made of equal arrays.
+        hint: the advice for a value of too many dimensions.
     """
     if isinstance(value, (list, tuple)):
         rows = cast(Sequence[Any], value)
@@ -67,29 +59,30 @@ def as_ints(
         value = _fill_ragged(rows, name, fill) if ragged else rows
     array = as_array(value, name, "integers", ndims, hint)
     if array.dtype.kind not in "iu":
-        mend = "convert it with .astype(int)" if array.dtype.kind in "bf" else "write them as whole numbers"
-        raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; {mend}")
+        fix = "convert it with .astype(int)" if array.dtype.kind in "bf" else "write them as whole numbers"
+        raise MaskError(f"{name} must hold integers, got dtype {array.dtype}; {fix}")
     low = -LARGEST if minimum is None else minimum
     if array.size and array.min() < low:
-        raise MaskError(f"{name} must be at least {low}, found {array.min()}{_place(array, array.argmin())}")
+        raise MaskError(f"{name} must be at least {low}, got {array.min()}{_place(array, array.argmin())}")
     if array.size and array.max() > LARGEST:
-        raise MaskError(f"{name} must be at most {LARGEST}, found {array.max()}{_place(array, array.argmax())}")
+        raise MaskError(f"{name} must be at most {LARGEST}, got {array.max()}{_place(array, array.argmax())}")
     array = _rows(array, name, ndims if squeeze else (array.ndim,))
-    array = array.astype(np.int64)  # always a copy, so the caller's later writes don't reach the mask
+    # Always a copy, so that the caller's later writes don't reach the mask.
+    array = array.astype(np.int64)
     array.setflags(write=False)
     return array
 
 
 def as_bools(value: Any, name: str, *, ndims: tuple[int, ...], hint: str = "") -> Bools:
-    """A read-only bool array from a list, an array or a tensor of bool or of the integers 0 and 1.
+    """Return a read-only bool array made from a list, an array or a tensor of bool or of the integers 0 and 1.
 
     A CUDA tensor costs one copy to the host.
     """
     array = as_array(value, name, "flags", ndims, hint)
     if array.dtype.kind not in "biu" or (array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all()):
-        found = f"dtype {array.dtype}" if array.dtype.kind not in "biu" else f"values up to {array.max()}"
+        fault = f"dtype {array.dtype}" if array.dtype.kind not in "biu" else f"values up to {array.max()}"
         raise MaskError(
-            f"{name} must hold bool, or the integers 0 and 1, got {found}; pass `array == 1`, or what marks it"
+            f"{name} must hold bool, or the integers 0 and 1, got {fault}; pass `array == 1`, or what marks it"
         )
     array = _rows(array, name, ndims).astype(np.bool_)
     array.setflags(write=False)
@@ -97,9 +90,9 @@ def as_bools(value: Any, name: str, *, ndims: tuple[int, ...], hint: str = "") -
 
 
 def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Ints:
-    """Lengths laid end to end, `(documents,)` or `(B, documents)`, whose sums are positions."""
+    """Return lengths laid end to end, `(documents,)` or `(B, documents)`, and check that their sums are positions."""
     lengths = as_ints(value, name, ndims=ndims)
-    # float64 is exact far beyond the limit, where int64 might wrap round
+    # float64 is exact far beyond the limit, where int64 might wrap round.
     total = np.atleast_2d(lengths).sum(axis=1, dtype=np.float64).max()
     if total >= 2**31:
         raise MaskError(f"{name} must sum to less than 2**31 positions, got {total:.0f}; cut the sequence into shards")
@@ -107,39 +100,42 @@ def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Int
 
 
 def _rows(array: npt.NDArray[Any], name: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The array without its axis of batch rows, where that has only one."""
+    """Return the array without its axis of batch rows where that axis has one row."""
     if array.ndim > 1 and not len(array):
         raise MaskError(f"{name} must have at least one row, got shape {array.shape}; pass one for each batch row")
     return array.reshape(array.shape[1:]) if array.ndim > min(ndims) and len(array) == 1 else array
 
 
 def _place(array: npt.NDArray[Any], index: np.intp) -> str:
-    """Where the number stands that breaks a rule, and what to do about it."""
-    at = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
-    return f" at [{at}]; mend that one" if at else "; pass another"
+    """Return where in a message's array the number stands that breaks a rule; nothing for a single number."""
+    position = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
+    return f" at [{position}]" if position else ""
 
 
 def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...], hint: str = "") -> npt.NDArray[Any]:
-    """A list, an array or a tensor as NumPy's, of one of these numbers of dimensions; the dtype is not looked at."""
+    """Return a list, an array or a tensor as a NumPy array of one of these numbers of dimensions, of any dtype."""
     if getattr(value, "requires_grad", False):
         raise MaskError(f"{name} holds {kind}, which have no gradient, but the tensor requires one; pass .detach()")
     try:
-        if hasattr(value, "detach"):  # a tensor, recognised without importing torch
+        # A tensor is recognised without importing torch.
+        if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
         array: npt.NDArray[Any] = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        found, reason = " ".join(repr(value).split()), str(error).splitlines()[0].rstrip(".")
-        raise MaskError(f"{name} must be an array of {kind}, got {found:.60}: {reason}; reshape it") from None
-    if array.size == 0 and array.dtype == np.float64:  # what NumPy makes of []
+        text, reason = " ".join(repr(value).split()), str(error).splitlines()[0].rstrip(".")
+        raise MaskError(f"{name} must be an array of {kind}, got {text:.60}: {reason}; reshape it") from None
+    # NumPy makes float64 of an empty list.
+    if array.size == 0 and array.dtype == np.float64:
         array = array.astype(np.int64)
     if array.ndim not in ndims:
-        wanted = " or ".join(f"{n}-D" if n else "a number" for n in ndims)
-        mend = (hint or "reshape it") if array.ndim > max(ndims) else "reshape it" if array.ndim else "pass a list"
-        raise MaskError(f"{name} must be {wanted}, got shape {array.shape}; {mend}")
+        shapes = " or ".join(f"{n}-D" if n else "a number" for n in ndims)
+        fix = (hint or "reshape it") if array.ndim > max(ndims) else "reshape it" if array.ndim else "pass a list"
+        raise MaskError(f"{name} must be {shapes}, got shape {array.shape}; {fix}")
     return array
 
 
 def _fill_ragged(rows: Sequence[Sequence[Any]], name: str, fill: int) -> Ints:
+    """Return rows of unlike lengths as one array, each filled up to the longest with `fill`."""
     width = max(len(row) for row in rows)
     if len(rows) * width > MAX_CELLS:
         raise MaskError(
@@ -153,13 +149,18 @@ def _fill_ragged(rows: Sequence[Sequence[Any]], name: str, fill: int) -> Ints:
 
 
 def array_key(array: Ints | Bools) -> tuple[Any, ...]:
-    """A hashable stand-in that is equal exactly when dtype, shape and content are."""
+    """Return a hashable stand-in that is equal exactly when dtype, shape and content are."""
     return (array.dtype.char, array.shape, array.tobytes())
 
 
+def array_text(array: Ints | Bools) -> str:
+    """Return all numbers as nested lists, flags as 0 and 1."""
+    return str(array.astype(np.int64).tolist())
+
+
 def array_repr(array: Ints | Bools) -> str:
-    """The numbers where they are few (flags as 0 and 1), else dtype, shape and a digest of the content."""
+    """Return the numbers where they are few, else dtype, shape and a digest of the content."""
     if array.size <= PRINTED:
-        return str(array.astype(np.int64).tolist())
+        return array_text(array)
     shape = "x".join(str(n) for n in array.shape)
     return f"<{array.dtype.name}[{shape}] {hashlib.sha256(array.tobytes()).hexdigest()[:8]}>"

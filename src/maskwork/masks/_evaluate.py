@@ -35,4 +35,4 @@ def evaluate(mask: Mask, grid: Grid) -> Spans:
 
 def _needs_all_rows(mask: Mask) -> bool:
     """Return whether a part of `mask` budgets its work over all rows of a call, so that rows cannot come in chunks."""
-    return mask.at_once or any(_needs_all_rows(operand) for operand in mask.operands)
+    return mask.single_pass or any(_needs_all_rows(operand) for operand in mask.operands)

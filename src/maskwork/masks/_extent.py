@@ -7,39 +7,51 @@ from dataclasses import dataclass
 from ..errors import GridError
 from ._arrays import Ints
 
+_LENGTHEN = "lengthen them, or give the padding a document of its own"
+
 
 @dataclass(frozen=True)
 class Extent:
-    """How far a grid reaches, which array parameters must cover."""
+    """The reach of a grid, in absolute positions.
 
-    queries: int  #: one past the last query position
+    Attributes:
+        queries: one past the last query position.
+        keys: one past the last key position.
+        full_length: True: the grid is the full sequence, so arrays must match its length exactly.
+    """
+
+    queries: int
     keys: int
-    whole: bool  #: the grid is the whole sequence, so that an array must also end where it ends
+    full_length: bool
 
     @property
     def positions(self) -> int:
-        """What a parameter covers that speaks of queries and keys alike."""
+        """The number of positions that an array must cover when queries and keys share its positions."""
         return max(self.queries, self.keys)
 
 
 def check_cover(
-    mask: object,
-    what: str,
-    covered: Ints,
-    extent: Extent,
-    need: int | None = None,
-    mend: str = "lengthen them, or give the padding a document of its own",
+    mask: object, parameter: str, covered: Ints, extent: Extent, need: int | None = None, fix: str = _LENGTHEN
 ) -> None:
-    """An array parameter covers every position of the grid (or `need` of them), and of a whole sequence no more."""
+    """Raise `GridError` unless an array parameter covers every position of the grid, and of a full sequence no more.
+
+    Args:
+        mask: the mask, for the message.
+        parameter: subject and verb of the message: `lengths sum to`.
+        covered: positions that each batch row of the parameter covers.
+        extent: the grid's reach.
+        need: positions to cover; all of the grid's when left out.
+        fix: the advice where the parameter is too short.
+    """
     need = extent.positions if need is None else need
-    short, most = int(covered.min(initial=need)), int(covered.max(initial=0))
-    if short < need:
+    shortest, longest = int(covered.min(initial=need)), int(covered.max(initial=0))
+    if shortest < need:
         raise GridError(
-            f"the {what} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} reach "
-            f"{short}; {mend}"
+            f"the {parameter} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} "
+            f"reach {shortest}; {fix}"
         )
-    if extent.whole and most > need:
+    if extent.full_length and longest > need:
         raise GridError(
-            f"the {what} exactly the grid's {need} positions; those of {mask!r} reach {most}; shorten them, or bind a "
-            "part of a longer sequence by giving q_start"
+            f"the {parameter} exactly the grid's {need} positions; those of {mask!r} reach {longest}; shorten them, "
+            "or bind a part of a longer sequence by giving q_start"
         )

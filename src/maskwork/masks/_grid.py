@@ -103,7 +103,7 @@ class Grid:
         # A mask that ignores the query has parameters for keys only: query positions need no cover.
         queries = grid.q_end if mask.depends_on_query else kv_len
         # without q_start, q_len == kv_len is the full sequence, and arrays must match its length exactly
-        mask._check(Extent(queries, kv_len, q_start is None and q_len == kv_len))
+        mask._check(Extent(queries, kv_len, full_length=q_start is None and q_len == kv_len))
         return grid
 
 

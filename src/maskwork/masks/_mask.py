@@ -1,9 +1,13 @@
-"""`Mask`: the base of every expression, its operators and its canonical form."""
+"""`Mask`: the base of every expression, its operators and its canonical form. It imports in a circle with `BoundMask`.
+
+A mask binds itself and a bound mask evaluates its mask, so `_mask`, `_bound`, `_evaluate`, `_shift` and what derives
+bound masks import one another, this file only inside functions.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property, reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,7 +20,8 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._extent import Extent
 from ._questions.explain import Cell, Explanation, Row, explain_atom, explain_joined, explanation, reason_of_row
-from ._text.written import Written
+from ._text.registry import operator
+from ._text.spec import LEVELS, TIGHTEST, Arrays, Expression, Spec
 
 if TYPE_CHECKING:
     from ._bound import BoundMask
@@ -24,11 +29,12 @@ if TYPE_CHECKING:
 #: Absolute query positions, int64, broadcastable to (B, H, Q).
 Queries = npt.NDArray[np.int64]
 
-# A question takes up to four of Python's 1000 stack frames a level: with these it is answered, not left to overflow.
+#: Most masks one inside another. A method of `Mask` takes up to four of Python's 1000 stack frames per level, so this
+#: depth raises a message of ours before Python overflows.
 MAX_NESTED = 150
 
 
-class Mask(ABC):
+class Mask(Expression, ABC):
     """An immutable expression that says which key each query may see, free of any length.
 
     Combine masks with `&`, `|`, `^`, `~`, `-` and `.shift(q=…, k=…)`. Two masks are `==`, and hash alike, when their
@@ -54,17 +60,15 @@ class Mask(ABC):
     depends_on_query: bool = True
     #: Whether a cell depends on the distance `q - k` alone, so that moving both back alike changes nothing.
     relative: bool = False
-    #: How tightly the text form binds; an operand of a tighter operator is put in brackets.
-    _level: int = 9
-    #: The masks that this one is made of, which must speak of the same batch and heads.
+    #: The masks that this mask combines; their batch sizes and head counts agree.
     operands: tuple[Mask, ...] = ()
     #: How many masks lie one inside another, this one the outermost.
     depth: int = 1
-    #: Whether all rows of a question are asked for in one piece, because the work over them has a budget.
-    at_once: bool = False
+    #: Whether all rows of a grid must be evaluated in one call, because the work over them has a budget.
+    single_pass: bool = False
 
-    def _hold(self, operands: tuple[Mask, ...]) -> None:
-        """Be made of these masks; every mask that has parts begins with it."""
+    def _set_operands(self, operands: tuple[Mask, ...]) -> None:
+        """Store the operands and check the nesting depth. Every composite calls this first."""
         self.operands, self.depth = operands, 1 + max(operand.depth for operand in operands)
         if self.depth > MAX_NESTED:
             raise MaskError(
@@ -72,34 +76,9 @@ class Mask(ABC):
                 "level however long, (a | b) & c is two"
             )
 
-    def _written(self) -> Written:
-        """The call that makes this mask: identity, text, JSON and pickle follow from it."""
-        raise MaskError(
-            f"a mask is written as a call of a known atom, a {type(self).__name__} is not made by one; keep the mask "
-            "that it came from"
-        )
-
-    def _identity(self) -> tuple[Any, ...]:
-        """What makes this mask itself: hashable, and equal for equal masks."""
-        return self._written().key()
-
-    @cached_property
-    def _key(self) -> tuple[Any, ...]:
-        """`_identity`, made once: arrays are copied into it."""
-        return self._identity()
-
-    def _text(self) -> str:
-        """The text form, which `mw.parse` reads back when no array was shortened."""
-        return self._written().text()
-
-    @cached_property
-    def _shown(self) -> str:
-        """`_text`, made once: what is built on this mask asks for it again."""
-        return self._text()
-
     @abstractmethod
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        """The exact geometry of the rows at these absolute positions (all >= 0), against keys `[0, kv_len)`."""
+        """Return the exact spans of the rows at these absolute positions (all >= 0), against keys `[0, kv_len)`."""
 
     def _check(self, extent: Extent) -> None:
         """Raise `GridError` when an array parameter does not cover the grid."""
@@ -107,26 +86,26 @@ class Mask(ABC):
             operand._check(extent)
 
     def _explain(self, cell: Cell) -> Explanation:
-        """Why `cell` is allowed or blocked; a mask with parts asks them."""
+        """Return why `cell` is allowed or blocked. A composite combines the explanations of its operands."""
         return explain_atom(self, cell)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        """One line of words and numbers: why this atom says what it says of `cell`, whose query sees `row`."""
+        """Return one line of words and numbers: why this atom allows or blocks `cell`, whose query sees `row`."""
         return reason_of_row(cell, row)
 
     @property
     def batch(self) -> int:
-        """Batch rows that the parameters speak of, 1 when they are the same for all."""
-        return self._lead[0]
+        """The batch size of the parameters, 1 when they are the same for all batch rows."""
+        return self._batch_heads[0]
 
     @property
     def heads(self) -> int:
-        """Query heads that the parameters speak of, 1 when they are the same for all."""
-        return self._lead[1]
+        """The number of query heads of the parameters, 1 when they are the same for all heads."""
+        return self._batch_heads[1]
 
     @cached_property
-    def _lead(self) -> tuple[int, int]:
-        """(batch, heads) of the operands, found once: what is built on this mask asks for it again."""
+    def _batch_heads(self) -> tuple[int, int]:
+        """(batch, heads) of the operands. Cached, because every composite asks for it."""
         return common_batch(*(mask.batch for mask in self.operands)), common_heads(*(m.heads for m in self.operands))
 
     def bind(
@@ -138,15 +117,21 @@ class Mask(ABC):
         batch: int | None = None,
         heads: int | None = None,
     ) -> BoundMask:
-        """This mask on a grid: queries `[q_start, q_start + q_len)` against keys `[0, kv_len)`.
+        """Bind this mask to a grid: queries `[q_start, q_start + q_len)` against keys `[0, kv_len)`.
 
         Args:
             q_len: number of queries.
             kv_len: number of keys; `q_start + q_len` when left out.
             q_start: absolute position of the first query. It may be left out when `q_len == kv_len` (then 0) or when
-                the mask does not depend on the query; otherwise leaving it out raises `GridError`.
+                the mask does not depend on the query.
             batch: batch rows; inferred from the mask's parameters, and checked against them.
             heads: query heads; inferred and checked likewise.
+
+        Returns:
+            the mask with its exact geometry on that grid, which is computed when it is first needed.
+
+        Raises:
+            GridError: `q_start` is missing, or an array parameter does not cover the grid.
 
         >>> import maskwork as mw
         >>> mw.causal().bind(1, 5, q_start=4).allowed     # one decoding step against five cached keys
@@ -169,8 +154,9 @@ class Mask(ABC):
     def __sub__(self, other: Mask) -> Mask:
         return self & ~_operand(other, "-")
 
-    # Two masks never come here: what does is an array, a tensor or a number on the left, which is refused alike.
-    __array_ufunc__ = None  # else NumPy would take a mask for a scalar, and ask it cell by cell
+    # NumPy would take a mask for a scalar and call the operator for each element of an array.
+    __array_ufunc__ = None
+    # Two masks never get here: the left operand is an array, a tensor or a number, which `_operand` refuses.
     __rand__, __ror__, __rxor__, __rsub__ = __and__, __or__, __xor__, __sub__
 
     def __add__(self, other: object) -> NoReturn:
@@ -185,7 +171,7 @@ class Mask(ABC):
         return Not(self)
 
     def shift(self, q: int = 0, k: int = 0) -> Mask:
-        """This mask moved by `q` queries and `k` keys: cell (q', k') is its cell (q' - q, k' - k).
+        """Move this mask by `q` queries and `k` keys: cell (q', k') is its cell (q' - q, k' - k).
 
         A cell whose source lies before position 0 is not allowed. Shifting by 0 changes nothing, and shifts of shifts
         add up where that is exact. Where only `q - k` counts, as in `causal`, moving both back alike changes nothing.
@@ -199,8 +185,36 @@ class Mask(ABC):
 
         return shifted(self, q, k)
 
+    def to_text(self, arrays: Arrays = "short") -> str:
+        """Return the text form, with long arrays shortened or in full.
+
+        Args:
+            arrays: "short", the default, is `repr(mask)`: an array of more than 16 numbers is a digest. "full" writes
+                all numbers, so that `mw.parse(mask.to_text(arrays="full")) == mask`.
+
+        Raises:
+            MaskError: with "full", `mw.parse` could not read the text back: the mask holds a function (`custom`), or
+                the text would be too long or nested too deep.
+
+        >>> import maskwork as mw
+        >>> mask = mw.causal() & mw.document([3] * 20)
+        >>> mask.to_text()
+        'causal & document(<int64[20] 9fb1c38e>)'
+        >>> mask.to_text(arrays="full")
+        'causal & document([3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3])'
+        """
+        if arrays == "short":
+            return self._short_text
+        if arrays != "full":
+            raise MaskError(f'arrays are written "short" or "full", got {arrays!r:.40}')
+        from ._text.grammar import check_readable
+
+        text = self._write("full")
+        check_readable(text)
+        return text
+
     def to_json(self) -> str:
-        """The whole mask as JSON, arrays included: see `Mask.from_json`, which reads it back.
+        """Return the mask as JSON, arrays included: see `Mask.from_json`, which reads it back.
 
         Raises:
             MaskError: the mask holds a function (`custom`), which JSON cannot carry, or is nested too deep.
@@ -215,7 +229,7 @@ class Mask(ABC):
 
     @staticmethod
     def from_json(text: str | bytes) -> Mask:
-        """The mask that `to_json` wrote; safe on hostile input.
+        """Read the mask that `to_json` wrote; safe on hostile input.
 
         Raises:
             MaskError: the text is not such JSON, of another version, too long or nested too deep.
@@ -229,19 +243,14 @@ class Mask(ABC):
 
         return read_json(text)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        from ._text.registry import make
-
-        written = self._written()
-        return make, (written.name, written.args, dict(written.named))
-
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
             from ._bound import BoundMask
 
-            mend = f"; a bound mask has: mask.bind(q_len).{name}" if name[0] != "_" and hasattr(BoundMask, name) else ""
-            raise AttributeError(f"a mask has no attribute {name!r}{mend}", name=name, obj=self)
+            on_bound = name[0] != "_" and hasattr(BoundMask, name)
+            fix = f"; a bound mask has: mask.bind(q_len).{name}" if on_bound else ""
+            raise AttributeError(f"a mask has no attribute {name!r}{fix}", name=name, obj=self)
 
     def __bool__(self) -> NoReturn:
         raise MaskError(
@@ -249,37 +258,40 @@ class Mask(ABC):
             "or ask a bound mask: mask.bind(n).subset_of(other)"
         )
 
-    def __eq__(self, other: object) -> bool:
-        return self._key == other._key if isinstance(other, Mask) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __repr__(self) -> str:
-        return self._shown
-
+    # A mask is immutable, so that a copy could differ in nothing.
     def __copy__(self) -> Mask:
-        return self  # immutable: a copy could differ in nothing
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
         return self
 
 
 def _operand(value: object, sign: str) -> Mask:
-    """`value`, once it is known to be a mask."""
+    """Return `value`, the right operand of `sign`, after checking that it is a mask."""
     if isinstance(value, Mask):
         return value
     if hasattr(value, "mask"):
-        mend = "join the masks first, then bind"
+        fix = "join the masks first, then bind"
     elif callable(value):
-        mend = "call it, as in mw.causal(), or pass it to mw.custom"
+        fix = "call it, as in mw.causal(), or pass it to mw.custom"
     else:
-        mend = "build one with mw.real (keys marked 1) or mw.from_dense (True = may attend)"
-    raise MaskError(f"`{sign}` joins a mask with a mask, got {type(value).__name__}; {mend}")
+        fix = "build one with mw.real (keys marked 1) or mw.from_dense (True = may attend)"
+    raise MaskError(f"`{sign}` joins a mask with a mask, got {type(value).__name__}; {fix}")
+
+
+def as_masks(value: Any, name: str) -> tuple[Mask, ...]:
+    """Return several masks as a tuple, after checking each."""
+    if not isinstance(value, Sequence):
+        raise MaskError(f"{name} takes masks, got {value!r:.60} ({type(value).__name__}); pass them as a list")
+    for item in value:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(item, Mask):
+            fault = f"{item!r:.60} ({type(item).__name__})"  # pyright: ignore[reportUnknownArgumentType]
+            raise MaskError(f"{name} takes masks, got {fault}; build one with mw.causal() …")
+    return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 class Constant(Mask):
-    """`full` or `empty`: every cell, or none."""
+    """The masks `full` (every cell) and `empty` (no cell)."""
 
     depends_on_query = False
     relative = True
@@ -287,8 +299,8 @@ class Constant(Mask):
     def __init__(self, value: bool) -> None:
         self.value = value
 
-    def _written(self) -> Written:
-        return Written("full" if self.value else "empty")
+    def _spec(self) -> Spec:
+        return Spec("full" if self.value else "empty")
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         shape = (1, 1, 1, 1)
@@ -305,19 +317,16 @@ class Constant(Mask):
 class Not(Mask):
     """The complement of one operand."""
 
-    _level = 5
+    _level = LEVELS["~"]
 
     def __init__(self, operand: Mask) -> None:
-        self._hold((operand,))
+        self._set_operands((operand,))
         self.operand = operand
         self.depends_on_query = operand.depends_on_query
         self.relative = operand.relative
 
-    def _written(self) -> Written:
-        return Written("~", (self.operand,))
-
-    def _text(self) -> str:
-        return "~" + bracketed(self.operand, self._level)
+    def _spec(self) -> Spec:
+        return Spec("~", (self.operand,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return sp.complement(self.operand._spans(queries, kv_len))
@@ -325,43 +334,40 @@ class Not(Mask):
     def _explain(self, cell: Cell) -> Explanation:
         part = self.operand._explain(cell)
         word = "allowed" if part.allowed else "blocked"
-        return explanation(self, cell, not part.allowed, f"what it negates is {word}", [part])
+        return explanation(self, cell, not part.allowed, f"the operand of ~ is {word}", [part])
 
     def __invert__(self) -> Mask:
         return self.operand
 
 
 class _Nary(Mask):
-    """An associative, commutative operator: what `&`, `|` and `^` share. Built by `combine` and `exclusive` only."""
+    """The base of `&`, `|` and `^`, associative and commutative. Only `combine` and `exclusive` build it."""
 
     sign: str
-    #: What one operand says alone decides; None where every operand always counts.
+    #: The value of one operand that decides the cell alone; None where every operand counts.
     decisive: bool | None = None
 
     def __init__(self, operands: tuple[Mask, ...]) -> None:
-        self._hold(operands)
+        self._set_operands(operands)
         self.depends_on_query = any(operand.depends_on_query for operand in operands)
         self.relative = all(operand.relative for operand in operands)
 
-    def _written(self) -> Written:
-        return Written(self.sign, self.operands)
-
-    def _text(self) -> str:
-        return f" {self.sign} ".join(bracketed(operand, self._level) for operand in self.operands)
+    def _spec(self) -> Spec:
+        return Spec(self.sign, self.operands)
 
     def _explain(self, cell: Cell) -> Explanation:
         return explain_joined(self, cell, [operand._explain(cell) for operand in self.operands], self.decisive)
 
     def _parts(self, queries: Queries, kv_len: int) -> list[Spans]:
-        """The operands' spans, fewest runs first: what follows works on small planes for as long as it can."""
+        """Return the operands' spans, those with the fewest runs first, so that joining them starts on small planes."""
         return sorted((operand._spans(queries, kv_len) for operand in self.operands), key=lambda spans: spans.runs)
 
 
 class And(_Nary):
-    """What all operands allow."""
+    """The intersection: a cell that all operands allow."""
 
-    sign, _level, decisive = "&", 3, False
-    #: The operand that changes nothing; its complement decides everything.
+    sign, _level, decisive = "&", LEVELS["&"], False
+    #: The constant that changes nothing; the other constant decides every cell.
     neutral = True
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
@@ -369,18 +375,21 @@ class And(_Nary):
 
 
 class Xor(_Nary):
-    """What an odd number of operands allows. No operand is a complement: `~a ^ b` is `~(a ^ b)`."""
+    """The exclusive or: a cell that an odd number of operands allows.
 
-    sign, _level = "^", 2
+    No operand is a complement: `~a ^ b` is `~(a ^ b)`.
+    """
+
+    sign, _level = "^", LEVELS["^"]
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return reduce(sp.xor, self._parts(queries, kv_len))
 
 
 class Or(_Nary):
-    """What any operand allows."""
+    """The union: a cell that any operand allows."""
 
-    sign, _level, decisive = "|", 1, True
+    sign, _level, decisive = "|", LEVELS["|"], True
     neutral = False
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
@@ -388,7 +397,7 @@ class Or(_Nary):
 
 
 def combine(kind: type[And] | type[Or], masks: Iterable[Mask]) -> Mask:
-    """The canonical form of `masks` joined by `&` or `|`."""
+    """Return the canonical form of `masks` joined by `&` or `|`: flat, sorted, no term twice, constants folded."""
     terms: dict[Any, Mask] = {}
     for mask in masks:
         for term in mask.operands if isinstance(mask, kind) else (mask,):
@@ -396,20 +405,22 @@ def combine(kind: type[And] | type[Or], masks: Iterable[Mask]) -> Mask:
                 terms.setdefault(term._key, term)
             elif term.value != kind.neutral:
                 return term
-    _speak_alike(terms.values())
-    if any((~term)._key in terms for term in terms.values()):
-        return Constant(not kind.neutral)  # a & ~a allows nothing, a | ~a everything
+    _check_batch_and_heads(terms.values())
+    # a & ~a allows nothing, a | ~a everything.
+    if any(isinstance(term, Not) and term.operand._key in terms for term in terms.values()):
+        return Constant(not kind.neutral)
     if not terms:
         return Constant(kind.neutral)
     return next(iter(terms.values())) if len(terms) == 1 else kind(_in_order(terms.values()))
 
 
 def exclusive(masks: Iterable[Mask]) -> Mask:
-    """The canonical form of `masks` joined by `^`: flat, without complements, constants or pairs."""
+    """Return the canonical form of `masks` joined by `^`: flat, without complements, constants or pairs."""
     terms: dict[Any, Mask] = {}
+    # ~a is a ^ full: complements and constants are counted in `flip` and put back as one `~`.
     flip = False
     pending = list(masks)
-    _speak_alike(pending)
+    _check_batch_and_heads(pending)
     while pending:
         mask = pending.pop()
         if isinstance(mask, Constant):
@@ -428,37 +439,61 @@ def exclusive(masks: Iterable[Mask]) -> Mask:
 
 
 def _in_order(terms: Iterable[Mask]) -> tuple[Mask, ...]:
-    """Single words before compounds, then by text: an order that does not depend on how the mask was written."""
-    ordered = sorted(terms, key=lambda term: (term._level < 9, term._shown))
-    if any(a._shown == b._shown for a, b in pairwise(ordered)):  # arrays whose digests agree: all of them must speak
-        ordered.sort(key=lambda term: (term._level < 9, term._shown, repr(term._key)))
+    """Sort terms, atoms before composites, then by text: an order that does not depend on how the mask was written."""
+    ordered = sorted(terms, key=lambda term: (term._level < TIGHTEST, term._short_text))
+    # Two arrays may have the same digest. Their texts are then equal, and all their numbers decide.
+    if any(a._short_text == b._short_text for a, b in pairwise(ordered)):
+        ordered.sort(key=lambda term: (term._level < TIGHTEST, term._short_text, repr(term._key)))
     return tuple(ordered)
 
 
-def _speak_alike(masks: Iterable[Mask]) -> None:
-    """Raise where the masks' parameters speak of different batches or heads."""
+def _check_batch_and_heads(masks: Iterable[Mask]) -> None:
+    """Raise if two masks have different batch sizes or head counts."""
     masks = tuple(masks)
     common_batch(*(mask.batch for mask in masks))
     common_heads(*(mask.heads for mask in masks))
 
 
-def bracketed(mask: Mask, level: int) -> str:
-    """The text of an operand under an operator that binds at `level`."""
-    return f"({mask._shown})" if mask._level < level else mask._shown
-
-
 def common_batch(*sizes: int) -> int:
-    """The one batch size other than 1, or 1."""
-    return _common(sizes, "the same batch", "rows; pass equal batches")
+    """Return the one batch size other than 1, or 1."""
+    return _common(sizes, "batch size", "batch rows; pass equal batches")
 
 
 def common_heads(*sizes: int) -> int:
-    """The one number of heads other than 1, or 1."""
-    return _common(sizes, "the same heads", "heads; pass one parameter for each query head")
+    """Return the one number of heads other than 1, or 1."""
+    return _common(sizes, "number of heads", "heads; pass one parameter for each query head")
 
 
-def _common(sizes: Iterable[int], what: str, mend: str) -> int:
-    found = sorted({size for size in sizes if size != 1})
-    if len(found) > 1:
-        raise MaskError(f"masks must speak of {what}, found {found[0]} and {found[1]} {mend}")
-    return found[0] if found else 1
+def _common(sizes: Iterable[int], quantity: str, unit_and_fix: str) -> int:
+    different = sorted({size for size in sizes if size != 1})
+    if len(different) > 1:
+        raise MaskError(f"masks must have the same {quantity}, got {different[0]} and {different[1]} {unit_and_fix}")
+    return different[0] if different else 1
+
+
+# The operators as text and JSON call them: their operands come from outside and are checked.
+
+
+@operator("&")
+def _join_and(*masks: Mask) -> Mask:
+    return combine(And, as_masks(masks, "&"))
+
+
+@operator("|")
+def _join_or(*masks: Mask) -> Mask:
+    return combine(Or, as_masks(masks, "|"))
+
+
+@operator("^")
+def _join_xor(*masks: Mask) -> Mask:
+    return exclusive(as_masks(masks, "^"))
+
+
+@operator("~")
+def _invert(mask: Mask) -> Mask:
+    return ~as_masks([mask], "~")[0]
+
+
+@operator(".shift")
+def _shift(mask: Mask, q: int = 0, k: int = 0) -> Mask:
+    return as_masks([mask], ".shift")[0].shift(q, k)

@@ -1,4 +1,4 @@
-"""`mask.shift(q=…, k=…)`: the same cells, further down or to the right."""
+"""`mask.shift(q=…, k=…)`: the same cells, further down or to the right. Part of the circle of `_mask.py`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from ..errors import GridError
 from ..spans import Spans
 from ._arrays import as_int
 from ._extent import Extent
-from ._mask import Constant, Mask, Queries, bracketed
+from ._mask import Constant, Mask, Queries
 from ._questions.explain import Cell, Explanation, explanation
-from ._text.written import Written
+from ._text.spec import Spec
 
+#: The largest shift: no position lies further from another.
 _FURTHEST = 2**31 - 1
 
 
 class Shift(Mask):
-    """See `Mask.shift`. Built by `shifted` only."""
+    """The mask of `Mask.shift`. Only `shifted` builds it."""
 
     def __init__(self, operand: Mask, q: int, k: int) -> None:
-        self._hold((operand,))
+        self._set_operands((operand,))
         self.operand, self.q, self.k = operand, q, k
         # The first rows have no source, whatever the operand depends on.
         self.depends_on_query = operand.depends_on_query or q > 0
         self.relative = operand.relative and max(q, k) <= 0  # nothing is cut off at position 0
 
-    def _written(self) -> Written:
-        return Written(".shift", (self.operand,), {"q": self.q, "k": self.k})
-
-    def _text(self) -> str:
-        return f"{bracketed(self.operand, self._level)}.shift(q={self.q}, k={self.k})"
+    def _spec(self) -> Spec:
+        return Spec(".shift", (self.operand,), {"q": self.q, "k": self.k})
 
     def _check(self, extent: Extent) -> None:
         queries, keys = max(extent.queries - self.q, 0), max(extent.keys - self.k, 0)
@@ -37,7 +35,7 @@ class Shift(Mask):
             raise GridError(
                 f"positions must be below 2**31, {self!r} asks for cell ({queries - 1}, {keys - 1}); shift it by less"
             )
-        self.operand._check(Extent(queries, keys, whole=False))
+        self.operand._check(Extent(queries, keys, full_length=False))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         sources = queries - self.q
@@ -61,7 +59,7 @@ class Shift(Mask):
 
 
 def shifted(mask: Mask, q: int, k: int) -> Mask:
-    """`mask.shift(q=q, k=k)` in canonical form: at most two shifts, the first back and the second forth."""
+    """Return `mask.shift(q=q, k=k)` in canonical form: at most two shifts, the first back and the second forth."""
     steps = [(_step(q, "q"), _step(k, "k"))]
     while isinstance(mask, Shift):
         steps.insert(0, (mask.q, mask.k))
@@ -69,13 +67,14 @@ def shifted(mask: Mask, q: int, k: int) -> Mask:
     if mask == Constant(False):
         return mask
     # The axes do not touch each other, so each adds up alone.
-    first_q, then_q = _added([step[0] for step in steps], blind=not mask.depends_on_query)
-    first_k, then_k = _added([step[1] for step in steps], blind=mask.relative and not mask.depends_on_query)
-    if mask.relative and max(first_q, first_k) < 0:
-        both = max(first_q, first_k)
-        first_q, then_q = _added([first_q - both, then_q], blind=False)
-        first_k, then_k = _added([first_k - both, then_k], blind=False)
-    for dq, dk in ((first_q, first_k), (then_q, then_k)):
+    back_q, forth_q = _sum_of_steps([step[0] for step in steps], ignored=not mask.depends_on_query)
+    back_k, forth_k = _sum_of_steps([step[1] for step in steps], ignored=mask.relative and not mask.depends_on_query)
+    # Where only q - k counts, moving both axes back alike changes nothing.
+    if mask.relative and max(back_q, back_k) < 0:
+        both = max(back_q, back_k)
+        back_q, forth_q = _sum_of_steps([back_q - both, forth_q], ignored=False)
+        back_k, forth_k = _sum_of_steps([back_k - both, forth_k], ignored=False)
+    for dq, dk in ((back_q, back_k), (forth_q, forth_k)):
         if (dq, dk) != (0, 0):
             mask = Shift(mask, _step(dq, "q"), _step(dk, "k"))
     return mask
@@ -85,16 +84,17 @@ def _step(value: int, name: str) -> int:
     return as_int(value, f"shift({name})", minimum=-_FURTHEST, maximum=_FURTHEST)
 
 
-def _added(steps: list[int], *, blind: bool) -> tuple[int, int]:
-    """The same shifts along one axis as one, or as one back and then one forth.
+def _sum_of_steps(steps: list[int], *, ignored: bool) -> tuple[int, int]:
+    """Return the shifts along one axis as one, or as one back and then one forth.
 
-    Back and then forth loses what was cut off at position 0, so that order stays; any other adds up. Where a mask is
-    blind to the axis, moving it back changes nothing.
+    Back and then forth loses what was cut off at position 0, so that this order stays; any other order adds up. Where
+    a mask ignores the axis, moving it back changes nothing.
     """
-    first, then = 0, 0  # `then` is never negative, and positive only after a negative `first`
+    # `forth` is never negative, and positive only after a negative `back`.
+    back, forth = 0, 0
     for step in steps:
-        if first < 0 and then + step > 0:
-            then += step
+        if back < 0 and forth + step > 0:
+            forth += step
         else:
-            first, then = first + then + step, 0
-    return (then, 0) if blind and first < 0 else (first, then)
+            back, forth = back + forth + step, 0
+    return (forth, 0) if ignored and back < 0 else (back, forth)

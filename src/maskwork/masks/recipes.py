@@ -1,4 +1,4 @@
-"""The masks of well-known models as one call each: `mw.recipes.streaming_llm(4096, 4)`. Each is a plain expression."""
+"""Masks of well-known models as one call each: `mw.recipes.streaming_llm(4096, 4)`. Each is a plain expression."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ._atoms.positions import band, causal, empty, prefix, sliding_window
 from ._atoms.positions import sinks as sink_tokens
 from ._atoms.sparse import global_tokens, random_blocks
 from ._mask import Mask
+from ._text.registry import register_recipes
 
 __all__ = [
     "bigbird",
@@ -32,9 +33,11 @@ __all__ = [
     "streaming_llm",
 ]
 
+register_recipes(__all__)
+
 
 def gpt() -> Mask:
-    """`causal()`: GPT, Llama and every plain decoder (Radford et al. 2018).
+    """Build `causal()`: GPT, Llama and every plain decoder (Radford et al. 2018).
 
     >>> import maskwork as mw
     >>> mw.recipes.gpt()
@@ -44,7 +47,7 @@ def gpt() -> Mask:
 
 
 def mistral(window: int) -> Mask:
-    """The last `window` keys, the query's own included (Mistral 7B, Jiang et al. 2023; Gemma's local layers).
+    """Allow the last `window` keys, the query's own included (Mistral 7B, Jiang et al. 2023; Gemma's local layers).
 
     Hugging Face's `sliding_window` and vLLM's count alike; flash-attention's `window_size` is `(window - 1, 0)`.
 
@@ -56,7 +59,7 @@ def mistral(window: int) -> Mask:
 
 
 def streaming_llm(window: int, sinks: int = 4) -> Mask:
-    """The last `window` keys and the first `sinks` (StreamingLLM, Xiao et al. 2023).
+    """Allow the last `window` keys and the first `sinks` (StreamingLLM, Xiao et al. 2023).
 
     There the cache holds `start_size + recent_size` keys: `sinks` and `window`, the query's own key in the latter.
 
@@ -68,7 +71,7 @@ def streaming_llm(window: int, sinks: int = 4) -> Mask:
 
 
 def prefix_lm(n: Any) -> Mask:
-    """Both ways inside the first `n` positions and causal after them (Raffel et al. 2020, T5; PaliGemma).
+    """Allow both ways inside the first `n` positions, causal after them (Raffel et al. 2020, T5; PaliGemma).
 
     FlexAttention's `generate_prefix_lm_mask(n)` counts alike.
 
@@ -83,7 +86,7 @@ def prefix_lm(n: Any) -> Mask:
 
 
 def longformer(window: int, globals: Any) -> Mask:
-    """A window on both sides, and tokens that see and are seen by all (Longformer, Beltagy et al. 2020).
+    """Allow a window on both sides, and tokens that see and are seen by all (Longformer, Beltagy et al. 2020).
 
     Args:
         window: Hugging Face's `attention_window`, an even number: half of it on either side, so `window + 1` keys.
@@ -99,7 +102,7 @@ def longformer(window: int, globals: Any) -> Mask:
 
 
 def bigbird(block_size: int, blocks: int, random: int = 3, seed: int = 0) -> Mask:
-    """Block by block: the neighbours, the first and last, and some at random (BigBird, Zaheer et al. 2020).
+    """Allow block by block: the neighbours, the first and last, and some at random (BigBird, Zaheer et al. 2020).
 
     Args:
         block_size: positions per block.
@@ -116,12 +119,12 @@ def bigbird(block_size: int, blocks: int, random: int = 3, seed: int = 0) -> Mas
     n = size * as_int(blocks, "bigbird(blocks)", minimum=3)
     # At an edge a neighborhood moves inwards instead of being cut, but only in the first and last block, which are
     # global and see everything anyway.
-    near = neighborhood((blocks, size), (3, size))
-    return near | global_tokens([*range(size), *range(n - size, n)]) | random_blocks(random, size, blocks, seed)
+    neighbours = neighborhood((blocks, size), (3, size))
+    return neighbours | global_tokens([*range(size), *range(n - size, n)]) | random_blocks(random, size, blocks, seed)
 
 
 def packed(lengths: Any) -> Mask:
-    """Causal inside each document, nothing across (sequence packing, Krell et al. 2021).
+    """Allow causally inside each document, nothing across (sequence packing, Krell et al. 2021).
 
     The cells of flash-attention's varlen kernels with `causal=True` and `cu_seqlens` the cumulated lengths.
 
@@ -136,7 +139,7 @@ def packed(lengths: Any) -> Mask:
 
 
 def chunked_local(size: int) -> Mask:
-    """Causal inside each chunk of `size` positions (Llama 4's local layers).
+    """Allow causally inside each chunk of `size` positions (Llama 4's local layers).
 
     Hugging Face's `attention_chunk_size` counts alike; there chunks start after the left padding, here at position 0.
 
@@ -148,7 +151,7 @@ def chunked_local(size: int) -> Mask:
 
 
 def multimodal(island_ids: Any) -> Mask:
-    """Causal, and both ways inside each island, such as an image's tokens (Gemma 3, PaliGemma 2, Qwen-VL variants).
+    """Allow causally, and both ways inside each island, such as an image (Gemma 3, PaliGemma 2, Qwen-VL variants).
 
     Args:
         island_ids: int `(K,)` or `(B, K)`: the island of each position, -1 for text. It is Hugging Face's
@@ -162,7 +165,7 @@ def multimodal(island_ids: Any) -> Mask:
 
 
 def shared_prefix(length: int, lengths: Any) -> Mask:
-    """A prompt, then several continuations that see it and themselves but not one another, all causal.
+    """Allow causally a prompt, then continuations that see the prompt and themselves but not one another.
 
     Cascade inference (FlashInfer, Ye et al. 2024), several answers to one question scored in one pass. Position ids
     of each continuation restart at `length`.
@@ -176,12 +179,12 @@ def shared_prefix(length: int, lengths: Any) -> Mask:
     [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
     """
     length = as_int(length, "shared_prefix(length)", minimum=0)
-    each = as_ints(lengths, "shared_prefix(lengths)", ndims=(1,))
-    return causal() & (document([length, *each.tolist()]) | prefix(length))
+    continuations = as_ints(lengths, "shared_prefix(lengths)", ndims=(1,))
+    return causal() & (document([length, *continuations.tolist()]) | prefix(length))
 
 
 def next_scale(sizes: Any) -> Mask:
-    """Scale by scale: a token sees its own scale, both ways, and all coarser ones (VAR, Tian et al. 2024).
+    """Allow scale by scale: a token sees its own scale, both ways, and all coarser ones (VAR, Tian et al. 2024).
 
     Args:
         sizes: int `(scales,)`, tokens in each: `[1, 4, 9, 16, …]` for square maps.
@@ -194,11 +197,11 @@ def next_scale(sizes: Any) -> Mask:
 
 
 def block_diffusion(length: int, block_size: int) -> Mask:
-    """Noisy tokens, then the same ones clean: what trains a block diffusion model (BD3-LM, Arriola et al. 2025).
+    """Build the training mask of block diffusion: noisy tokens, then the clean ones (BD3-LM, Arriola et al. 2025).
 
     Positions `[0, length)` are the noisy tokens and `[length, 2 * length)` the clean ones. A noisy token sees its own
-    noisy block and the clean blocks before it; a clean one sees the clean blocks up to its own. Nothing clean sees
-    anything noisy. To sample one block after another is `block_causal` over the blocks.
+    noisy block and the clean blocks before it; a clean token sees the clean blocks up to its own. No clean token sees
+    a noisy one. For sampling one block after another, use `block_causal` over the blocks.
 
     Args:
         length: tokens of the sequence, the last block of which may be shorter.
@@ -210,14 +213,17 @@ def block_diffusion(length: int, block_size: int) -> Mask:
     """
     n, size = as_int(length, "block_diffusion(length)", minimum=1), as_int(block_size, "block_size", minimum=1)
     blocks = [size] * (n // size) + [n % size] * (n % size > 0)
-    own, earlier = document(blocks), block_causal(blocks)
-    # Among the noisy keys, what lies strictly before; moved by n, the same among the clean ones.
-    before = within([earlier - own, empty()], [n, n]).shift(k=n)
-    return within([own, earlier], [n, n]) | before
+    same_block, up_to_block = document(blocks), block_causal(blocks)
+    #           noisy keys     clean keys
+    # noisy q   same block     blocks before
+    # clean q   none           up to its block
+    # The blocks before are written among the noisy keys, then moved by n to the clean ones.
+    before = within([up_to_block - same_block, empty()], [n, n]).shift(k=n)
+    return within([same_block, up_to_block], [n, n]) | before
 
 
 def flamingo(q_images: Any, k_images: Any) -> Mask:
-    """Cross-attention from text to images: a token sees the image that comes last before it (Alayrac et al. 2022).
+    """Allow a text token the image that comes last before it: cross-attention (Flamingo, Alayrac et al. 2022).
 
     Args:
         q_images: int `(Q,)` or `(B, Q)`, the image of each text token, counted from 0; -1 before the first.
@@ -235,7 +241,7 @@ def flamingo(q_images: Any, k_images: Any) -> Mask:
 
 
 def sliding_tile(shape: Any, kernel: Any, tile: Any) -> Mask:
-    """A neighborhood of whole tiles, whose tokens lie together (Sliding Tile Attention, Zhang et al. 2025).
+    """Allow a neighborhood of whole tiles, whose tokens lie together (Sliding Tile Attention, Zhang et al. 2025).
 
     Positions count tile by tile. For windows round each cell in that layout, see `neighborhood(tile=…)`.
 

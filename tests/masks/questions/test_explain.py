@@ -174,14 +174,14 @@ def test_each_atom_gives_its_numbers():
     assert reason(mw.causal() ^ mw.chunked(2), 3, 2) == "2 of 2 operands are allowed"
     assert reason(mw.global_tokens([3]), 3, 4) == "query 3 is a global token"
     assert reason(mw.global_tokens([3]), 4, 2) == "neither query 4 nor key 2 is a global token"
-    expected = "key 5 is 4 behind query 9, window sees each that is 3 apart, up to 6 away"
+    expected = "key 5 is 4 behind query 9, window sees keys 3 apart, up to 6 away"
     assert reason(mw.dilated(2, 3), 9, 5) == expected
     assert reason(mw.random_blocks(1, 4, 4, 0), 9, 5).startswith("key 5 is in block 1, block 2 of query 9 drew [")
     assert reason(mw.tree([-1, *range(15)]), 9, 5) == "key 5 is an ancestor of query 9"
     assert reason(mw.neighborhood((4, 4), 3), 9, 3) == "query 9 is at (2, 1), key 3 at (0, 3), window is (3, 3)"
     tiled = mw.neighborhood((4, 4), 3, tile=(2, 2))
     assert reason(tiled, 5, 3) == "query 5 is at (0, 3), key 3 at (1, 1), window is (3, 3)"
-    assert reason(mw.custom(lambda b, h, q, k: q == k), 9, 3) == "its function says False of query 9, key 3"
+    assert reason(mw.custom(lambda b, h, q, k: q == k), 9, 3) == "its function returns False for query 9, key 3"
     assert reason(mw.empty(), 0, 0) == "it allows no cell"
 
 

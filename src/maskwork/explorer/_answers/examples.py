@@ -10,7 +10,6 @@ import torch
 from ...data import visible
 from ...errors import ArgumentError
 from ...masks import Mask
-from ...masks._text.full import full_text
 from ...models import ModelConfig, Transformer
 from ...proof import Cause, plant
 from .loading import Loaded
@@ -40,7 +39,7 @@ def example(path: str, mask: Mask) -> Loaded:
     model = Transformer(
         ModelConfig(
             vocab_size=256, layers=2, width=8 * heads, heads=heads, kv_heads=1, hidden=32, context=_CONTEXT,
-            mask=full_text(mask),
+            mask=mask.to_text(arrays="full"),
         )
     )  # fmt: skip
     model.init_weights(torch.Generator().manual_seed(0))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from ...errors import ArgumentError, GridError
 from ...masks import BoundMask
 from ...masks._questions.documents import documents
-from ...masks._text.full import full_text
 from .formula import Formula
 
 
@@ -23,6 +22,7 @@ def to_code(b: BoundMask, library: str = "maskwork") -> str:
 
     Raises:
         ArgumentError: the library is none of these.
+        MaskError: code for maskwork of a mask that no text can carry (`custom`).
         CannotExpress: the mask needs tables that are too long to be read.
 
     >>> import maskwork as mw
@@ -45,7 +45,7 @@ def _maskwork(b: BoundMask) -> str:
     return f"""\
 import maskwork as mw
 
-mask = mw.parse({full_text(b.mask)!r})
+mask = mw.parse({b.mask.to_text(arrays="full")!r})
 bound = mask.bind({_bind_arguments(b)})
 # out = mw.attention(q, k, v, bound)
 """

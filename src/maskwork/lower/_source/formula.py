@@ -33,14 +33,14 @@ class Formula:
 
     def write(self, mask: Mask) -> str:
         """Write the formula that is true where query `q` may see key `k`."""
-        written = mask._written()
-        name, args = written.name, written.args
+        spec = mask._spec()
+        name, args = spec.name, spec.args
         if name in ("&", "|", "^"):
             return f" {name} ".join(_bracketed(self.write(part)) for part in args)
         if name == "~":
             return f"~{_bracketed(self.write(args[0]))}"
         # An array argument has no plain formula, nor has a named one: such terms are written from their rows.
-        if written.named or not all(value is None or isinstance(value, int) for value in args):
+        if spec.keywords or not all(value is None or isinstance(value, int) for value in args):
             return self._from_rows(mask)
         return _plain_formula(name, args) or self._from_rows(mask)
 

@@ -8,20 +8,22 @@ from ...spans import Spans, single
 from .._arrays import Ints, as_int, as_lengths
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
-from .._text.written import Written
+from .._text.registry import Form, atom
+from .._text.spec import Spec
 from .documents import Packed
 
 
 class _Chunked(Mask):
-    """See `chunked`."""
+    """The mask of `chunked`."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def _written(self) -> Written:
-        return Written("chunked", (self.size,))
+    def _spec(self) -> Spec:
+        return Spec("chunked", (self.size,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # The chunk of a query, which is also its row: [start, start + size).
         start = queries - queries % self.size
         return single(start, start + self.size, kv_len)
 
@@ -30,8 +32,9 @@ class _Chunked(Mask):
         return f"query {cell.query} is in chunk {of_query}, key {cell.key} in chunk {of_key}"
 
 
+@atom(Form("chunked(size)", "k // size == q // size", "the same chunk of `size` positions"))
 def chunked(size: int) -> Mask:
-    """`k // size == q // size`: the same chunk of `size` positions (Llama 4's local layers; with `causal()`).
+    """Allow `k // size == q // size`: the same chunk of `size` positions (with `causal()`, Llama 4's local layers).
 
     Args:
         size: positions a chunk, at least 1. Chunks are counted from position 0; inside `within`, from each document's.
@@ -49,15 +52,16 @@ def chunked(size: int) -> Mask:
 
 
 class _BlockCausal(Packed):
-    """See `block_causal`."""
+    """The mask of `block_causal`."""
 
     def __init__(self, sizes: Ints) -> None:
         self.lengths = sizes
 
-    def _written(self) -> Written:
-        return Written("block_causal", (self.lengths,))
+    def _spec(self) -> Spec:
+        return Spec("block_causal", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        # A block is stored like a document: the row ends where the query's block does.
         return single(0, self._documents(queries)[2], kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
@@ -65,10 +69,11 @@ class _BlockCausal(Packed):
         return f"query {cell.query} is in block {of_query}, key {cell.key} in block {of_key}"
 
 
+@atom(Form("block_causal(sizes)", "", "`k`'s block is `q`'s or an earlier one"))
 def block_causal(sizes: Any) -> Mask:
-    """`block(k) <= block(q)`: all of a query's own block, and of those before it.
+    """Allow `block(k) <= block(q)`: all of the query's own block and of earlier blocks.
 
-    Next-scale image generation (VAR, Tian et al. 2024) has one block a scale; chunked streaming one block a chunk.
+    Next-scale image generation (VAR, Tian et al. 2024) has one block per scale; chunked streaming one block per chunk.
 
     Args:
         sizes: int `(blocks,)` or `(B, blocks)`: positions in each block, one after the other. They sum to the

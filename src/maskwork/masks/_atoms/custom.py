@@ -1,4 +1,4 @@
-"""Masks without structure: `custom` asks a function cell by cell, `from_dense` reads an array. Never n x n."""
+"""Masks without structure: `custom` calls a function for each cell, `from_dense` reads an array."""
 
 from __future__ import annotations
 
@@ -13,34 +13,33 @@ import numpy.typing as npt
 from ... import spans as sp
 from ...errors import GridError, MaskError, TooManySpans
 from ...spans import Spans, single, take_rows
-from .._arrays import PRINTED, Ints, as_array, as_int
+from .._arrays import PRINTED, Bools, Ints, as_array, as_int
 from .._extent import Extent
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
-from .._text.written import Written
-
-Bools = npt.NDArray[np.bool_]
+from .._text.registry import Form, atom
+from .._text.spec import MAX_TEXT, Arrays, Spec
 
 #: fn(b, h, q_idx, kv_idx) -> bool, each argument an integer tensor: FlexAttention's mask_mod.
 MaskMod = Callable[[Any, Any, Any, Any], Any]
 
-#: Most cells that one question to a `custom` mask may evaluate: a square of 65,536, minutes of work.
+#: Most cells that one evaluation of a `custom` mask may take: a square of 65,536, minutes of work.
 MAX_CELLS = 1 << 32
 
 
 class _Custom(Mask):
-    """See `custom`."""
+    """The mask of `custom`."""
 
-    at_once = True
+    single_pass = True
 
     def __init__(self, fn: MaskMod, name: str, depends_on: str, batch: int, heads: int) -> None:
         self.fn, self.name, self.depends_on = fn, name, depends_on
         self._batch, self._heads = batch, heads
         self.depends_on_query = "q" in depends_on
 
-    def _written(self) -> Written:
+    def _spec(self) -> Spec:
         sizes = {"batch": self._batch, "heads": self._heads}
-        return Written("custom", (self.fn, self.name, self.depends_on), sizes)
+        return Spec("custom", (self.fn, self.name, self.depends_on), sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Custom, (self.fn, self.name, self.depends_on, self._batch, self._heads)
@@ -54,7 +53,11 @@ class _Custom(Mask):
         """Heads that the function tells apart, 1 when it is the same for all."""
         return self._heads
 
-    def _text(self) -> str:
+    def _write(self, arrays: Arrays) -> str:
+        if arrays == "full":
+            raise MaskError(
+                f"a mask's text cannot carry a function, {self!r} has none that can be read back; pickle it"
+            )
         return f"custom({self.name})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
@@ -63,7 +66,7 @@ class _Custom(Mask):
         if self.depends_on_query:
             rows, index = np.unique(queries, return_inverse=True)
             index = index.reshape(queries.shape)
-        # A row that is the same for all keys is decided by its first cell.
+        # The first cell decides a row that is the same for all keys.
         keys = kv_len if "k" in self.depends_on else min(kv_len, 1)
         shape = (self._batch, self._heads, len(rows))
         cells = shape[0] * shape[1] * shape[2] * keys
@@ -75,28 +78,28 @@ class _Custom(Mask):
         if keys == kv_len:
             return take_rows(sp.scan_rows(self._evaluate(rows, keys), shape, kv_len), index)
         nothing = np.zeros((0, keys), dtype=np.bool_)
-        seen = np.concatenate([nothing, *self._evaluate(rows, keys)]).reshape(shape)
-        return take_rows(single(0, np.where(seen, kv_len, 0), kv_len), index)
+        allowed = np.concatenate([nothing, *self._evaluate(rows, keys)]).reshape(shape)
+        return take_rows(single(0, np.where(allowed, kv_len, 0), kv_len), index)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        seen = any(start <= cell.key < end for start, end in row)
-        return f"its function says {seen} of query {cell.query}, key {cell.key}"
+        allowed = any(start <= cell.key < end for start, end in row)
+        return f"its function returns {allowed} for query {cell.query}, key {cell.key}"
 
     def _evaluate(self, rows: Ints, keys: int) -> Iterator[Bools]:
-        """The cells `(rows, keys)` of each batch row and head, by pieces."""
-        # A mask needs torch only when its function is asked; the geometry itself is NumPy's.
+        """Yield the cells `(rows, keys)` of each batch row and head in pieces of consecutive rows."""
+        # A mask needs torch only when its function is called; the geometry itself is NumPy's.
         torch: Any = import_module("torch")
 
-        def one(b: Any, h: Any, q: Any, k: Any) -> Any:
+        def cell_of(b: Any, h: Any, q: Any, k: Any) -> Any:
             cell = self.fn(b, h, q, k)
             return torch.tensor(cell) if isinstance(cell, bool) else cell
 
-        # vmap hands the function one cell, as FlexAttention does: it may reduce or index without knowing of the others.
-        whole = torch.vmap(torch.vmap(one, (None, None, None, 0)), (None, None, 0, None))
+        # vmap passes one cell to the function, as FlexAttention does, so that the function may reduce or index.
+        cells_of = torch.vmap(torch.vmap(cell_of, (None, None, None, 0)), (None, None, 0, None))
         key = torch.arange(keys)
         step = max(1, sp.CHUNK_CELLS // max(keys, 1))
         if keys and len(rows):
-            self._check_reads(whole, torch.from_numpy(rows), key, step)
+            self._check_reads(cells_of, torch.from_numpy(rows), key, step)
         for b in range(self._batch):
             for h in range(self._heads):
                 for i in range(0, len(rows), step):
@@ -105,7 +108,7 @@ class _Custom(Mask):
                         yield np.zeros((len(query), 0), dtype=np.bool_)
                         continue
                     try:
-                        cells = whole(torch.tensor(b), torch.tensor(h), query, key)
+                        cells = cells_of(torch.tensor(b), torch.tensor(h), query, key)
                     except Exception as error:
                         error.add_note(
                             f"{self!r} calls its function as fn(b, h, q_idx, kv_idx), each one number in a tensor, "
@@ -119,23 +122,24 @@ class _Custom(Mask):
                         )
                     yield cells.cpu().numpy()
 
-    def _check_reads(self, whole: Callable[..., Any], rows: Any, key: Any, step: int) -> None:
-        """Raise where another batch row or head, which `depends_on` leaves out and which would be 0, changes cells.
+    def _check_reads(self, cells_of: Callable[..., Any], rows: Any, key: Any, step: int) -> None:
+        """Raise if the cells of batch row 1 or head 1 differ from those of 0 and `depends_on` leaves that axis out.
 
-        Asked of up to 256 rows, spread evenly. What the function merely hands on (as torch's `and_masks` does) is no
-        harm, and where there is no row or head 1 to look up, 0 is what was meant.
+        Up to 256 rows, spread evenly, are compared. A function that only passes `b` or `h` on (as torch's `and_masks`
+        does) is accepted, and so is a function that cannot look up row or head 1: it has 0 alone.
         """
         torch: Any = import_module("torch")
-        some = rows[:: -(-len(rows) // min(step, 256))]
-        zero, one = torch.tensor(0), torch.tensor(1)
+        sample = rows[:: -(-len(rows) // min(step, 256))]
+        index_0, index_1 = torch.tensor(0), torch.tensor(1)
         first: Any = None
-        for letter, second in (("b", (one, zero)), ("h", (zero, one))):
+        for letter, second in (("b", (index_1, index_0)), ("h", (index_0, index_1))):
             if letter in self.depends_on:
                 continue
             try:
-                first = whole(zero, zero, some, key) if first is None else first
-                changed = bool((first != whole(*second, some, key)).any())
-            except Exception:  # a fault of the function itself is met again, and raised, when all rows are asked
+                first = cells_of(index_0, index_0, sample, key) if first is None else first
+                changed = bool((first != cells_of(*second, sample, key)).any())
+            # A fault of the function itself is raised when all rows are evaluated, right after this check.
+            except Exception:
                 continue
             if changed:
                 size = {"b": "batch=", "h": "heads="}[letter]
@@ -145,28 +149,29 @@ class _Custom(Mask):
                 )
 
 
+@atom(Form("custom(fn)", "fn(b, h, q, k)", "any rule, as FlexAttention's `mask_mod`"), parsed=False)
 def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batch: int = 1, heads: int = 1) -> Mask:
-    """Any rule: `fn(b, h, q_idx, kv_idx) -> bool`, FlexAttention's `mask_mod` (Dong et al. 2024).
+    """Allow by any rule: `fn(b, h, q_idx, kv_idx) -> bool`, FlexAttention's `mask_mod` (Dong et al. 2024).
 
-    The function is asked about every cell, by pieces of 4 million, and only its runs are kept: never n x n memory, but
-    n x n work. One question may evaluate 2**32 cells; beyond that it raises. Prefer the atoms, which cost n.
+    The function is called for every cell, in pieces of 4 million, and only the runs are stored: never n x n memory, but
+    n x n work. One evaluation may take 2**32 cells; beyond that it raises. Prefer the atoms, which cost n.
 
     Args:
         fn: called as `create_block_mask` calls it, under `torch.vmap`: four 0-D int64 tensors in, a bool tensor out.
             It must give the same answer each time. This loads torch.
         name: what `repr` prints; the function's own name when left out.
-        depends_on: what `fn` reads, letters of "bhqk". A mask without "q" evaluates one row, one without "k" one cell
-            a row: what is left out is passed as 0. A function that says otherwise for another "b" or "h" is refused.
-        batch: batch rows to ask about, when `depends_on` has "b".
-        heads: query heads to ask about, when `depends_on` has "h".
+        depends_on: what `fn` reads, letters of "bhqk". Without "q", one row is evaluated, without "k" one cell per row:
+            a letter that is left out is passed as 0. A function whose cells differ for another "b" or "h" is refused.
+        batch: batch rows to evaluate, when `depends_on` has "b".
+        heads: query heads to evaluate, when `depends_on` has "h".
 
     Raises:
         MaskError: `depends_on` has another letter, or `batch` or `heads` do not agree with it; on evaluation, `fn`
             returns something other than bools, or reads a batch row or head that `depends_on` does not name.
         TooManySpans: on evaluation, more cells or more runs than the budget.
 
-    Two such masks are equal when their function is the same object. They have no text form to read back, and pickle
-    when the function does.
+    Two custom masks are equal when their function is the same object. A custom mask has no text form that `mw.parse`
+    could read, and can be pickled when its function can.
 
     >>> import maskwork as mw
     >>> even = mw.custom(lambda b, h, q_idx, kv_idx: kv_idx % 2 == 0, name="even", depends_on="k")
@@ -183,7 +188,7 @@ def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batc
     for letter, word, size in (("b", "batch", batch), ("h", "heads", heads)):
         if size > 1 and letter not in depends_on:
             raise MaskError(
-                f"custom({word}={size}) asks about each, but depends_on={depends_on!r} leaves it out; "
+                f"custom({word}={size}) evaluates each, but depends_on={depends_on!r} leaves it out; "
                 f"add {letter!r} or drop {word}"
             )
     try:
@@ -195,18 +200,18 @@ def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batc
 
 
 class _FromDense(Mask):
-    """See `from_dense`."""
+    """The mask of `from_dense`: the array's runs, not the array."""
 
     def __init__(self, geometry: Spans) -> None:
         self.geometry = geometry
 
-    def _written(self) -> Written:
+    def _spec(self) -> Spec:
         batch, heads, rows = self.geometry.shape
         shape = (rows, self.geometry.kv_len)
         shape = (batch, heads, *shape) if heads > 1 else (batch, *shape) if batch > 1 else shape
         array = self.geometry.dense().reshape(shape)
         array.setflags(write=False)
-        return Written("from_dense", (array,))
+        return Spec("from_dense", (array,))
 
     def __reduce__(self) -> tuple[Any, ...]:
         sides = (self.geometry.planes_starts, self.geometry.planes_ends)
@@ -225,13 +230,21 @@ class _FromDense(Mask):
         """Heads that the array tells apart, 1 when it is the same for all."""
         return self.geometry.shape[1]
 
-    def _text(self) -> str:
+    def _write(self, arrays: Arrays) -> str:
         batch, heads, rows = self.geometry.shape
-        if 0 < batch * heads * rows * self.geometry.kv_len <= PRINTED:
-            return super()._text()
+        cells = batch * heads * rows * self.geometry.kv_len
+        # An array without cells has no list that tells its shape.
+        if 0 < cells <= (PRINTED if arrays == "short" else MAX_TEXT // 3):
+            return super()._write(arrays)
+        if arrays == "full":
+            raise MaskError(
+                f"a mask's text holds an array of 1 to {MAX_TEXT // 3} cells, {self!r} has {cells}, and none that can "
+                "be read back; use to_json"
+            )
         shape = [*([batch] if batch * heads > 1 else []), *([heads] if heads > 1 else []), rows, self.geometry.kv_len]
         size = "x".join(map(str, shape))
-        digest = hashlib.sha256(size.encode())  # of the runs: the cells themselves are never held
+        # The digest is of the runs: the cells themselves are never stored.
+        digest = hashlib.sha256(size.encode())
         digest.update(self.geometry.planes_starts.tobytes())
         digest.update(self.geometry.planes_ends.tobytes())
         return f"from_dense(<bool[{size}] {digest.hexdigest()[:8]}>)"
@@ -243,25 +256,26 @@ class _FromDense(Mask):
                 f"the array covers the grid's {extent.queries} queries and {extent.keys} keys, or cells would be "
                 f"undefined; that of {self!r} has {rows} and {keys}; make it larger, or bind a smaller grid"
             )
-        if extent.whole and max(rows, keys) > max(extent.queries, extent.keys):
+        if extent.full_length and max(rows, keys) > max(extent.queries, extent.keys):
             raise GridError(
                 f"the array has exactly the grid's {extent.queries} queries and {extent.keys} keys; that of {self!r} "
                 f"has {rows} and {keys}; cut it, or bind a part of a longer sequence by giving q_start"
             )
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        there = self.geometry
-        starts, ends = np.minimum(there.planes_starts, kv_len), np.minimum(there.planes_ends, kv_len)
+        geometry = self.geometry
+        starts, ends = np.minimum(geometry.planes_starts, kv_len), np.minimum(geometry.planes_ends, kv_len)
         cut = Spans(starts, ends, kv_len).trim()
-        return take_rows(cut, queries) if there.shape[2] > 1 else cut
+        return take_rows(cut, queries) if geometry.shape[2] > 1 else cut
 
 
 def _from_planes(starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], kv_len: int) -> Mask:
     return _FromDense(Spans(starts, ends, kv_len))
 
 
+@atom(Form("from_dense(array)", "array[q, k]", "any cells at all"))
 def from_dense(array: Any) -> Mask:
-    """The cells that an array says: True = may attend. It is read by pieces into runs, and copied.
+    """Allow the cells that an array marks: True = may attend. The array is read in pieces and stored as runs.
 
     Args:
         array: bool or 0/1 integers, `(Q, K)`, `(B, Q, K)` or `(B, H, Q, K)`: a list, an array or a tensor (one from a
@@ -288,7 +302,7 @@ def from_dense(array: Any) -> Mask:
             f"from_dense takes bool or 0/1 integers, got dtype {cells.dtype}; of an additive mask pass `mask == 0`"
         )
     if cells.dtype != np.bool_ and cells.size and (cells.min() < 0 or cells.max() > 1):
-        raise MaskError(f"from_dense takes 0 and 1, found {cells.min()} to {cells.max()}; pass `array != 0`")
+        raise MaskError(f"from_dense takes 0 and 1, got {cells.min()} to {cells.max()}; pass `array != 0`")
     cells = {2: cells[None, None], 3: cells[:, None]}.get(cells.ndim, cells)
     batch, heads, rows, keys = cells.shape
     if not batch or not heads:

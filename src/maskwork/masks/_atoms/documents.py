@@ -12,22 +12,31 @@ from ...errors import MaskError
 from ...spans import Spans
 from .._arrays import Bools, Ints, as_ints, as_lengths
 from .._extent import Extent, check_cover
-from .._mask import Constant, Mask, Queries, common_batch
+from .._mask import Constant, Mask, Queries, as_masks, common_batch
 from .._questions.explain import Cell, Explanation, Row, explanation
-from .._text.written import Written
+from .._text.registry import Form, atom
+from .._text.spec import Spec
 from .ids import Groups
 
 
+@atom(
+    Form("document(lengths)", "", "`q` and `k` lie in the same document"),
+    Form("document(ids=…)", "ids[q] == ids[k] >= 0", "the same document, in pieces or not"),
+)
 def document(lengths: Any = None, *, ids: Any = None) -> Mask:
-    """`q` and `k` belong to the same document: the block-diagonal of sequence packing (Krell et al. 2021).
+    """Allow `q` and `k` in the same document: the block-diagonal of sequence packing (Krell et al. 2021).
+
+    `document` puts no condition on order: write `causal() & document(lengths)`.
 
     Args:
-        lengths: int `(documents,)` or `(B, documents)`: neighbours, one after the other. They sum to the sequence's
-            length. A list of lists may be ragged.
-        ids: int `(K,)` or `(B, K)`: each position's document, which need not be contiguous. An id below 0 belongs to
-            none: that position sees nothing and nothing sees it.
+        lengths: int `(documents,)` or `(B, documents)`: lengths of documents one after the other. They sum to the
+            sequence's length. A list of lists may be ragged.
+        ids: int `(K,)` or `(B, K)`: each position's document, which need not be contiguous. A position with an id
+            below 0 belongs to no document: it sees nothing and no query sees it.
 
-    It says nothing about order: write `causal() & document(lengths)`.
+    Raises:
+        MaskError: both are given, or neither.
+        GridError: on binding, the documents do not cover the grid.
 
     | library | its way to say `document` |
     | --- | --- |
@@ -43,30 +52,24 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
     [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     """
     if (lengths is None) == (ids is None):
-        given = "neither" if lengths is None else "both"
-        raise MaskError(f"document takes either lengths or ids, got {given}; pass exactly one")
+        fault = "neither" if lengths is None else "both"
+        raise MaskError(f"document takes either lengths or ids, got {fault}; pass exactly one")
     if lengths is not None:
         return _ByLength(as_lengths(lengths, "document(lengths)"))
     return _ById(as_ints(ids, "document(ids)", ndims=(1, 2), minimum=None))
 
 
-def as_masks(value: Any, name: str) -> tuple[Mask, ...]:
-    """Several masks, checked."""
-    if not isinstance(value, Sequence):
-        raise MaskError(f"{name} takes masks, got {value!r:.60} ({type(value).__name__}); pass them as a list")
-    for item in value:  # pyright: ignore[reportUnknownVariableType]
-        if not isinstance(item, Mask):
-            found = f"{item!r:.60} ({type(item).__name__})"  # pyright: ignore[reportUnknownArgumentType]
-            raise MaskError(f"{name} takes masks, got {found}; build one with mw.causal() …")
-    return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-
-
+@atom(Form("within(mask, lengths)", "", "`mask` allows it, with both positions restarted in each document"))
 def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
-    """`mask` inside each document, where both positions restart at 0; nothing across documents.
+    """Allow what `mask` allows inside each document, where both positions restart at 0; nothing across documents.
 
     Args:
         mask: one mask for all documents, or a sequence with one for each (then `lengths` is one-dimensional).
         lengths: int `(documents,)` or `(B, documents)`, as for `document`.
+
+    Raises:
+        MaskError: not as many masks as documents, or a mask of another batch size than the lengths.
+        GridError: on binding, the documents do not cover the grid, or an array inside `mask` not its document.
 
     `generate_doc_mask_mod(mask_mod, offsets)` of `attn_gym` is this, with the cumulated lengths as offsets.
     `within(causal(), lengths)` allows the same cells as `causal() & document(lengths)`; a `prefix` or a chunk, though,
@@ -85,11 +88,16 @@ def within(mask: Mask | Sequence[Mask], lengths: Any) -> Mask:
             f"within takes one mask per document, got {len(masks)} masks for {len(array)} lengths; "
             "pass one mask for all, or as many masks as documents"
         )
+    # Equal masks for all documents are one mask; without documents no cell is allowed.
     return _Within(masks if len(set(masks)) > 1 else masks[:1] or (Constant(False),), array)
 
 
 class Packed(Mask):
-    """A mask with parts laid end to end: what `document(lengths)`, `within` and `block_causal` share."""
+    """The base of `document(lengths)`, `within` and `block_causal`: documents laid end to end."""
+
+    # lengths          3    0   2      the second document is empty: no position is in it
+    # positions    0 1 2        3 4
+    # ends             3    3   5      searched for the document of a position
 
     lengths: Ints
 
@@ -102,75 +110,76 @@ class Packed(Mask):
         return np.atleast_2d(self.lengths).sum(axis=1)
 
     def _documents(self, queries: Queries) -> tuple[Ints, Ints, Ints]:
-        """int64 `(B, H, Q)` each: number, start and end of the document of every query.
+        """Return number, start and end of the document of every query: int64 `(B, H, Q)` each.
 
-        Looked up among the documents, so the cost follows what is asked, not how long the documents are.
+        A binary search among the documents: the cost depends on the number of queries, not on the documents' lengths.
         """
         lengths = np.atleast_2d(self.lengths)
         ends = lengths.cumsum(axis=1)
-        asked = np.broadcast_to(queries, (max(len(queries), len(ends)), *queries.shape[1:]))
-        number: Ints = np.zeros(asked.shape, dtype=np.int64)
-        for b, row in enumerate(asked):
-            number[b] = np.searchsorted(ends[b if len(ends) > 1 else 0], row, side="right")  # steps over empty ones
-        which = np.arange(len(ends)).reshape(-1, 1, 1)
-        end = ends[which, number]
-        return number, end - lengths[which, number], end
+        positions = np.broadcast_to(queries, (max(len(queries), len(ends)), *queries.shape[1:]))
+        number: Ints = np.zeros(positions.shape, dtype=np.int64)
+        for b, row in enumerate(positions):
+            # side="right" skips empty documents, which end where the one before them does.
+            number[b] = np.searchsorted(ends[b if len(ends) > 1 else 0], row, side="right")
+        batch_row = np.arange(len(ends)).reshape(-1, 1, 1)
+        end = ends[batch_row, number]
+        return number, end - lengths[batch_row, number], end
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
 
     def _document_of(self, position: int, batch: int) -> tuple[int, int, int]:
-        """The number, start and end of the document at one position, without the whole table."""
+        """Return number, start and end of the document at one position, without a table of all queries."""
         lengths = self.lengths if self.lengths.ndim == 1 else self.lengths[batch]
         ends = lengths.cumsum()
-        number = int(np.searchsorted(ends, position, side="right"))  # steps over empty documents
+        number = int(np.searchsorted(ends, position, side="right"))
         return number, int(ends[number] - lengths[number]), int(ends[number])
 
 
 class _ByLength(Packed):
-    """See `document`."""
+    """The mask of `document(lengths)`."""
 
     def __init__(self, lengths: Ints) -> None:
         self.lengths = lengths
 
-    def _written(self) -> Written:
-        return Written("document", (self.lengths,))
+    def _spec(self) -> Spec:
+        return Spec("document", (self.lengths,))
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         _, starts, ends = self._documents(queries)
         return _runs(starts[None], ends[None], kv_len)
 
     def _explain(self, cell: Cell) -> Explanation:
-        # Two look-ups among the documents, where a row of geometry would make the table of all positions.
+        # Two searches among the documents are cheaper than a row of spans.
         numbers = {self._document_of(position, cell.batch)[0] for position in (cell.query, cell.key)}
         return explanation(self, cell, len(numbers) == 1, self._reason(cell, []))
 
     def _reason(self, cell: Cell, row: Row) -> str:
         of_query, of_key = (self._document_of(position, cell.batch) for position in (cell.query, cell.key))
-        there = "document {} [{}, {})".format(*of_query)
+        q_document, k_document = ("document {} [{}, {})".format(*place) for place in (of_query, of_key))
         if of_query == of_key:
-            return f"query {cell.query} and key {cell.key} are in {there}"
-        return f"query {cell.query} is in {there}, key {cell.key} in " + "document {} [{}, {})".format(*of_key)
+            return f"query {cell.query} and key {cell.key} are in {q_document}"
+        return f"query {cell.query} is in {q_document}, key {cell.key} in {k_document}"
 
 
 class _Within(Packed):
-    """See `within`."""
+    """The mask of `within`, with one mask for all documents or one for each."""
 
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
-        self._hold(masks)
+        self._set_operands(masks)
         self.masks, self.lengths = masks, lengths
-        _ = self.batch, self.heads  # raises where the masks and the lengths speak of different ones
+        _ = self.batch, self.heads  # raises if masks and lengths have different ones
 
-    def _written(self) -> Written:
-        return Written("within", (self.masks[0] if len(self.masks) == 1 else self.masks, self.lengths))
+    def _spec(self) -> Spec:
+        return Spec("within", (self.masks[0] if len(self.masks) == 1 else self.masks, self.lengths))
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "lengths sum to", self._totals, extent)
         for mask, longest in self._longest().items():
-            mask._check(Extent(longest, longest, whole=False))
+            mask._check(Extent(longest, longest, full_length=False))
 
     def _longest(self) -> dict[Mask, int]:
-        """Each distinct mask with the length of the longest document that it is asked about."""
+        """Return each distinct mask with the length of its longest document."""
         if len(self.masks) == 1:
             return {self.masks[0]: int(self.lengths.max(initial=0))}
         longest: dict[Mask, int] = {}
@@ -181,6 +190,8 @@ class _Within(Packed):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         number, starts, ends = self._documents(queries)
         longest = int(self.lengths.max(initial=0))
+        # Rows of the inner mask at positions inside the document, moved to where the document starts and cut where
+        # the document ends.
         if len(self.masks) == 1:
             inner = self.masks[0]._spans(queries - starts, longest)
             return _runs(
@@ -191,55 +202,57 @@ class _Within(Packed):
         return self._spans_of_each(queries, number, starts, ends, kv_len)
 
     def _explain(self, cell: Cell) -> Explanation:
-        """`document(lengths)` and the mask restarted: the second only has a say where the first agrees."""
-        same = _ByLength(self.lengths)._explain(cell)
+        """Explain by `document(lengths)`, and by the restarted mask where query and key share a document."""
+        together = _ByLength(self.lengths)._explain(cell)
         number, start, end = self._document_of(cell.query, cell.batch)
-        if not same.allowed:
-            return explanation(self, cell, False, "query and key are in different documents", [same])
+        if not together.allowed:
+            return explanation(self, cell, False, "query and key are in different documents", [together])
         mask = self.masks[number if len(self.masks) > 1 else 0]
         query, key = cell.query - start, cell.key - start
         inner = mask._explain(cell.move(query, key, int(self.lengths.max())))
         reason = f"in document {number} [{start}, {end}) query {cell.query} is {query} and key {cell.key} is {key}"
-        return explanation(self, cell, inner.allowed, reason, [same, inner] if inner.allowed else [inner])
+        return explanation(self, cell, inner.allowed, reason, [together, inner] if inner.allowed else [inner])
 
     def _spans_of_each(self, queries: Queries, number: Ints, starts: Ints, ends: Ints, kv_len: int) -> Spans:
+        """Return the spans where documents have masks of their own; each distinct mask is evaluated once."""
         longest = int(self.lengths.max(initial=0))
         group_of = {mask: i for i, mask in enumerate(dict.fromkeys(self.masks))}
         group: Ints = np.array([group_of[mask] for mask in self.masks])[number]
         parts: list[tuple[Bools, Bools, Spans]] = []
-        for (mask, own), index in zip(self._longest().items(), group_of.values(), strict=True):
-            # Each mask is asked only about the columns where some batch row has one of its documents; the other rows
-            # of those columns ask about position 0, since theirs may lie beyond what this mask's arrays cover.
-            here: Bools = group == index
-            columns = np.asarray(here.any(axis=(0, 1)), dtype=np.bool_)
+        for (mask, mask_longest), index in zip(self._longest().items(), group_of.values(), strict=True):
+            # Each mask is evaluated only in the columns where some batch row has one of its documents; the other rows
+            # of those columns use position 0, since theirs may lie beyond what this mask's arrays cover.
+            in_group: Bools = group == index
+            columns = np.asarray(in_group.any(axis=(0, 1)), dtype=np.bool_)
             if columns.any():
-                local = np.where(here, queries - starts, 0)[..., columns]
-                parts.append((here[..., columns], columns, mask._spans(local, own)))
+                local = np.where(in_group, queries - starts, 0)[..., columns]
+                parts.append((in_group[..., columns], columns, mask._spans(local, mask_longest)))
+        # A cell that no part writes keeps [longest, longest), which is cut empty at the end of the document.
         lead = np.broadcast_shapes(group.shape[:2], *(part.shape[:2] for _, _, part in parts))
         shape = (max((part.runs for _, _, part in parts), default=1), *lead, group.shape[-1])
         first, last = np.full(shape, longest, dtype=np.int64), np.full(shape, longest, dtype=np.int64)
-        for here, columns, part in parts:
+        for in_group, columns, part in parts:
             for side, planes in ((first, part.planes_starts), (last, part.planes_ends)):
-                side[: part.runs, ..., columns] = np.where(here, planes, side[: part.runs, ..., columns])
+                side[: part.runs, ..., columns] = np.where(in_group, planes, side[: part.runs, ..., columns])
         return _runs(np.minimum(first + starts, ends), np.minimum(last + starts, ends), kv_len)
 
 
 class _ById(Mask):
-    """See `document(ids=…)`."""
+    """The mask of `document(ids=…)`."""
 
     def __init__(self, ids: Ints) -> None:
         self.ids = ids
 
-    def _written(self) -> Written:
-        return Written("document", named={"ids": self.ids})
+    def _spec(self) -> Spec:
+        return Spec("document", keywords={"ids": self.ids})
 
     @property
     def batch(self) -> int:
         return 1 if self.ids.ndim == 1 else len(self.ids)
 
     def _check(self, extent: Extent) -> None:
-        mend = "give each position its id, -1 where it is padding"
-        check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent, mend=mend)
+        fix = "give each position its id, -1 where it is padding"
+        check_cover(self, "ids number", np.array([self.ids.shape[-1]]), extent, fix=fix)
 
     @cached_property
     def _groups(self) -> Groups:
@@ -251,12 +264,12 @@ class _ById(Mask):
     def _reason(self, cell: Cell, row: Row) -> str:
         ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]
         q_id, k_id = int(ids[cell.query]), int(ids[cell.key])
-        none = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
-        return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{none}"
+        remark = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
+        return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{remark}"
 
 
 def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:
-    """Sorted runs whose last ones may be cut empty, as `Spans` clipped to the keys."""
+    """Cut sorted runs off at the last key. Runs that become empty are the last of their row."""
     first, last = np.minimum(starts, kv_len).astype(np.int32), np.minimum(ends, kv_len).astype(np.int32)
     empty = first >= last
     if empty.any():

@@ -13,23 +13,33 @@ from .._arrays import Ints, as_int
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
-from .._text.written import Written
+from .._text.registry import Form, atom
+from .._text.spec import Spec
 
 _LARGER = "give a larger shape, or bind it to its own size"
 
 
 class _Neighborhood(Mask):
-    """See `neighborhood`."""
+    """The mask of `neighborhood`, whose positions count cells row by row, or tile by tile."""
+
+    # A position is a sum with one part for each axis. On a grid of 4 x 4 cells with tiles of 2 x 2, the cell in row 1
+    # and column 2 is position 6: its tile begins at 4, and the cell is 2 inside the tile.
+    #
+    #      0  1 |  4  5
+    #      2  3 |  6  7
+    #     ------+------
+    #      8  9 | 12 13
+    #     10 11 | 14 15
 
     def __init__(self, sizes: tuple[int, ...], kernel: tuple[int, ...], tile: tuple[int, ...]) -> None:
         self.sizes, self.kernel, self.tile = sizes, kernel, tile
 
-    def _written(self) -> Written:
+    def _spec(self) -> Spec:
         tile = {} if self.tile == self.sizes else {"tile": np.array(self.tile)}
-        return Written("neighborhood", (np.array(self.sizes), np.array(self.kernel)), tile)
+        return Spec("neighborhood", (np.array(self.sizes), np.array(self.kernel)), tile)
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent, mend=_LARGER)
+        check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent, fix=_LARGER)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # A line of the window, along the last axis, is one run in each tile that it crosses.
@@ -43,7 +53,7 @@ class _Neighborhood(Mask):
             np.clip(cell - window // 2, 0, size - window)
             for cell, window, size in zip(self._cells(queries), self.kernel, self.sizes, strict=True)
         ]
-        # A position is a sum with one part for each axis: the lines of all other axes, then the runs along the last.
+        # The window's lines along the last axis start at the sums of the parts of all other axes.
         last = len(self.sizes) - 1
         lines: list[Ints] = [np.zeros_like(queries)]
         for axis in range(last):
@@ -62,14 +72,15 @@ class _Neighborhood(Mask):
         return gather_runs(np.stack(starts), np.stack(ends), kv_len)
 
     def _part(self, axis: int, cell: Ints) -> Ints:
-        """What a coordinate adds to the position: whole tiles, and steps inside one."""
-        beyond = zip(self.sizes[axis + 1 :], self.tile[axis + 1 :], strict=True)
-        tile_step = math.prod(self.tile) * math.prod(size // side for size, side in beyond)
+        """Return what a coordinate adds to the position: whole tiles, and steps inside a tile."""
+        inner_axes = zip(self.sizes[axis + 1 :], self.tile[axis + 1 :], strict=True)
+        tile_step = math.prod(self.tile) * math.prod(size // side for size, side in inner_axes)
         tile, inside = np.divmod(cell, self.tile[axis])
         return tile * tile_step + inside * math.prod(self.tile[axis + 1 :])
 
     def _cells(self, positions: Ints) -> list[Ints]:
-        """The coordinates of positions: those of their tile, and in it."""
+        """Return the coordinates of positions, one array for each axis."""
+        # The inverse of `_part`: digits of the tile's number and of the cell inside it, the last axis first.
         tiles = tuple(size // side for size, side in zip(self.sizes, self.tile, strict=True))
         index, inside = np.divmod(positions, math.prod(self.tile))
         cells: list[Ints] = []
@@ -79,13 +90,20 @@ class _Neighborhood(Mask):
         return cells[::-1]
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        at = np.array([cell.query, cell.key], dtype=np.int64)
-        query, key = zip(*(axis.tolist() for axis in self._cells(at)), strict=True)
+        positions = np.array([cell.query, cell.key], dtype=np.int64)
+        query, key = zip(*(axis.tolist() for axis in self._cells(positions)), strict=True)
         return f"query {cell.query} is at {query}, key {cell.key} at {key}, window is {self.kernel}"
 
 
+@atom(
+    Form(
+        "neighborhood(shape, kernel)",
+        "",
+        "on a grid of 1 to 4 axes, `k` lies in the window round `q`, moved inwards at the edges",
+    )
+)
 def neighborhood(shape: Any, kernel: Any, *, tile: Any = None) -> Mask:
-    """Along every axis, `k` lies in the window of `kernel` cells round `q`, moved inwards at the edges.
+    """Allow `k` in the window of `kernel` cells round `q` along every axis, moved inwards at the edges.
 
     Neighborhood attention (Hassani et al. 2023, NATTEN). Positions count through the grid row by row (the last axis
     fastest). In an axis of `n` cells, cell `i` sees `[s, s + w)` with `s = clip(i - w // 2, 0, n - w)`: always
@@ -139,7 +157,8 @@ def neighborhood(shape: Any, kernel: Any, *, tile: Any = None) -> Mask:
 
 
 def _axes(value: Any, name: str) -> tuple[int, ...]:
-    values: list[Any] = [value] if isinstance(value, int) or not hasattr(value, "__iter__") else list(value)
+    """Return one int for each axis, from an int or from one to four of them."""
+    values: list[Any] = list(value) if hasattr(value, "__iter__") and getattr(value, "ndim", 1) else [value]
     if not 1 <= len(values) <= 4:
         raise MaskError(f"{name} has one to four axes, got {len(values)}; fold the others into the batch")
     return tuple(as_int(item, f"each of {name}", minimum=1) for item in values)

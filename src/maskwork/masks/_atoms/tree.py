@@ -13,60 +13,67 @@ from .._arrays import Ints, as_ints
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
-from .._text.written import Written
+from .._text.registry import Form, atom
+from .._text.spec import Spec
 
-_EACH = "give each position its parent, -1 where it has none"
+_ONE_PARENT_EACH = "give each position its parent, -1 where it has none"
 
 
 class _Tree(Mask):
-    """See `tree`."""
+    """The mask of `tree`."""
 
     def __init__(self, parents: Ints) -> None:
         self.parents = parents
 
-    def _written(self) -> Written:
-        return Written("tree", (self.parents,))
+    def _spec(self) -> Spec:
+        return Spec("tree", (self.parents,))
 
     @property
     def batch(self) -> int:
         return 1 if self.parents.ndim == 1 else len(self.parents)
 
     def _check(self, extent: Extent) -> None:
-        check_cover(self, "parents number", np.array([self.parents.shape[-1]]), extent, mend=_EACH)
+        check_cover(self, "parents number", np.array([self.parents.shape[-1]]), extent, fix=_ONE_PARENT_EACH)
 
     @cached_property
-    def _heads_of_chains(self) -> Ints:
-        """int64 `(B, K)`: the first token of the unbroken stretch of only-just-born children that ends here."""
+    def _chain_starts(self) -> Ints:
+        """The first position of the chain that ends at each position: int64 `(B, K)`."""
+        # In a chain, each token's parent is the position before it.
+        #
+        # position       0  1  2  3  4          0 - 1 - 2
+        # parent        -1  0  1  1  3              |
+        # chain start    0  0  0  3  3              3 - 4
         parents = np.atleast_2d(self.parents)
         positions: Ints = np.arange(parents.shape[1], dtype=np.int64)
         return np.maximum.accumulate(np.where(parents != positions - 1, positions, 0), axis=1)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        parents, chains = np.atleast_2d(self.parents), self._heads_of_chains
-        names, index = distinct(queries)
+        parents, chain_starts = np.atleast_2d(self.parents), self._chain_starts
+        positions, index = distinct(queries)
         b = np.arange(len(parents))[:, None]
-        # A walk to the roots, all rows at once and a whole chain at a time: as many steps as the deepest has chains.
-        at = np.broadcast_to(names, (len(parents), len(names)))
+        # Walk to the roots, all queries at once and one chain per step: each chain of ancestors is one run.
+        token = np.broadcast_to(positions, (len(parents), len(positions)))
         starts: list[Ints] = []
         ends: list[Ints] = []
-        while not starts or (at >= 0).any():
-            check_budget(len(starts) + 1, at.size)
-            first = np.where(at >= 0, chains[b, at], kv_len)
+        while not starts or (token >= 0).any():
+            check_budget(len(starts) + 1, token.size)
+            first = np.where(token >= 0, chain_starts[b, token], kv_len)
             starts.append(first)
-            ends.append(at + 1)
-            at = np.where(at >= 0, parents[b, np.minimum(first, parents.shape[1] - 1)], -1)
+            ends.append(token + 1)
+            token = np.where(token >= 0, parents[b, np.minimum(first, parents.shape[1] - 1)], -1)
         walked = gather_runs(np.stack(starts)[:, :, None], np.stack(ends)[:, :, None], kv_len)
         return take_rows(walked, index)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         if cell.key == cell.query:
             return cell.distance()
-        seen = any(start <= cell.key < end for start, end in row)
-        return f"key {cell.key} is {'an' if seen else 'no'} ancestor of query {cell.query}"
+        is_ancestor = any(start <= cell.key < end for start, end in row)
+        return f"key {cell.key} is {'an' if is_ancestor else 'no'} ancestor of query {cell.query}"
 
 
+@atom(Form("tree(parents)", "", "`k` is `q` or one of its ancestors"))
 def tree(parents: Any) -> Mask:
-    """`k` is `q` or an ancestor of `q`: a tree of drafts verified in one pass.
+    """Allow `k` if it is `q` or an ancestor of `q`: a tree of drafts verified in one pass.
 
     SpecInfer (Miao et al. 2023), Medusa (Cai et al. 2024), EAGLE. Siblings do not see one another.
 
@@ -85,18 +92,19 @@ def tree(parents: Any) -> Mask:
     >>> mw.tree([-1, 0, 0, 1]).bind(4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]]
     """
+    # A row of a ragged list is filled up with roots, which see themselves alone.
     array = as_ints(parents, "tree(parents)", ndims=(1, 2), minimum=-1, fill=-1)
     children: Ints = np.arange(array.shape[-1], dtype=np.int64)
     late = np.argwhere(array >= children)
     if len(late):
-        place = tuple(late[0].tolist())
-        child, parent = place[-1], int(array[place])
-        where = ", ".join(map(str, place))
+        position = tuple(late[0].tolist())
+        child, parent = position[-1], int(array[position])
+        subscript = ", ".join(map(str, position))
         if parent == child:
-            found, mend = f"which is token {child} itself", "give a root -1"
+            fault, fix = f"which is token {child} itself", "give a root -1"
         else:
-            found, mend = f"which comes after token {child}", "sort the tokens parents first, and number parents anew"
+            fault, fix = f"which comes after token {child}", "sort the tokens parents first, and number parents anew"
         raise MaskError(
-            f"a parent in tree(parents) comes before its child, got parents[{where}] = {parent}, {found}; {mend}"
+            f"a parent in tree(parents) comes before its child, got parents[{subscript}] = {parent}, {fault}; {fix}"
         )
     return _Tree(array)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from ... import spans as sp
-from ...errors import GridError
+from ...errors import GridError, MaskError
 from ...spans import Spans
 from .._mask import Mask, Queries
+from .._text.spec import Arrays
 
 
 class Derived(Mask):
@@ -40,7 +41,9 @@ class Derived(Mask):
     def heads(self) -> int:
         return self.spans.shape[1]
 
-    def _text(self) -> str:
+    def _write(self, arrays: Arrays) -> str:
+        if arrays == "full":
+            raise MaskError(f"a selection or reach is its cells, {self.text:.60} has no text that can be read back")
         return self.text
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:

@@ -21,17 +21,17 @@ def documents(mask: Mask, length: int, b: int = 0) -> list[int] | None:
     >>> documents(mw.causal() & mw.document([2, 3]), 5)
     [0, 0, 1, 1, 1]
     """
-    written = mask._written()
+    spec = mask._spec()
     # A negated document (`~`, `-`) separates no documents, so only `&` and `|` are searched.
-    if written.name in ("&", "|"):
-        parts = (documents(part, length, b) for part in written.args)
+    if spec.name in ("&", "|"):
+        parts = (documents(part, length, b) for part in spec.args)
         return next((numbers for numbers in parts if numbers is not None), None)
-    if written.name not in ("document", "within"):
+    if spec.name not in ("document", "within"):
         return None
-    if "ids" in written.named:
-        return _row(written.named["ids"], b)[:length].tolist()
+    if "ids" in spec.keywords:
+        return _row(spec.keywords["ids"], b)[:length].tolist()
     # Lengths are the last argument of both: document(lengths), within(mask, lengths).
-    lengths = _row(written.args[-1], b)
+    lengths = _row(spec.args[-1], b)
     return np.repeat(np.arange(len(lengths)), lengths)[:length].tolist()
 
 

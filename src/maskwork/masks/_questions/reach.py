@@ -33,7 +33,7 @@ def reach(mask: Mask, grid: Grid, spans: Callable[[], Spans], layers: int, budge
     if layers > 1:
         # The keys in between are queries of the layer below, wherever they stand: a grid of all positions.
         positions = Grid(0, grid.kv_len, grid.kv_len, grid.batch, grid.heads)
-        mask._check(Extent(max(grid.q_end, grid.kv_len), grid.kv_len, False))
+        mask._check(Extent(max(grid.q_end, grid.kv_len), grid.kv_len, full_length=False))
         step = spans() if positions == grid else evaluate(mask, positions)
         rows = sp.reach(rows, sp.union(sp.over_heads(step), _diagonal(positions)), layers, budget)
     # any head may carry the influence: one head is left

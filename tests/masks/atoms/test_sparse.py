@@ -104,8 +104,8 @@ def test_equal_sets_are_equal_masks():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: mw.global_tokens([-1]), "at least 0, found -1"),
-        (lambda: mw.global_tokens([[-2]]), "at least -1, found -2"),
+        (lambda: mw.global_tokens([-1]), "at least 0, got -1"),
+        (lambda: mw.global_tokens([[-2]]), "at least -1, got -2"),
         (lambda: mw.global_tokens([0.5]), "dtype float64"),
         (lambda: mw.dilated(-1, 1), "at least 0"),
         (lambda: mw.dilated(1, 0), "at least 1"),

@@ -1,4 +1,4 @@
-"""What depends on `q - k` alone is its own shift back; nothing else is taken for it."""
+"""Shifts add up where that is exact; a mask of `q - k` alone is its own shift back, and no other mask is."""
 
 import operator
 
@@ -83,3 +83,18 @@ def test_what_depends_on_the_place_moves(mask: mw.Mask):
 
 def test_a_shift_back_then_forth_is_one_shift_where_that_is_exact():
     assert mw.causal().shift(q=-2, k=-3).shift(q=3) == mw.causal().shift(k=-1).shift(q=3)
+
+
+def test_shifts_back_read_the_array_further_on():
+    ids = [0, 0, 1, 1, 1, 0]
+    moved = mw.document(ids=ids).shift(q=-2, k=-2)
+    assert np.array_equal(moved.bind(4).dense(), mw.document(ids=ids).bind(6).dense()[..., 2:, 2:])
+
+
+def test_a_shift_back_then_forth_loses_what_was_cut_off():
+    there_and_back = mw.full().shift(q=1, k=1).shift(q=-1, k=-1)
+    assert there_and_back == mw.full()
+    back_and_there = mw.causal().shift(q=-1).shift(q=1)
+    assert back_and_there != mw.causal()
+    assert back_and_there.bind(3).dense()[0, 0].tolist() == [[False] * 3, [True, True, False], [True] * 3]
+    assert mw.parse(repr(back_and_there)) == back_and_there

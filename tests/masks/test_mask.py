@@ -111,14 +111,6 @@ def test_canonical_form(a: Case, b: Case, c: Case):
         assert hash(left) == hash(right)
 
 
-@settings(max_examples=200)
-@given(cases)
-def test_text_round_trip(case: Case):
-    text = repr(case.mask)
-    if "<" not in text:
-        assert mw.parse(text) == case.mask
-
-
 @given(cases)
 def test_growing_the_grid_changes_no_cell(case: Case):
     small = case.mask.bind(5, 6, q_start=2).dense()

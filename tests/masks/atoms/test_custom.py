@@ -155,7 +155,7 @@ def test_equal_arrays_are_equal_masks():
         (lambda: mw.custom(lambda b, h, q, k: q - k).bind(3).allowed, "torch.int64"),
         (lambda: mw.custom(lambda b, h, q, k: torch.ones(2, dtype=torch.bool)).bind(3).allowed, r"shape \(2,\)"),
         (lambda: mw.from_dense(torch.zeros(3, 3)), "pass `mask == 0`"),
-        (lambda: mw.from_dense([[2, 0]]), "found 0 to 2"),
+        (lambda: mw.from_dense([[2, 0]]), "got 0 to 2"),
         (lambda: mw.from_dense([[1], [1, 0]]), "array of flags, got"),
         (lambda: mw.from_dense([1, 0]), r"got shape \(2,\)"),
         (lambda: mw.from_dense(np.zeros((0, 2, 2), dtype=bool)), "at least one batch row"),
@@ -175,3 +175,10 @@ def test_an_array_covers_the_grid():
             bind()
     with pytest.raises(GridError, match="exactly"):
         mask.bind(2)
+
+
+def test_a_function_that_fails_says_how_it_is_called():
+    for fn, error in ((lambda q, k: q >= k, TypeError), (lambda b, h, q, k: q >= k and q > 2, RuntimeError)):
+        with pytest.raises(error) as caught:
+            _ = mw.custom(fn, name="mine").bind(4).spans
+        assert caught.value.__notes__[0].startswith("custom(mine) calls its function as fn(b, h, q_idx, kv_idx)")

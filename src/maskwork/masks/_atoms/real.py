@@ -1,0 +1,78 @@
+"""`real`: the key is marked real, as Hugging Face's `attention_mask` marks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...spans import Spans, check_budget
+from .._arrays import Bools, as_bools
+from .._extent import Extent, check_cover
+from .._mask import Mask, Queries
+from .._questions.explain import Cell, Row
+from .._text.registry import Form, atom
+from .._text.spec import Spec
+
+_FOUR_D = "pass one mark for each key, or a mask of (query, key) cells to mw.from_dense"
+
+
+class _Real(Mask):
+    """The mask of `real`."""
+
+    depends_on_query = False
+
+    def __init__(self, marks: Bools) -> None:
+        self.marks = marks
+
+    def _spec(self) -> Spec:
+        return Spec("real", (self.marks,))
+
+    @property
+    def batch(self) -> int:
+        return 1 if self.marks.ndim == 1 else len(self.marks)
+
+    def _check(self, extent: Extent) -> None:
+        fix = "give each key its mark; a decoding step appends one for its token"
+        check_cover(self, "marks number", np.array([self.marks.shape[-1]]), extent, extent.keys, fix)
+
+    def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        marks = np.atleast_2d(self.marks)[:, :kv_len]
+        # The marks rise by 1 where a run starts and fall by 1 where it ends.
+        outside = np.zeros((len(marks), 1), dtype=np.int8)
+        steps = np.diff(marks.view(np.int8), axis=1, prepend=outside, append=outside)
+        row, start = np.nonzero(steps == 1)
+        _, end = np.nonzero(steps == -1)
+        count = np.bincount(row, minlength=len(marks))
+        runs = max(int(count.max(initial=0)), 1)
+        check_budget(runs, len(marks))
+        # The number of each run within its batch row: (runs of all rows,).
+        rank = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
+        planes = np.full((2, runs, len(marks), 1, 1), kv_len, dtype=np.int32)
+        planes[0, rank, row, 0, 0], planes[1, rank, row, 0, 0] = start, end
+        return Spans(planes[0], planes[1], kv_len)
+
+    def _reason(self, cell: Cell, row: Row) -> str:
+        marked = (self.marks if self.marks.ndim == 1 else self.marks[cell.batch])[cell.key]
+        return f"key {cell.key} is {'' if marked else 'not '}marked real"
+
+
+@atom(Form("real(array)", "", "key `k` is marked real"))
+def real(array: Any) -> Mask:
+    """Allow key `k` if it is marked real: Hugging Face's `attention_mask`, whose 1 means *a token* and 0 *padding*.
+
+    Args:
+        array: bool, or the integers 0 and 1, `(K,)` or `(B, K)`. Marks need not be contiguous.
+
+    `real` puts no condition on queries: a padded query still has a row, whose output nobody should score.
+
+    | library | its way to say `real(m)` |
+    | --- | --- |
+    | Hugging Face `attention_mask` | `m`, 1 = token |
+    | `nn.MultiheadAttention`, `nn.Transformer*` `key_padding_mask` | `~m`: see `from_key_padding_mask` |
+
+    >>> import maskwork as mw
+    >>> (mw.causal() & mw.real([0, 1, 1])).bind(3).dense().astype(int)[0, 0].tolist()
+    [[0, 0, 0], [0, 1, 0], [0, 1, 1]]
+    """
+    return _Real(as_bools(array, "real(array)", ndims=(1, 2), hint=_FOUR_D))
