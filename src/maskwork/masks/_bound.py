@@ -14,8 +14,7 @@ from .. import spans as sp
 from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints, as_int, as_ints
-from ._evaluate import evaluate
-from ._grid import Grid
+from ._grid import Grid, evaluate
 from ._mask import Mask
 from ._questions.derived import Derived
 from ._questions.diff import Diff, diff

@@ -1,4 +1,4 @@
-"""`Grid`: where a mask is evaluated."""
+"""`Grid`: where a mask is evaluated; and `evaluate`: the spans of a mask on a grid."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import spans as sp
 from ..errors import GridError
+from ..spans import Spans
 from ._arrays import as_int
 from ._extent import Extent
 
 if TYPE_CHECKING:
     from ._mask import Mask, Queries
+
+# Rows of one chunk: the planes of a typical expression fit the second-level cache.
+_CHUNK = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,29 @@ class Grid:
         # without q_start, q_len == kv_len is the full sequence, and arrays must match its length exactly
         mask._check(Extent(queries, kv_len, full_length=q_start is None and q_len == kv_len))
         return grid
+
+
+def evaluate(mask: Mask, grid: Grid) -> Spans:
+    """Return the spans of every query. A mask that ignores the query gets one row, broadcast by the caller."""
+    if not mask.depends_on_query:
+        return mask._spans(grid.queries(0, min(grid.q_len, 1)), grid.kv_len)
+    sp.check_budget(1, grid.q_len)
+    if grid.q_len <= _CHUNK or _needs_all_rows(mask):
+        return mask._spans(grid.queries(), grid.kv_len)
+    parts: list[Spans] = []
+    runs, firsts = 1, range(0, grid.q_len, _CHUNK)
+    for i in firsts:
+        part = mask._spans(grid.queries(i, i + _CHUNK), grid.kv_len)
+        parts.append(part)
+        # Each part is within the budget; their sum is checked as it grows, before it fills the memory.
+        runs = max(runs, part.runs)
+        sp.check_budget(runs, part.shape[0] * part.shape[1] * grid.q_len)
+    return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in firsts])
+
+
+def _needs_all_rows(mask: Mask) -> bool:
+    """Return whether a part of `mask` budgets its work over all rows of a call, so that rows cannot come in chunks."""
+    return mask.single_pass or any(_needs_all_rows(operand) for operand in mask.operands)
 
 
 def missing_q_start(q_len: int, kv_len: int, because: str = "") -> GridError:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from ... import spans as sp
 from ...spans import Spans
 from .._arrays import as_int
-from .._evaluate import evaluate
 from .._extent import Extent
-from .._grid import Grid
+from .._grid import Grid, evaluate
 
 if TYPE_CHECKING:
     from .._mask import Mask

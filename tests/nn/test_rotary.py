@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from maskwork.errors import ArgumentError
-from maskwork.nn import Rotary
-from maskwork.nn._positions import LinearScaling, NTKScaling, YaRNScaling, frequencies, rotary_table, rotate
+from maskwork.nn import LinearScaling, NTKScaling, Rotary, YaRNScaling, frequencies, rotary_table, rotate
 
 SCALINGS = [
     None,

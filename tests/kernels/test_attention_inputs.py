@@ -1,7 +1,6 @@
 """Everything that users pass, to each implementation, against the float64 reference."""
 
 import math
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +8,6 @@ import torch
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.kernels import _flex
 from maskwork.kernels._tiled.schedule import read_schedule, to_tiles
 
 IMPLS = ("reference", "sdpa", "tiled")
@@ -154,30 +152,6 @@ def test_dropout_has_the_distribution_of_sdpas(impl: str):
         assert abs(kept.var() - variance) < 5 * variance * math.sqrt(2 / m)
 
 
-def test_the_references_dropout_has_correct_gradients():
-    leaves = [x.requires_grad_() for x in tensors(12, dim=3, dtype=torch.float64)]
-
-    def dropped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        g = torch.Generator().manual_seed(3)
-        return mw.attention(q, k, v, CAUSAL - mw.sinks(2), dropout_p=0.3, generator=g, impl="reference")
-
-    assert torch.autograd.gradcheck(dropped, leaves, fast_mode=True)
-
-
-@pytest.mark.parametrize("mask", [CAUSAL, CAUSAL - mw.sinks(2), mw.full()])
-def test_sdpas_gradients_are_derivatives(mask: mw.Mask):
-    leaves = [x.requires_grad_() for x in tensors(8, 11, dim=3, dtype=torch.float64)]
-    attend = lambda q, k, v: mw.attention(q, k, v, mask, q_start=3, impl="sdpa")  # noqa: E731
-    assert torch.autograd.gradcheck(attend, leaves, fast_mode=True)
-
-
-def test_a_generator_is_refused_where_it_would_be_ignored():
-    g = torch.Generator().manual_seed(0)
-    with pytest.raises(CannotExpress, match="its dropout takes no generator; impl='tiled' can"):
-        mw.attention(*tensors(), CAUSAL, dropout_p=0.5, generator=g, impl="sdpa")
-    assert mw.attention(*tensors(), CAUSAL, dropout_p=0.5, generator=g).isfinite().all()  # auto knows
-
-
 @pytest.mark.parametrize("impl", IMPLS)
 def test_a_second_derivative_is_right_or_raises(impl: str):
     q, k, v = (x.requires_grad_() for x in tensors(12, dim=4, dtype=torch.float64))
@@ -188,36 +162,6 @@ def test_a_second_derivative_is_right_or_raises(impl: str):
     else:
         with pytest.raises((CannotExpress, RuntimeError), match=r"differentiates once|derivative .* not implemented"):
             torch.autograd.grad(grad.sum(), k)
-
-
-def test_plan_names_one_and_says_of_each_other_why_not():
-    q, k, v = tensors(2048, dim=16)
-    asked = {
-        "sdpa": [(mw.full(), {}), (None, {})],
-        "tiled": [(CAUSAL & mw.sliding_window(64), {}), (CAUSAL, {"return_lse": True})],
-    }
-    for impl, calls in asked.items():
-        for mask, kw in calls:
-            plan = mw.plan(q, k, v, mask, **kw)
-            assert plan.impl == impl
-            assert {plan.impl, *plan.why_not} == {"reference", "sdpa", "tiled", "flex"}
-            assert plan.impl not in plan.why_not
-            assert all(plan.why_not.values())
-    assert "float64" in mw.plan(*(x.double() for x in (q, k, v)), CAUSAL).why_not["flex"]
-    wants_gradients = mw.plan(q.requires_grad_(), k, v, CAUSAL).why_not["flex"]
-    assert "no backward pass" in wants_gradients
-
-
-@pytest.mark.parametrize("length", [1, 64, 256, 512])
-def test_small_problems_do_not_pay_for_tiles(length: int, monkeypatch: pytest.MonkeyPatch):
-    def cut(*_: object) -> None:
-        raise AssertionError("tiles were cut")
-
-    monkeypatch.setattr(sys.modules["maskwork.kernels._tiled.attend"], "to_tiles", cut)
-    q, k, v = tensors(length)
-    for mask in (CAUSAL & mw.sliding_window(8), CAUSAL & mw.document([length])):
-        assert mw.plan(q, k, v, mask).impl == "sdpa"
-        mw.attention(q, k, v, mask)
 
 
 def test_binding_and_lowering_are_paid_once(monkeypatch: pytest.MonkeyPatch):
@@ -233,12 +177,3 @@ def test_binding_and_lowering_are_paid_once(monkeypatch: pytest.MonkeyPatch):
     for _ in range(3):
         mw.attention(q, k, v, bound).sum().backward()
     assert made == ["evaluate", "_encode"]
-
-
-def test_flex_says_on_the_cpu_that_it_has_no_gradients_and_auto_takes_another(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_flex, "_no_cpu_kernel", lambda: None)
-    q, k, v = tensors(40)
-    with pytest.raises(CannotExpress, match=r"on CPU it has no backward pass; call it under torch\.no_grad"):
-        mw.attention(q.requires_grad_(), k, v, CAUSAL, impl="flex")
-    mw.attention(q, k, v, MASKS["sinks"]).sum().backward()
-    assert q.grad is not None

@@ -40,27 +40,6 @@ def test_compiled_code_that_calls_it_computes_the_same(bound: bool, impl: str):
         torch.testing.assert_close(*grads)
 
 
-def test_the_operator_of_tiles_is_one_graph_for_all_masks():
-    """What docs/concepts.md says: no break, where the schedule is handed in as a tensor."""
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
-
-    @torch.compile(backend=counter, fullgraph=True)
-    def block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor) -> torch.Tensor:
-        attend = torch.ops.maskwork.tiled_attention
-        return attend(q * 2, k, v, schedule, None, False, 8**-0.5, 0.0, None, False)[0].square()
-
-    for mask in MASKS:
-        qkv = tensors()
-        schedule = to_tiles(mask.bind(90))
-        torch._dynamo.mark_dynamic(schedule, 0)
-        out = block(*qkv, schedule)
-        wanted = mw.attention(qkv[0] * 2, *qkv[1:], mask, impl="tiled").square()
-        torch.testing.assert_close(out, wanted)
-        grads = torch.autograd.grad(out.sum(), qkv), torch.autograd.grad(wanted.sum(), qkv)
-        torch.testing.assert_close(*grads)
-    assert counter.frame_count == 1
-
-
 def test_a_mask_lowered_before_breaks_no_graph():
     """What docs/concepts.md says: the mask comes in bound and lowered, and whole tensors are its only data."""
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")

@@ -1,10 +1,4 @@
-"""The compiled tiles: how they come to be, and what only they do. That they are right, test_tiled.py shows."""
-
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+"""The compiled tiles: what only they do. That they are right, test_attend.py shows."""
 
 import pytest
 import torch
@@ -84,60 +78,3 @@ def test_a_schedule_of_another_grid_is_refused(shapes: tuple[tuple[int, ...], tu
     q, k = (torch.randn(shape) for shape in shapes)
     with pytest.raises(GridError, match="belongs to one grid"):
         tiled_attention(q, k, k, schedule, None, False, 1.0, 0.0, None, False)
-
-
-def python(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
-    )
-    return done.stdout
-
-
-ASK = "import torch; from maskwork.kernels._tiled.native import available; print(available(torch.float32))"
-
-
-@compiler
-def test_compiled_once_and_kept(tmp_path: Path):
-    # two processes at once make one library, whole
-    code = f"import subprocess, sys; a = [subprocess.Popen([sys.executable, '-c', {ASK!r}]) for _ in range(2)]; " + (
-        "sys.exit(sum(p.wait() for p in a))"
-    )
-    assert python(code, MASKWORK_CACHE=str(tmp_path)).split() == ["True", "True"]
-    (made,) = (tmp_path / "native").iterdir()
-    before = made.stat().st_mtime_ns
-    assert python(ASK, MASKWORK_CACHE=str(tmp_path), PATH=os.environ["PATH"]).strip() == "True"
-    assert made.stat().st_mtime_ns == before
-    # a crash left half of it: to load that would end the process
-    os.truncate(made, made.stat().st_size // 2)
-    assert python(ASK, MASKWORK_CACHE=str(tmp_path)).strip() == "True"
-    # in a folder that others can write to, it may be anybody's
-    tmp_path.chmod(0o777)
-    assert python(ASK, MASKWORK_CACHE=str(tmp_path), TMPDIR=str(tmp_path.parent)).strip() == "False"
-
-
-@pytest.mark.parametrize("why", ["switched off", "no compiler", "a broken compiler", "nowhere to write"])
-def test_without_them_tiles_are_made_of_operators(why: str, tmp_path: Path):
-    environment = {"MASKWORK_CACHE": str(tmp_path)}
-    if why == "switched off":
-        environment["MASKWORK_NATIVE"] = "0"
-    elif why == "no compiler":
-        environment |= {"PATH": str(tmp_path), "CC": ""}
-    elif why == "a broken compiler":
-        environment["CC"] = shutil.which("false") or "/bin/false"
-    else:
-        (tmp_path / "file").touch()
-        environment["MASKWORK_CACHE"] = str(tmp_path / "file")
-    code = (
-        f"{ASK}; import maskwork as mw; q = torch.randn(1, 1, 50, 8); m = mw.causal() & mw.sliding_window(9); "
-        "a, b = (mw.attention(q, q, q, m, impl=impl) for impl in ('tiled', 'reference')); "
-        "print((a - b).abs().max() < 1e-5)"
-    )
-    assert python(code, **environment).split() == ["False", "tensor(True)"]
-
-
-def test_where_there_is_a_compiler_there_are_compiled_tiles():
-    if sys.platform != "linux" or shutil.which("gcc") is None or os.environ.get("MASKWORK_NATIVE") == "0":
-        pytest.skip("needs gcc on Linux")
-    assert _native.available(torch.float32)
-    assert _native.available(torch.float64)

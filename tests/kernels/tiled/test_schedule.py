@@ -12,7 +12,14 @@ import maskwork as mw
 from helpers.strategies import Case, cases, grids
 from helpers.strategies_sparse import sparse_cases
 from maskwork.kernels._tiled import schedule as _tiles
-from maskwork.kernels._tiled.schedule import Schedule, read_schedule, to_tiles
+from maskwork.kernels._tiled.schedule import (
+    Schedule,
+    count_cells,
+    read_schedule,
+    to_tiles,
+    unrolled,
+    without_segments,
+)
 
 
 def paint(schedule: Schedule, shape: tuple[int, int, int, int]) -> np.ndarray:
@@ -26,7 +33,7 @@ def paint(schedule: Schedule, shape: tuple[int, int, int, int]) -> np.ndarray:
         if part.causal:
             rows = part.q1 - part.q0
             out[(*where, slice(part.k1, part.k1 + rows))] = np.tri(rows, dtype=bool)
-    for tile in schedule.one_by_one.tiles:
+    for tile in unrolled(schedule).tiles:
         keys = np.concatenate([_listed(piece) for piece in tile.keys])
         rows = _listed(tile.rows)
         assert len(keys) == tile.width
@@ -64,7 +71,7 @@ def test_every_mask_is_its_parts(case: Case, grid: tuple[int, int, int], eager: 
         bound = case.mask.bind(q_len, kv_len, q_start=q_start)
         schedule = read_schedule(to_tiles(bound))
         assert (paint(schedule, bound.shape) == bound.dense()).all()
-        assert (paint(schedule.without_segments, bound.shape) == bound.dense()).all()
+        assert (paint(without_segments(schedule), bound.shape) == bound.dense()).all()
 
 
 LONG = {
@@ -96,7 +103,7 @@ def test_long_masks_are_their_parts(name: str):
 def test_work_follows_what_is_allowed():
     for name in ("window", "window and sinks", "documents", "band and scattered globals", "chunks"):
         bound = LONG[name].bind(1000)
-        assert read_schedule(to_tiles(bound)).cells < 2.2 * bound.allowed, name
+        assert count_cells(read_schedule(to_tiles(bound))) < 2.2 * bound.allowed, name
 
 
 def test_a_regular_mask_is_few_tiles_however_long():
@@ -110,3 +117,14 @@ def test_a_schedule_is_written_once_and_names_its_content():
     assert to_tiles(bound) is to_tiles(bound)
     assert read_schedule(to_tiles(bound)) is read_schedule(to_tiles(LONG["window"].bind(1000)))
     assert read_schedule(to_tiles(bound)) is not read_schedule(to_tiles(LONG["window"].bind(999)))
+
+
+def test_a_schedule_is_a_value_and_so_is_what_is_derived_from_it():
+    schedule = read_schedule(to_tiles(LONG["prefix"].bind(1000)))
+    for derived in (schedule, unrolled(schedule), without_segments(schedule)):
+        hidden = set(vars(derived)) - {"segments", "tiles", "patterns", "complete"}
+        assert not hidden
+        assert all(isinstance(part, tuple) for part in (derived.segments, derived.tiles, derived.patterns))
+        assert all(isinstance(part, tuple) for tile in derived.tiles for part in (tile.keys, tile.masked))
+    assert unrolled(schedule) is unrolled(schedule)
+    assert without_segments(schedule) is without_segments(schedule)
