@@ -46,7 +46,7 @@ class _RandomRuns(mw.Mask):
     def _identity(self) -> tuple[Any, ...]:
         return ("four random runs",)
 
-    def _text(self) -> str:
+    def _write(self, arrays: str) -> str:
         return "four_random_runs"
 
     def _spans(self, queries: np.ndarray, kv_len: int) -> Spans:

@@ -35,7 +35,10 @@ PUBLIC = {
         "shared_prefix sliding_tile streaming_llm"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
-    "maskwork.nn": "Attention LinearScaling NTKScaling PrecomputedMask Rotary SwiGLU YaRNScaling rotate",
+    "maskwork.nn": (
+        "Attention LinearScaling NTKScaling PrecomputedMask Rotary RotaryScaling SwiGLU YaRNScaling frequencies "
+        "rotary_table rotate"
+    ),
     "maskwork.objectives": (
         "Batch BatchExplanation CausalLM Chat ChatML ChatTemplate Curriculum Denoiser DifficultyHistory "
         "Example FillInTheMiddle HuggingFaceTemplate IGNORED LossOutput MaskedLM Objective PackedStream "

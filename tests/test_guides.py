@@ -61,7 +61,8 @@ def test_the_guide_shows_every_picture_and_every_atom():
 
 def test_the_drawing_in_the_readme_is_what_is_drawn():
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert draw_text(mw.parse("causal & (sliding_window(4) | sinks(1))").bind(12), 80) + "\n```" in readme
+    bound = mw.parse("causal & (sliding_window(4) | sinks(1))").bind(12)
+    assert draw_text(repr(bound.mask), bound.spans, bound.grid, 80) + "\n```" in readme
 
 
 def test_what_the_guide_to_loss_masks_prints_is_what_is_printed():

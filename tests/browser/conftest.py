@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -105,3 +106,9 @@ def each_panel(page: Page) -> Iterator[str]:
         page.get_by_role("tab", name=name).click()
         expect(page.locator(f"#panel {sign}").first).to_be_visible()
         yield name
+
+
+def open_page(page: Page, **query: object) -> None:
+    """Open the explorer with these parts of the address, a small causal mask where they name none."""
+    page.goto("/?" + urlencode({"mask": "causal", "length": 16} | query))
+    page.wait_for_selector("#matrix[data-settled=true]", state="attached")

@@ -92,8 +92,8 @@ def test_other_objectives_score_the_same_rows(work: Path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "found neither"),
-        (["run", "--data", "text"], "found both"),
+        ([], "got neither"),
+        (["run", "--data", "text"], "got both"),
         (["run", "--config", "recipe.toml"], "has its own recipe"),
         (["run", "--rows", "3"], "at most the 2 rows of a step, got 3"),
         (["text"], "text"),

@@ -262,9 +262,9 @@ def test_a_drawing_is_the_masks_own():
         ("describe", {"mask": "  "}, "names its mask in mask"),
         ("describe", {"mask": "causl"}, "did you mean 'causal'"),
         ("describe", {"mask": "causal", "length": "0"}, "length is a number from 1 to 1048576"),
-        ("describe", {"mask": "causal", "length": "1048577"}, "found '1048577'"),
+        ("describe", {"mask": "causal", "length": "1048577"}, "got '1048577'"),
         ("describe", {"mask": "causal", "length": "9" * 10_000}, "length is a number"),
-        ("describe", {"mask": "causal", "length": "1_000"}, "found '1_000'"),
+        ("describe", {"mask": "causal", "length": "1_000"}, "got '1_000'"),
         ("describe", {"mask": "causal", "length": "٣"}, "length is a number"),
         ("describe", {"mask": "causal", "length": "²"}, "length is a number"),
         ("describe", {"mask": "causal", "length": " 7 "}, "length is a number"),
@@ -301,3 +301,10 @@ def test_what_breaks_a_rule_is_said_in_one_line_with_a_mend(question: str, param
     first, *caret = str(caught.value).splitlines()
     assert len(caret) in (0, 2)
     assert len(first) < 400
+
+
+def test_the_picture_to_take_away_is_the_masks_drawing() -> None:
+    asked = {"mask": "causal", "length": "12", "size": "100"}
+    assert ANSWERS["svg"](asked) == {"svg": mw.causal().bind(12).svg(size=100)}
+    with pytest.raises(mw.errors.ArgumentError, match="size is a number from 64 to 4096, got '9999'"):
+        ANSWERS["svg"]({**asked, "size": "9999"})

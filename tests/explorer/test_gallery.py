@@ -8,7 +8,7 @@ import pytest
 
 import maskwork as mw
 from maskwork.errors import CannotExpress
-from maskwork.explorer._answers.gallery import PATTERNS, Pattern, gallery
+from maskwork.explorer._answers.gallery import PATTERNS, GalleryEntry, gallery
 from maskwork.explorer._answers.mask import ANSWERS
 from maskwork.masks._text.registry import MAKERS, OPERATORS
 
@@ -62,7 +62,7 @@ def test_every_recipe_is_shown_as_it_is(name: str):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
-def test_a_pattern_can_be_loaded(pattern: Pattern):
+def test_a_pattern_can_be_loaded(pattern: GalleryEntry):
     found = ANSWERS["describe"]({"mask": pattern.mask, "length": str(pattern.length)})
     assert isinstance(found, dict)
     assert found["allowed"] == mw.parse(pattern.mask).bind(pattern.length).allowed
@@ -79,5 +79,5 @@ def test_the_page_gets_all_of_them():
 def test_code_whose_tables_would_be_too_long_is_refused():
     parameters = {"mask": "causal & dilated(9, 2)", "length": "1000000", "to": "flex"}
     assert isinstance(ANSWERS["code"](parameters), dict)  # a formula needs no table
-    with pytest.raises(CannotExpress, match="at most 4096 numbers a table"):
+    with pytest.raises(CannotExpress, match="at most 4096 numbers per table"):
         ANSWERS["code"](parameters | {"mask": "random_blocks(2, 1000, 1000, 0)"})

@@ -98,11 +98,11 @@ def test_under_its_own_mask_a_leaking_model_looks_clean_and_says_so(folders: Pat
 
 
 @pytest.mark.parametrize(
-    ("kinds", "own", "notes"),
-    [(None, "sliding_window(4)", 0), (["sliding_attention", "full_attention"], "causal", 1),
-     (["full_attention"] * 2, "causal", 0)],
+    ("kinds", "own"),
+    [(None, ["sliding_window(4)"] * 2), (["sliding_attention", "full_attention"], ["sliding_window(4)", "causal"]),
+     (["full_attention"] * 2, ["causal"] * 2)],
 )  # fmt: skip
-def test_the_window_of_a_configuration_is_read(tmp_path: Path, kinds: list[str] | None, own: str, notes: int):
+def test_the_window_of_a_configuration_is_read(tmp_path: Path, kinds: list[str] | None, own: list[str]):
     shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "hidden_size": 8,
              "intermediate_size": 8, "vocab_size": 20, "bos_token_id": None, "eos_token_id": None}  # fmt: skip
     if kinds is None:
@@ -111,13 +111,13 @@ def test_the_window_of_a_configuration_is_read(tmp_path: Path, kinds: list[str] 
         config = transformers.Qwen2Config(**shape, use_sliding_window=True, sliding_window=4, layer_types=kinds)
         model = transformers.Qwen2ForCausalLM(config)
     model.save_pretrained(tmp_path)
-    found = asked(tmp_path)
-    assert (found["own"], len(found["notes"])) == (own, notes)
+    for layer, mask in enumerate(own):
+        found = asked(tmp_path, layer=layer)
+        assert (found["own"], found["mask"], found["notes"]) == (mask, mask, [])
     assert all(head["cells"] == 0 for layer in found["everywhere"] for head in layer)
-    if kinds is None:  # and no narrower one
-        assert all(
-            head["cells"] > 0 for layer in asked(tmp_path, mask="sliding_window(3)")["everywhere"] for head in layer
-        )
+    # and no narrower one
+    for mask, layer in zip(own, asked(tmp_path, mask="sliding_window(3)")["everywhere"], strict=True):
+        assert all(head["cells"] > 0 for head in layer), mask
 
 
 def test_weights_of_hugging_face_are_those_that_it_returns(folders: Path):
@@ -175,12 +175,12 @@ def test_a_text_needs_a_tokenizer_and_tokens_show_theirs(folders: Path):
     [
         ({}, "path is a text"),
         ({"path": 3}, "path is a text"),
-        ({"path": "/no/such/folder"}, "found nothing at '/no/such/folder'"),
-        ({"path": "a\0b"}, "found nothing at"),
-        ({"path": "/" + "a" * 4090}, "found nothing at"),
-        ({"path": "~nobody-of-this-name/x"}, "found nothing at"),
-        ({"path": "/"}, "holds config.json; found none"),
-        ({"path": "example:"}, "examples are honest, no-mask, shifted-labels; found ''"),
+        ({"path": "/no/such/folder"}, "got nothing at '/no/such/folder'"),
+        ({"path": "a\0b"}, "got nothing at"),
+        ({"path": "/" + "a" * 4090}, "got nothing at"),
+        ({"path": "~nobody-of-this-name/x"}, "got nothing at"),
+        ({"path": "/"}, "holds config.json, got none"),
+        ({"path": "example:"}, "examples are honest, no-mask, shifted-labels, got ''"),
         ({"path": "example:honest", "prompt": "é" * 33}, "1 to 64 tokens"),
         ({"path": "example:honest", "ids": [256]}, "0 to 255"),
         ({"path": "example:honest", "prompt": "a", "mask": "per_row([causal, full])"}, "batch rows"),

@@ -1,4 +1,4 @@
-"""The command line, run in this process as a shell would run it."""
+"""The command line, run in this process as a shell would run it, and runs for it."""
 
 import io
 import sys
@@ -7,8 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskwork.cli.main import main
+from maskwork.models import ModelConfig, Transformer, save_weights
+from maskwork.training import RunFolder
+
+RECIPE = """
+[model]
+vocab_size = 300
+layers = 1
+width = 16
+heads = 2
+kv_heads = 1
+hidden = 32
+context = 32
+
+[train]
+steps = 12
+batch_rows = 2
+learning_rate = 1e-2
+warmup_steps = 2
+eval_every = 6
+save_every = 4
+log_every = 2
+"""
 
 
 @dataclass(frozen=True)
@@ -32,3 +55,23 @@ def maskwork(*arguments: object, cwd: Path, stdin: str = "") -> Done:
             main()
     texts = [stream.buffer.getvalue().decode() for stream in (out, err) if stream.flush() is None]
     return Done(int(exit_.value.code or 0), *texts)
+
+
+def refuses(done: Done, *words: str) -> None:
+    """Exit code 2 and one line (a caret's two more aside) that holds these words; no traceback."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1 or "^" in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def tiny_run(folder: Path, context: int) -> Path:
+    """Return the folder of a run whose weights are random."""
+    model = {"vocab_size": 20, "layers": 1, "width": 8, "heads": 2, "kv_heads": 1, "hidden": 8, "context": context}
+    run = RunFolder.create(folder, {"model": model, "train": {}, "data": {}})
+    made = Transformer(ModelConfig.from_dict(model))
+    made.init_weights(torch.Generator().manual_seed(0))
+    save_weights(made, run.model_path)
+    return run.path

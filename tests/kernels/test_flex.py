@@ -72,6 +72,22 @@ def test_auto_leaves_it_alone_on_cpu_and_says_so(monkeypatch: pytest.MonkeyPatch
     assert plan.why_not["flex"] == "auto compiles it on CUDA only; ask for it by name"
 
 
+def test_flex_says_on_the_cpu_that_it_has_no_gradients_and_auto_takes_another(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_flex, "_no_cpu_kernel", lambda: None)
+    q, k, v = tensors(40, 40)
+    with pytest.raises(CannotExpress, match=r"on CPU it has no backward pass; call it under torch\.no_grad"):
+        mw.attention(q.requires_grad_(), k, v, mw.causal(), impl="flex")
+    mw.attention(q, k, v, mw.causal() & (mw.sliding_window(24) | mw.sinks(3))).sum().backward()
+    assert q.grad is not None
+
+
+def test_compiled_flexattention_on_the_cpu_returns_no_log_sum_exp(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_flex, "_no_cpu_kernel", lambda: None)
+    with pytest.raises(CannotExpress, match="on CPU it does not return the log-sum-exp; impl='tiled' can"):
+        mw.attention(*tensors(8, 8), mw.causal(), return_lse=True, impl="flex")
+    assert mw.plan(*tensors(8, 8), mw.causal(), return_lse=True).impl == "tiled"
+
+
 @pytest.mark.parametrize(("q_len", "kv_len"), [(0, 5), (5, 0), (0, 0)])
 def test_an_empty_sequence_needs_no_kernel(q_len: int, kv_len: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_flex, "_no_cpu_kernel", lambda: None)

@@ -110,7 +110,7 @@ def test_too_many_runs_say_how_many(monkeypatch: pytest.MonkeyPatch):
     from maskwork.lower import _block_mask
 
     monkeypatch.setattr(_block_mask, "MAX_TABLE", 100)
-    with pytest.raises(CannotExpress, match=r"needs 3 runs a row \(padded to 4\) x 30 rows"):
+    with pytest.raises(CannotExpress, match=r"with 3 runs a row \(padded to 4\) x 30 rows"):
         to_block_mask((mw.causal() - (mw.prefix(9) - mw.prefix(8)) - (mw.prefix(5) - mw.prefix(4))).bind(30))
     with pytest.raises(ArgumentError, match="at least 1, got 0"):
         to_block_mask(mw.causal().bind(3), block_size=0)

@@ -2,7 +2,9 @@
 
 import copy
 import itertools
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -242,8 +244,11 @@ def test_a_deep_copy_and_a_state_dict_are_the_same_layer():
 
 
 def test_mistakes_say_rule_finding_and_mend():
-    for args in ((24, 5), (24, 4, 3), (24, 0), (24, 4, 0)):
+    for args in ((24, 5), (24, 4, 3)):
         with pytest.raises(ArgumentError, match="width must be a multiple of heads"):
+            Attention(*args)
+    for args, name in (((24, 0), "heads"), ((24, 4, 0), "kv_heads"), ((0, 4), "width")):
+        with pytest.raises(ArgumentError, match=f"^{name} must be at least 1, got 0"):
             Attention(*args)
     layer, cross = make(24, 4), make(24, 4, context_width=10)
     with pytest.raises(ArgumentError, match=r"x must be \(batch, length, 24\), got \(9, 24\)"):
@@ -262,3 +267,26 @@ def test_mistakes_say_rule_finding_and_mend():
         layer(x_of(), mask=torch.ones(9, 9, dtype=torch.bool))
     with pytest.raises(ArgumentError, match=r"pass mw\.parse"):
         layer(x_of(), mask="causal")
+
+
+def test_a_function_may_be_passed_that_attends_in_place_of_ours():
+    layer, x = make(24, 4, 2), x_of()
+    calls = []
+
+    def attend(*args: object, **options: object) -> torch.Tensor:
+        calls.append((args, options))
+        return mw.attention(*args, **options)
+
+    assert torch.equal(layer(x, mask=WINDOW, attend=attend), layer(x, mask=WINDOW))
+    (((q, k, v, mask), options),) = calls
+    assert (q.shape, k.shape, v.shape) == ((2, 4, 9, 6), (2, 2, 9, 6), (2, 2, 9, 6))
+    assert mask == WINDOW
+    assert options["impl"] == "auto"
+
+
+@pytest.mark.parametrize("module", [lambda n: Attention(24, n).heads, lambda n: KVCache(1, 1, 1, n, 4).capacity])
+def test_integers_of_numpy_are_integers(module: Callable[[object], int]):
+    assert module(np.int64(4)) == 4
+    for wrong in (True, 4.0, "4", None):
+        with pytest.raises(ArgumentError, match="must be an integer, got"):
+            module(wrong)

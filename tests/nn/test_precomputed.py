@@ -97,7 +97,7 @@ def test_a_saved_mask_comes_back_and_another_is_refused():
     for other in (mw.causal() & (mw.sliding_window(4) | mw.sinks(1)), mw.causal()):
         layer = Attention(24, 4, precompute=(other, MAX), persistent=True)
         state = Attention(24, 4, precompute=(LAYERED, MAX), persistent=True).state_dict()
-        with pytest.raises(RuntimeError, match="must be those of the module's own mask"):
+        with pytest.raises(RuntimeError, match="must be those of the module's mask"):
             layer.load_state_dict(state)
         assert layer.precomputed(9, 9).equals(other.bind(9))
 

@@ -1,9 +1,21 @@
 """The audit is tested itself: every planted fault is caught and named, and no honest model is accused."""
 
+import functools
+
 import pytest
 
 import maskwork as mw
-from maskwork.proof.zoo import LENGTH, Honest, Mutant, honest_models, hugging_face_models, mutants, tokens
+from maskwork.proof.zoo import (
+    LENGTH,
+    Honest,
+    Mutant,
+    Specimen,
+    honest_models,
+    hugging_face_models,
+    mutants,
+    seeded,
+    tokens,
+)
 
 MUTANTS = mutants()
 HONEST = [*honest_models(), *hugging_face_models()]
@@ -52,11 +64,14 @@ def test_every_cause_is_planted():
     assert len([honest for honest in HONEST if "mask" in honest.checks]) >= 15
 
 
+@functools.cache
+def checks_without_fault(check: str, expect: str) -> dict[str, str]:
+    """Audit the specimen of one check and expected mask: many mutants are this model with a fault."""
+    mask = next(m.expect for m in MUTANTS if m.check == check and repr(m.expect) == expect)
+    return dict(mw.audit(seeded(lambda: Specimen(mask), 0), tokens(LENGTH, 0), mask, checks=[check]).checks)
+
+
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.check != "mask"], ids=lambda m: m.name)
 def test_without_the_fault_the_same_check_is_clean(mutant: Mutant):
     """The check is not what fails: the specimen without its twist passes it."""
-    from maskwork.proof.zoo import Specimen, seeded
-
-    honest = seeded(lambda: Specimen(mutant.expect), 0)
-    report = mw.audit(honest, tokens(LENGTH, 0), mutant.expect, checks=[mutant.check])
-    assert dict(report.checks) == {mutant.check: "clean"}, str(report)
+    assert checks_without_fault(mutant.check, repr(mutant.expect)) == {mutant.check: "clean"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .._shared.numbers import at_least
 from ..errors import ArgumentError
 
 
@@ -14,12 +15,16 @@ class KVCache:
         layers: number of attention layers.
         batch: sequences that are decoded together.
         kv_heads: key heads of each layer.
-        capacity: most positions it can hold.
+        capacity: most positions that the cache can hold.
         head_dim: width of one head.
         dtype, device: of the tensors.
 
     A model appends each layer's new keys and values, attends over what `append` returns, and calls `advance` once
-    after its last layer; until then `length` stays, so every layer writes at the same positions.
+    after its last layer; until then `length` stays, so every layer writes at the same positions:
+
+        position     0 1 2 3 4 5 6 7
+        layer 0      x x x x n n . .     x cached, n new (written by `append`), . free
+        layer 1      x x x x . . . .     not yet appended: `length` is still 4
 
     >>> import torch
     >>> from maskwork.cache import KVCache
@@ -40,7 +45,8 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        shape = (layers, batch, kv_heads, capacity, head_dim)
+        sizes = {"layers": layers, "batch": batch, "kv_heads": kv_heads, "capacity": capacity, "head_dim": head_dim}
+        shape = tuple(at_least(size, 0, name) for name, size in sizes.items())
         # Zeros, not garbage: a NaN left in unused memory could reach a product with weight 0.
         self._k = torch.zeros(shape, dtype=dtype, device=device)
         self._v = torch.zeros(shape, dtype=dtype, device=device)
@@ -48,26 +54,34 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Most positions it can hold."""
+        """Most positions that the cache can hold."""
         return self._k.shape[3]
 
     @property
     def batch(self) -> int:
-        """Sequences that are decoded together."""
+        """Number of sequences that are decoded together."""
         return self._k.shape[1]
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write `(B, Hkv, L, D)` after the positions held; return all of them, `(B, Hkv, length + L, D)`."""
+        """Write `(B, Hkv, L, D)` after the cached positions.
+
+        Returns:
+            the keys and values of all positions, `(B, Hkv, length + L, D)` each: views, which later calls overwrite.
+
+        Raises:
+            ArgumentError: the positions exceed the capacity.
+        """
         end = self.length + k.shape[2]
         if end > self.capacity:
             raise ArgumentError(
                 f"a cache holds {self.capacity} positions, got {k.shape[2]} more after {self.length}; "
                 "make it with a larger capacity"
             )
+        # Views of one allocation: no layer copies the keys that are cached already.
         self._k[layer, :, :, self.length : end] = k
         self._v[layer, :, :, self.length : end] = v
         return self._k[layer, :, :, :end], self._v[layer, :, :, :end]
 
     def advance(self, count: int) -> None:
-        """Count `count` positions as held, once every layer has appended them."""
-        self.length += count
+        """Add `count` to `length`, once every layer has appended that many positions."""
+        self.length += at_least(count, 0, "count")

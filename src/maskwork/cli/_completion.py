@@ -13,7 +13,7 @@ from ..models import Transformer
 
 @dataclass(frozen=True)
 class Completion:
-    """What was generated after a prompt."""
+    """The tokens generated after a prompt, and how long that took."""
 
     tokens: tuple[int, ...]
     text: str
@@ -21,7 +21,7 @@ class Completion:
 
     @property
     def tokens_per_second(self) -> float:
-        """Speed, the prompt's own pass included."""
+        """The speed, the prompt's own pass included."""
         return len(self.tokens) / self.seconds if self.seconds else 0.0
 
 
@@ -36,6 +36,7 @@ def complete(
     emit: Callable[[str], None] = lambda text: None,
 ) -> Completion:
     """Generate until end-of-text, `max_tokens` or a full context; `emit` is given each piece of text."""
+    # A token may end within a character, so text comes out as soon as its bytes are complete and not token by token.
     detokenizer = StreamingDetokenizer(tokenizer.token_bytes)
     tokens: list[int] = []
     text = ""
@@ -53,11 +54,12 @@ def complete(
         text += piece
         emit(piece)
     seconds = time.perf_counter() - began
-    rest = detokenizer.finish()
-    emit(rest)
-    return Completion(tuple(tokens), text + rest, seconds)
+    # Bytes that never became a character come out last.
+    tail = detokenizer.finish()
+    emit(tail)
+    return Completion(tuple(tokens), text + tail, seconds)
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The prompt as the start of a document: end-of-text comes before it, as it did in training."""
+    """Return the prompt as the start of a document: end-of-text comes before it, as it did in training."""
     return [tokenizer.end_of_text, *tokenizer.encode(prompt)]

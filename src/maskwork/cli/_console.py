@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def make_console() -> Console:
-    """Standard output; no colour codes and no moving parts when it is not a terminal."""
+    """Return a console on standard output; it prints no colour codes and no moving parts where that is no terminal."""
     console = Console(highlight=False)
     # Words wrap in a terminal; in a log every message stays one line, which is easier to search.
     console.soft_wrap = not console.is_terminal
@@ -16,7 +16,7 @@ def make_console() -> Console:
 
 
 def table(title: str, *columns: str) -> Table:
-    """An empty table; every column but the first is aligned right."""
+    """Return an empty table; every column but the first is aligned right."""
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         out.add_column(column, justify="left" if i == 0 else "right")
@@ -24,10 +24,10 @@ def table(title: str, *columns: str) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """As people say it.
+    """Format as "1 min 15 s".
 
     >>> duration(75.2), duration(9.84)
     ('1 min 15 s', '9.8 s')
     """
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder} s" if minutes else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""What `demo` and `train` share: from a corpus to a trained run folder, with everything said on the way."""
+"""What `demo` and `train` share: from a corpus to a trained run folder, printed step by step, and the final table."""
 
 from __future__ import annotations
 
@@ -19,18 +19,25 @@ from ._progress import TrainingProgress
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained run and its figures."""
+    """A trained run and its figures.
+
+    Attributes:
+        run: the run folder.
+        experiment: corpus, tokenizer and recipe.
+        model: the trained model.
+        result: steps, tokens and seconds of the training.
+        bits_per_byte: the model's and each compressor's, on the same validation bytes.
+    """
 
     run: RunFolder
     experiment: Experiment
     model: Transformer
     result: TrainResult
-    #: name -> bits per byte on the same validation bytes
     bits_per_byte: dict[str, float]
 
 
 def prepare(console: Console, source: str, recipe: Recipe) -> Experiment:
-    """Corpus, tokenizer and rows, with what was found."""
+    """Return corpus, tokenizer and rows, and print their sizes."""
     began = time.perf_counter()
     experiment = Experiment.prepare(source, recipe, cache_dir=default_cache_dir())
     corpus = experiment.corpus
@@ -52,6 +59,7 @@ def prepare(console: Console, source: str, recipe: Recipe) -> Experiment:
 def fit(console: Console, experiment: Experiment, run: RunFolder, *, resume: bool) -> Fitted:
     """Train, validate on everything, and leave tokenizer, metrics, weights and pictures in the run folder."""
     experiment.check(run)  # before anything in the folder is touched
+    # Tokenizer and picture come first: an interrupted run is then a folder that `generate` and `audit` can read.
     config, schedule = experiment.recipe.model, experiment.recipe.train
     experiment.tokenizer.save(run.tokenizer_path)
     write_atomic(run.path / "mask.svg", _mask_of_one_row(experiment).svg())
@@ -72,6 +80,7 @@ def fit(console: Console, experiment: Experiment, run: RunFolder, *, resume: boo
         saved = "the run is saved, go on" if run.checkpoint_path.exists() else "nothing was saved yet, start over"
         console.print(f"interrupted; {saved} with: maskwork train --out {run.path} --resume", markup=False)
         raise typer.Exit(130) from None
+    # During training a sample of the validation side was enough; the result is over all of it, as the compressors' is.
     console.print("validating on every byte of the validation side")
     scores = experiment.validate(model)
     bits = {"maskwork": scores["bits_per_byte"], **compressed_bits_per_byte(experiment.corpus.validation)}
@@ -81,8 +90,23 @@ def fit(console: Console, experiment: Experiment, run: RunFolder, *, resume: boo
     return Fitted(run, experiment, model, result, bits)
 
 
+def print_summary(console: Console, fitted: Fitted) -> None:
+    """Print bits per byte on the same validation bytes, and where everything lies."""
+    result = fitted.result
+    scores = table("Validation, bits per byte (lower is better)", "what", "bits per byte")
+    for name, bits in sorted(fitted.bits_per_byte.items(), key=lambda item: item[1]):
+        scores.add_row(name, f"{bits:.3f}")
+    console.print(scores)
+    console.print(
+        f"{result.steps} steps, {result.tokens:,} tokens in {duration(result.seconds)}"
+        + (f" (resumed at step {result.resumed_from})" if result.resumed_from else "")
+    )
+    run = fitted.run.path
+    console.print(f"run folder {run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
+
+
 def _mask_of_one_row(experiment: Experiment) -> BoundMask:
-    """A packed row that shows something: the first of several documents, if there is one."""
+    """Return the mask of one packed row: the first of 3 to 6 documents, if there is one, since it shows something."""
     rows = experiment.train_rows
     row = next((row for row in rows if 3 <= len(row.lengths) <= 6), rows[0])
     return within(experiment.objective.mask, list(row.lengths)).bind(len(row.tokens))

@@ -29,6 +29,7 @@ def draw_loss_curve(
     left.plot(*zip(*losses, strict=True), color="#1d4e89", linewidth=1.2)
     left.set(xlabel="step", ylabel="nats per token", title="Training loss")
 
+    # The curve is of a sample of the validation side, the last point of all of it.
     points = [(m["step"], bits) for m in metrics if (bits := _validated_bits(m)) is not None]
     right.plot(*zip(*points, strict=True), color="#1d4e89", marker="o", markersize=4, label="maskwork (sample)")
     last = max((m["step"] for m in metrics), default=0)
@@ -50,7 +51,7 @@ def draw_loss_curve(
 
 
 def _validated_bits(record: Mapping[str, Any]) -> float | None:
-    """The bits per byte of a line of metrics; None where it has none, or where somebody wrote something else."""
+    """Return the bits per byte of a line of metrics; None where there are none, or where the file was edited."""
     validation = record.get("validation")
     bits = validation.get("bits_per_byte") if isinstance(validation, Mapping) else None
     return bits if _is_number(bits) else None

@@ -13,12 +13,13 @@ from ._console import duration
 
 
 class TrainingProgress:
-    """A context manager that is called with every step's report."""
+    """The progress of one training: a context manager that is called with every step's report."""
 
     def __init__(self, console: Console, every: int = 50) -> None:
         self.console = console
         self.every = every
         self._validated: dict[str, float] | None = None
+        # Redrawn in place in a terminal; switched off in a log, which gets a line every `every` steps instead.
         self._bar = Progress(
             TextColumn("step {task.completed}/{task.total}"),
             BarColumn(bar_width=None),

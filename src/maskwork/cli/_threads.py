@@ -11,7 +11,7 @@ _BUSY = 0.2
 
 
 def settle_threads() -> None:
-    """On a busy machine, let torch's threads sleep while they wait for one another, instead of spinning.
+    """Let torch's threads sleep while they wait for one another, instead of spinning, on a busy machine.
 
     OpenMP threads spin by default, which is fastest while each has a processor to itself; with one other busy process
     on two processors, training was measured 14 times slower than with a short spin. On a quiet machine the short spin
@@ -23,7 +23,8 @@ def settle_threads() -> None:
 
 
 def _others_share(seconds: float = 0.2) -> float:
-    """The part of processor time that was used, or stolen by the host, while this process slept."""
+    """Return the part of processor time that was used, or stolen by the host, while this process slept."""
+    # /proc/stat counts since boot: two readings, and what passed between them.
     try:
         before = _ticks()
         time.sleep(seconds)
@@ -35,5 +36,5 @@ def _others_share(seconds: float = 0.2) -> float:
 
 
 def _ticks() -> list[int]:
-    """user, nice, system, idle, iowait, irq, softirq, steal: since boot, all processors."""
+    """Return ticks since boot of all processors: user, nice, system, idle, iowait, irq, softirq, steal."""
     return [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]

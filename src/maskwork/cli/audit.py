@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 def command(
     target: Annotated[
-        str | None,
+        str,
         typer.Argument(
             help="Run folder, Hugging Face model folder, hub id or class name, or package.module:callable.",
             metavar="MODEL",
         ),
-    ] = None,
+    ],
     expect: Annotated[
         str | None,
-        typer.Option("--expect", help="Mask of one layer, as text; what the model says of itself, or causal."),
+        typer.Option("--expect", help="Mask of every layer, as text; the model's own masks, or causal, if left out."),
     ] = None,
     checks: Annotated[
         str | None,
@@ -48,22 +48,6 @@ def command(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the report as JUnit XML.")
     ] = None,
-    all_transformers: Annotated[
-        bool, typer.Option("--all-transformers", help="Every ...ForCausalLM of the installed transformers, made tiny.")
-    ] = False,
-    out: Annotated[
-        Path, typer.Option("--out", help="With --all-transformers: folder of the results; begun ones are resumed.")
-    ] = Path("audit-transformers"),
-    only: Annotated[
-        str, typer.Option("--only", help="With --all-transformers: architectures whose name holds this.")
-    ] = "",
-    timeout: Annotated[
-        float, typer.Option("--timeout", help="With --all-transformers: seconds for each model.")
-    ] = 120.0,
-    memory: Annotated[float, typer.Option("--memory", help="With --all-transformers: GiB for each model.")] = 8.0,
-    page: Annotated[
-        Path | None, typer.Option("--page", help="With --all-transformers: write a Markdown page too.")
-    ] = None,
 ) -> None:
     """Prove that a model honours its mask. Exit code 0: clean, 1: findings, 2: cannot run.
 
@@ -72,16 +56,6 @@ def command(
 
     Example: [bold]maskwork audit runs/demo[/bold]
     """
-    from ..errors import ArgumentError
-
-    if all_transformers:
-        from ._sweep import sweep
-
-        raise typer.Exit(sweep(out, only=only, timeout=timeout, memory=memory, page=page))
-    if target is None:
-        raise ArgumentError(
-            "audit needs a MODEL or --all-transformers, got neither; name a run, a hub id or module:callable"
-        )
     report = _report(target, expect, checks, layers, length, seed, random_init, shrink)
     if json_path == "-":
         typer.echo(report.to_json())
@@ -91,9 +65,10 @@ def command(
             Path(json_path).write_text(report.to_json() + "\n", encoding="utf-8")
     if junit is not None:
         junit.write_text(report.to_junit(f"maskwork audit {target}"), encoding="utf-8")
+    # A check that could not run is no finding, and no proof either: exit code 2, unless another one found something.
     if not report.ok:
-        found = any(state in ("leak", "warning") for state in report.checks.values())
-        raise typer.Exit(1 if found else 2)
+        has_findings = any(state in ("leak", "warning") for state in report.checks.values())
+        raise typer.Exit(1 if has_findings else 2)
 
 
 def _report(
@@ -111,17 +86,24 @@ def _report(
     from ..proof import USUAL_CHECKS, audit
     from ._targets import load_target, tokens_for
 
-    mask = None if expect is None else parse(expect)  # before anything is loaded: a slip is said at once
-    found = load_target(target, random_init=random_init, shrink=shrink, seed=seed)
-    context = found.context
+    # Options are checked before anything is loaded, which may take minutes.
+    mask = None if expect is None else parse(expect)
+    opened = load_target(target, random_init=random_init, shrink=shrink, seed=seed)
+    # On standard error: standard output may be the report as JSON.
+    for note in opened.notes:
+        typer.echo(f"note: {note}", err=True)
+    context = opened.context
     if context is not None and context < 4:
         raise ArgumentError(
             f"an audit needs a sequence of 4 tokens, this model's context is {context}; train one with a longer context"
         )
+    # The work grows with the square of the length. 64 tokens are enough unless a window is wider.
     length = min(64, context or 64) if length is None else length
     if context is not None and length > context:
         raise ArgumentError(f"--length must be at most the model's context of {context}, got {length}; lower it")
     chosen = USUAL_CHECKS if checks is None else tuple(part.strip() for part in checks.split(","))
-    ids = tokens_for(found, length, seed)
+    ids = tokens_for(opened, length, seed)
     depth = "auto" if layers is None else layers
-    return audit(found.model, ids, found.expect if mask is None else mask, checks=chosen, layers=depth)
+    # No mask at all leaves the choice to `audit`: causal(), or for an encoder-decoder model one for each sequence.
+    expected = opened.masks_at(length) or None if mask is None else mask
+    return audit(opened.model, ids, expected, checks=chosen, layers=depth)

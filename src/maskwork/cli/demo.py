@@ -35,9 +35,9 @@ def command(
     settle_threads()
     from ..training import DEFAULT_RECIPE, STANDARD_LIBRARY, RunFolder
     from ._console import make_console
-    from ._fit import fit, prepare
-    from ._summary import print_summary
+    from ._fit import fit, prepare, print_summary
 
+    # The demo may be run again, beside what it left before.
     out = _first_free(Path("runs/demo")) if out is None else out
     RunFolder.check_free(out)
     console = make_console()
@@ -68,7 +68,7 @@ def _first_free(path: Path) -> Path:
 
 
 def _audit(console: Console, fitted: Fitted) -> Report:
-    """On real text: the first tokens of a validation document."""
+    """Audit the model on real text: the first tokens of a validation document."""
     import torch
 
     from ..proof import audit
@@ -82,7 +82,7 @@ def _audit(console: Console, fitted: Fitted) -> Report:
 
 
 def _stream(console: Console, fitted: Fitted) -> None:
-    """Three completions to read, sampled; then greedy ones with and without the cache: the same tokens, timed."""
+    """Print three sampled completions to read, then time greedy ones with and without the cache: the same tokens."""
     from ..decoding import Sampling
     from ._completion import complete, encode_prompt
     from ._console import table

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..training import Experiment
 
 
-class Which(StrEnum):
-    """What `maskwork train` optimises, and what the same rows would be for another objective."""
+class ObjectiveKind(StrEnum):
+    """The objectives that rows can be shown for: causal is what `maskwork train` optimises."""
 
     CAUSAL = "causal"
     MASKED = "masked"
@@ -36,8 +36,8 @@ def command(
         typer.Option("--config", "-c", help="With --data: a recipe (TOML); what it leaves out is built in."),
     ] = None,
     objective: Annotated[
-        Which, typer.Option("--objective", help="Score the same rows as another objective would.")
-    ] = Which.CAUSAL,
+        ObjectiveKind, typer.Option("--objective", help="Score the same rows as another objective would.")
+    ] = ObjectiveKind.CAUSAL,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what masked and prefix choose.")] = 0,
     step: Annotated[int, typer.Option("--step", min=1, help="The training step whose rows are shown.")] = 1,
     rows: Annotated[int | None, typer.Option("--rows", min=1, help="Only this many of the step's rows.")] = None,
@@ -79,42 +79,43 @@ def _experiment(run: Path | None, data: str | None, config: Path | None) -> Expe
 
     if (run is None) == (not data):
         raise ArgumentError(
-            f"explain reads a RUN or the text of --data; found {'both' if run else 'neither'}; give one of them"
+            f"explain reads a RUN or the text of --data, got {'both' if run else 'neither'}; give one of them"
         )
     if run is None:
         recipe = DEFAULT_RECIPE if config is None else Recipe.from_toml(config)
         return Experiment.prepare(str(data), recipe, cache_dir=default_cache_dir())
     if config is not None:
-        raise ArgumentError("a RUN has its own recipe; found --config beside it; leave one of them out")
+        raise ArgumentError("a RUN has its own recipe, got --config beside it; leave one of them out")
     folder = RunFolder.open(run)
     experiment = Experiment.prepare(folder.source(), folder.recipe(), cache_dir=default_cache_dir())
     experiment.check(folder)  # the text may have changed since
     return experiment
 
 
-def _explained(experiment: Experiment, which: Which, seed: int, step: int, rows: int | None) -> BatchExplanation:
+def _explained(experiment: Experiment, kind: ObjectiveKind, seed: int, step: int, rows: int | None) -> BatchExplanation:
     import torch
 
     from ..errors import ArgumentError
     from ..objectives import explain_batch
     from ..training import rows_of_step
 
+    # The order of rows is a function of the seed and the step: what a step trained on can be shown without training.
     schedule = experiment.recipe.train
     order = rows_of_step(len(experiment.train_rows), schedule.rows_per_step, schedule.seed, step - 1)
     if rows is not None and rows > len(order):
         raise ArgumentError(f"--rows must be at most the {len(order)} rows of a step, got {rows}; lower it")
     chosen = [experiment.train_rows[index] for index in order[:rows]]
-    batch = _objective(experiment, which)(chosen, torch.Generator().manual_seed(seed))
-    tokenizer = _with_mask_token(experiment.tokenizer) if which is Which.MASKED else experiment.tokenizer
+    batch = _objective(experiment, kind)(chosen, torch.Generator().manual_seed(seed))
+    tokenizer = _with_mask_token(experiment.tokenizer) if kind is ObjectiveKind.MASKED else experiment.tokenizer
     return explain_batch(batch, tokenizer)
 
 
-def _objective(experiment: Experiment, which: Which) -> Objective:
+def _objective(experiment: Experiment, kind: ObjectiveKind) -> Objective:
     from ..objectives import MaskedLM, PrefixLM
 
-    if which is Which.PREFIX:
+    if kind is ObjectiveKind.PREFIX:
         return PrefixLM()
-    if which is Which.MASKED:  # the tokenizer has no mask token: one more id stands for it
+    if kind is ObjectiveKind.MASKED:  # the tokenizer has no mask token: one more id stands for it
         size, end = experiment.tokenizer.vocab_size, experiment.tokenizer.end_of_text
         return MaskedLM(mask_token=size, vocab_size=size + 1, special_tokens=(end,))
     return experiment.objective

@@ -23,7 +23,7 @@ def command(
     from ..masks import parse
 
     if mask is not None:
-        parse(mask)  # a mistake is said here, with its caret, before anything is opened
+        parse(mask)  # a mistake is reported here, with its caret, before anything is opened
     try:
         from ..explorer import serve
     except ModuleNotFoundError as error:

@@ -11,7 +11,7 @@ import typer
 
 
 class Truncate(StrEnum):
-    """From which end a prompt that is too long may be cut."""
+    """The end from which a prompt that is too long may be cut."""
 
     LEFT = "left"
 

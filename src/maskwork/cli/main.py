@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import MaskworkError
 from . import audit, demo, explain, explore, generate, show, train
 
+# Each command is a module with one function `command`, whose docstring is its help. They import torch when they run.
 app = typer.Typer(
     name="maskwork",
     help="Write the attention mask once: train with it, prove that nothing leaks, stream from it, look at it.",
@@ -29,8 +30,8 @@ app.command("explore")(explore.command)
 app.command("explain")(explain.command)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"maskwork {__version__}")
         raise typer.Exit
 
@@ -48,7 +49,7 @@ def _options(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted, 141 who read the output has left.
+    Exit codes: 0 done, 1 an audit failed, 2 bad input, 130 interrupted, 141 the reader of the output closed the pipe.
     """
     _prepare_streams()
     try:
@@ -72,7 +73,7 @@ def _prepare_streams() -> None:
 
 
 def _run() -> None:
-    """The command; a broken pipe leaves as `BrokenPipeError`, whoever met it."""
+    """Run the command; raise `BrokenPipeError` for a broken pipe, also where typer or rich caught it."""
     try:
         app()
     except SystemExit as leaving:
@@ -84,7 +85,7 @@ def _run() -> None:
 
 
 def _leave_quietly() -> None:
-    """Who read our output has left, as `head` does: there is nobody to tell. 141 is what a shell calls SIGPIPE."""
+    """Leave with exit code 141, the shell's for SIGPIPE: the reader closed the pipe, as `head` does."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
@@ -93,5 +94,6 @@ def _leave_quietly() -> None:
 
 
 def _fail(message: str) -> None:
+    # Exit code 1 means that an audit found something; whatever kept a command from running is 2.
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

@@ -33,8 +33,7 @@ def command(
     from ..errors import ArgumentError
     from ..training import DEFAULT_RECIPE, Recipe, RunFolder
     from ._console import make_console
-    from ._fit import fit, prepare
-    from ._summary import print_summary
+    from ._fit import fit, prepare, print_summary
 
     if not resume and data is None:
         raise ArgumentError("train needs text to train on, got no --data; give a text file or a folder")
@@ -45,6 +44,7 @@ def command(
         RunFolder.check_free(out)  # now, not after a minute of preparation
     if data is not None:
         _check_apart(Path(data), out)
+    # A resumed run keeps its own recipe; where another one is given, `fit` refuses it.
     if config is not None:
         recipe = Recipe.from_toml(config)
     else:

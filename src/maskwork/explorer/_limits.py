@@ -1,4 +1,4 @@
-"""What one request of the explorer may ask for, and how long its answer may take."""
+"""The limits of one request to the explorer, and of the time and memory of its answer."""
 
 #: Queries and keys on a side.
 MAX_LENGTH = 1 << 20
@@ -17,18 +17,18 @@ MAX_PLANES = 256
 LAST_PLANE = MAX_PLANES - 1
 #: Layers of a receptive field, and of a cost.
 MAX_LAYERS = 1024
-#: Heads of a model whose cost is asked, and their width.
+#: Heads of a model whose cost is computed, and their width.
 MAX_HEADS, MAX_HEAD_DIM = 1024, 4096
 #: Positions along a side that are sent cell by cell, for the panels that show every number.
 MAX_DENSE = 256
 #: Runs of keys of one row that are sent.
 MAX_RUNS = 1000
 
-#: After so long a question is given up, and its process with it.
+#: Seconds after which a question is given up and its process killed.
 SECONDS = 10.0
-#: What that process may hold, in bytes.
+#: The most bytes of that process.
 MEMORY = 768 << 20
-#: Questions that wait for one process, and seconds that one goes on being answered whose asker has left.
+#: The most questions that wait for one process, and the seconds that a dropped one may still run.
 MAX_ASKING, GRACE = 64, 3.0
 
 #: Tokens of a prompt whose weights are shown, and characters of a path.

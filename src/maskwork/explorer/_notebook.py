@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlencode
 
+from .._shared.numbers import at_least
 from ..errors import ArgumentError, MaskError
 from ..masks import BoundMask, Grid, Mask, parse
 from . import _limits as limits
-from ._answers.request import Asked
+from ._answers.request import MaskRequest
 
 #: Who may hold the page in a frame: notebooks that this machine serves on any port, and VS Code, whose notebooks are
 #: pages of its own schemes. A page of the web is none of these, so no site can lay itself over the explorer.
@@ -41,9 +42,9 @@ class Page:
 
 
 def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: int = 600) -> Page:
-    """The explorer on this mask, in a notebook's frame.
+    """Return the explorer on this mask, in a notebook's frame.
 
-    It is served on 127.0.0.1 by a thread of this process, begun at the first call and ended with the process. The
+    The page is served on 127.0.0.1 by a thread of this process, begun at the first call and ended with the process. The
     browser must run on the same machine: for a kernel elsewhere, forward the port of the address.
 
     Args:
@@ -61,36 +62,35 @@ def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: 
     """
     if not isinstance(mask, Mask | BoundMask | str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentError(
-            f"the explorer takes a mask, its text or a bound mask, found {type(mask).__name__}; build one with "
+            f"the explorer takes a mask, its text or a bound mask, got {type(mask).__name__}; build one with "
             "mw.causal() …"
         )
-    if type(height) is not int or height < 1:
-        raise ArgumentError(f"height is a whole number of pixels from 1, found {height!r:.40}; pass one")
+    height = at_least(height, 1, "height")
     if isinstance(mask, BoundMask):
         if length is not None:
             raise ArgumentError(f"a bound mask has its length, got length={length} too; leave it out, or pass the mask")
-        shown = _grid(mask.grid)
+        grid = _grid_parameters(mask.grid)
         mask = mask.mask
     else:
         mask = parse(mask) if isinstance(mask, str) else mask
-        shown = {"length": mask.bind(32 if length is None else length).grid.kv_len}
+        grid = {"length": mask.bind(32 if length is None else length).grid.kv_len}
     try:
         text = mask.to_text(arrays="full")
     except MaskError as error:
         raise ArgumentError(f"the explorer edits a mask as text: {error}") from None
-    asked = {"mask": text, **{name: str(size) for name, size in shown.items()}}
-    Asked.read(asked)  # the page asks in these words, and shows something else where they are refused
-    query = urlencode(asked)
-    at, token = _served()
-    return Page(f"http://127.0.0.1:{at}/?{query}#token={token}", height)
+    parameters = {"mask": text, **{name: str(size) for name, size in grid.items()}}
+    MaskRequest.read(parameters)  # the page would show something else where these parameters are refused
+    query = urlencode(parameters)
+    port, token = _served()
+    return Page(f"http://127.0.0.1:{port}/?{query}#token={token}", height)
 
 
-def _grid(grid: Grid) -> dict[str, int]:
-    """A grid as the page's address says it: what is usual is left out."""
-    shown = {"length": grid.kv_len}
+def _grid_parameters(grid: Grid) -> dict[str, int]:
+    """Return a grid as parameters of the page's address, without those that have their usual value."""
+    parameters = {"length": grid.kv_len}
     if (grid.q_len, grid.q_start) != (grid.kv_len, 0):
-        shown |= {"q_len": grid.q_len, "q_start": grid.q_start}
-    return shown | {name: size for name, size in (("batch", grid.batch), ("heads", grid.heads)) if size > 1}
+        parameters |= {"q_len": grid.q_len, "q_start": grid.q_start}
+    return parameters | {name: size for name, size in (("batch", grid.batch), ("heads", grid.heads)) if size > 1}
 
 
 _lock = threading.Lock()
@@ -98,7 +98,7 @@ _serving: tuple[int, str] | None = None
 
 
 def _served() -> tuple[int, str]:
-    """Port and token of this process's server, which is begun if need be."""
+    """Return port and token of this process's server, which is started if need be."""
     global _serving
     with _lock:
         if _serving is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._shared.numbers import is_integer
+
 #: The most that a number of this name may be. What is not named stays.
 _MOST = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "model_dim", "embedding_size", "embed_dim"), 64),
@@ -50,20 +52,20 @@ def tiny(config: Any) -> Any:
     grouped = getattr(config, "num_key_value_heads", heads) != heads
     for name, most in _MOST.items():
         value = getattr(config, name, None)
-        if isinstance(value, int) and not isinstance(value, bool) and value > most:
+        if is_integer(value) and int(value) > most:
             # A latent attention repeats its keys: it has as many key heads as heads, and must keep that.
             _set(config, name, most if grouped or name != "num_key_value_heads" else 4)
     layers = next((getattr(config, n) for n in ("num_hidden_layers", "n_layer", "num_layers") if hasattr(config, n)), 2)
     for name in _PER_LAYER:
         value = getattr(config, name, None)
-        if isinstance(value, (list, tuple)) and isinstance(layers, int) and len(value) > layers:
+        if isinstance(value, (list, tuple)) and is_integer(layers) and len(value) > int(layers):
             # The first of each kind, so that a model of two kinds keeps both.
             kinds = list(dict.fromkeys(value)) if all(isinstance(v, str) for v in value) else list(value)
-            _set(config, name, (kinds + list(value))[:layers])
+            _set(config, name, (kinds + list(value))[: int(layers)])
     size = getattr(config, "vocab_size", None)
     for name, value in list(vars(config).items()):
-        if name.endswith("_token_id") and isinstance(value, int) and isinstance(size, int) and value >= size:
-            _set(config, name, size - 1)
+        if name.endswith("_token_id") and is_integer(value) and is_integer(size) and int(value) >= int(size):
+            _set(config, name, int(size) - 1)
         elif hasattr(value, "model_type") and hasattr(value, "to_dict"):
             tiny(value)
     return config

@@ -57,25 +57,26 @@ def attention(
     return_lse: bool = False,
     impl: str = "auto",
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """Scaled dot-product attention (Vaswani et al. 2017) under a mask.
+    """Attend: scaled dot-product attention (Vaswani et al. 2017) under a mask.
 
     Args:
         q: `(B, Hq, Q, D)`, floating point.
         k: `(B, Hkv, K, D)`; `Hq` is a multiple of `Hkv` (grouped-query attention, Ainslie et al. 2023).
         v: `(B, Hkv, K, Dv)`.
-        mask: a `Mask`, bound here; a `BoundMask`, which lowers once however often it is used; or None for `full()`.
+        mask: a `Mask`, which this call binds; a `BoundMask`, which lowers once however often it is used; or None for
+            `full()`.
         q_start: absolute position of the first query, needed when `Q != K` and the mask depends on the query.
         bias: added to the scaled scores: `mw.alibi(…)`, `mw.relative_bias(…)`, or a tensor that broadcasts to
-            `(B, Hq, Q, K)`. The first two depend on positions, so they need `q_start` when `Q != K`.
+            `(B, Hq, Q, K)`. The first two depend on positions and need `q_start` when `Q != K`.
         scale: factor on `q @ k.T`, `D ** -0.5` when left out.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` and `"tiled"`).
         return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row.
         impl: `"reference"` (dense, in float64), `"sdpa"` (PyTorch's, dense unless the mask is plain causal or full),
             `"tiled"` (on the CPU: query tiles against exactly the keys they see, forward and backward), `"flex"`
-            (FlexAttention, compiled on first use; on CPU forward only), or `"auto"` (see `mw.plan`). One asked for by
-            name never falls back. Within `torch.compile`, give `"flex"` bound masks: dynamo guards the class of an
-            argument, and each kind of `Mask` is a class of its own.
+            (FlexAttention, compiled on first use; on CPU forward only), or `"auto"` (see `mw.plan`). A named
+            implementation never falls back. Within `torch.compile`, pass bound masks to `"flex"`: dynamo guards the
+            class of an argument, and each kind of `Mask` is a class of its own.
 
     Returns:
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.
@@ -89,12 +90,12 @@ def attention(
     >>> mw.attention(q, k, v, mw.causal()).flatten()
     tensor([1.0000, 1.5000, 3.0000])
     """
-    # FlexAttention is compiled as a function of its own. A caller's graph ends before it and goes on after it, so
-    # that nothing about the mask is guarded there: a new mask compiles nothing.
+    # FlexAttention is compiled as a separate function. A caller's graph ends before that function and continues after
+    # it, so that the caller's graph guards nothing about the mask: a new mask compiles nothing.
     run = _run_apart if impl == "flex" else _run
     out, lse = run(q, k, v, mask, q_start, bias, scale, dropout_p, generator, return_lse, impl)
     if return_lse:
-        assert lse is not None, "take() chose an implementation that returns no log-sum-exp"
+        assert lse is not None, "take() returned an implementation without a log-sum-exp"
         return out, lse
     return out
 
@@ -112,11 +113,12 @@ def _run(
     return_lse: bool,
     impl: str,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Check the arguments, choose an implementation and compute the output, and the log-sum-exp on request."""
     call = check(
         q, k, v, mask,
         q_start=q_start, bias=bias, scale=scale, dropout_p=dropout_p, generator=generator, return_lse=return_lse,
     )  # fmt: skip
-    return take(impl, call)(call)
+    return take(impl, call).attend(call)
 
 
 _run_apart = outside_graph(_run)

@@ -1,7 +1,9 @@
-"""One checked attention call: what every implementation is handed."""
+"""The interface between `attention` and what computes it: a checked `Call`, and an `Implementation`."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +13,24 @@ from ..lower import bind_outside_graph, outside_graph
 from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias
 
+#: Most (B, H, Q, K) cells that `auto` lets an implementation hold as a dense mask: 2**28, 256 MiB of bool.
+MAX_DENSE = 1 << 28
+
 
 @dataclass(frozen=True)
 class Call:
-    """Checked arguments. `q (B, Hq, Q, D)`, `k (B, Hkv, K, D)`, `v (B, Hkv, K, Dv)`, Hq a multiple of Hkv."""
+    """Checked arguments of one call of `mw.attention`.
+
+    Attributes:
+        q, k, v: `(B, Hq, Q, D)`, `(B, Hkv, K, D)` and `(B, Hkv, K, Dv)`, of one dtype and device; Hq is a multiple of
+            Hkv.
+        mask: bound to this grid.
+        bias: broadcasts to `(B, Hq, Q, K)`, or depends on positions; None = no bias.
+        scale: factor on the scores.
+        dropout_p: chance that an attention weight is dropped.
+        generator: source of the dropout's randomness, None = torch's default.
+        return_lse: whether the caller wants the log-sum-exp.
+    """
 
     q: torch.Tensor
     k: torch.Tensor
@@ -28,15 +44,46 @@ class Call:
 
     @property
     def groups(self) -> int:
-        """Query heads per key head."""
+        """Number of query heads per key head."""
         return self.q.shape[1] // self.k.shape[1]
 
+    @property
+    def cells(self) -> int:
+        """Number of (batch row, query head, query, key) cells, allowed or not."""
+        return math.prod(self.q.shape[:3]) * self.k.shape[2]
+
     def dense_bias(self) -> torch.Tensor | None:
-        """The bias as a tensor that broadcasts to `(B, Hq, Q, K)`, whichever way it was given."""
+        """Return the bias as a tensor that broadcasts to `(B, Hq, Q, K)`, None = no bias."""
         if not isinstance(self.bias, PositionBias):
             return self.bias
         grid = self.mask.grid
         return self.bias.dense(grid.q_start, grid.q_len, grid.kv_len, self.q.device)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way of computing a call, with the reasons that speak against it.
+
+    Attributes:
+        name: what `impl=` calls the implementation.
+        attend: computes the output `(B, Hq, Q, Dv)` and, if the call asks for it, the log-sum-exp `(B, Hq, Q)`.
+        cannot: returns why the implementation cannot compute a call, None = it can.
+        not_worth_it: returns why `auto` skips the implementation for a call that it could compute, None = worth it.
+        slower: why `auto` prefers an earlier implementation when this one is worth it too.
+    """
+
+    name: str
+    attend: Callable[[Call], tuple[torch.Tensor, torch.Tensor | None]]
+    cannot: Callable[[Call], str | None]
+    not_worth_it: Callable[[Call], str | None]
+    slower: str
+
+
+def too_dense(cells: int) -> str | None:
+    """Return why `auto` builds no dense mask of so many cells, None where it does."""
+    if cells <= MAX_DENSE:
+        return None
+    return f"its dense mask would hold {cells} cells, over the {MAX_DENSE} that auto allows"
 
 
 def check(
@@ -52,7 +99,11 @@ def check(
     generator: torch.Generator | None,
     return_lse: bool,
 ) -> Call:
-    """The call, or an error that names the argument that breaks its rule."""
+    """Return the checked call.
+
+    Raises:
+        ArgumentError, GridError: an argument breaks a rule; the message names the argument.
+    """
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 4:
             raise ArgumentError(
@@ -67,10 +118,10 @@ def check(
     if k.shape[:3] != v.shape[:3] or k.shape[0] != q.shape[0] or k.shape[3] != q.shape[3]:
         raise ArgumentError(
             "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
-            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; mind that length comes after heads"
+            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; length comes after heads"
         )
     if q.shape[3] == 0:
-        raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass heads that hold something")
+        raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass a larger width")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
         raise ArgumentError(
             f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}; q, k and v are (batch, "
@@ -78,8 +129,9 @@ def check(
         )
     if not 0.0 <= dropout_p < 1.0:
         raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
-    if isinstance(mask, BoundMask) and mask.has_shape and q_start is None:
-        bound = mask  # nothing is worked out: no reason to leave a compiled graph
+    if isinstance(mask, BoundMask) and mask._shape is not None and q_start is None:
+        # The shape is known, so nothing is computed here: no reason to leave a compiled graph.
+        bound = mask
         _check_bound(bound, q, k)
     else:
         bound = _bind(mask, q, k, q_start)
@@ -87,12 +139,13 @@ def check(
         _check_position_bias(bias, mask, q, k, q_start)
     elif bias is not None:
         _check_bias(bias, q, k)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return Call(q, k, v, bound, bias, scale, dropout_p, generator, return_lse)
+    factor: float = q.shape[-1] ** -0.5 if scale is None else scale
+    return Call(q, k, v, bound, bias, factor, dropout_p, generator, return_lse)
 
 
 @outside_graph
 def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None) -> BoundMask:
+    """Return the mask bound to the grid of `q` and `k`; None means `full()`."""
     batch, heads, q_len, _ = q.shape
     kv_len = k.shape[2]
     if mask is None:
@@ -108,12 +161,13 @@ def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_sta
             "token, mw.from_key_padding_mask(m) where True = ignore, or atoms such as mw.causal()"
         )
     if q_start is not None:
-        raise ArgumentError("q_start belongs to a Mask; a BoundMask knows its own, bind it there instead")
+        raise ArgumentError(f"q_start belongs to a Mask, got a BoundMask and q_start={q_start}; pass q_start to bind")
     _check_bound(mask, q, k)
     return mask
 
 
 def _check_bound(mask: BoundMask, q: torch.Tensor, k: torch.Tensor) -> None:
+    """Raise unless a bound mask fits the grid of `q` and `k`."""
     (batch, heads, q_len, _), kv_len = q.shape, k.shape[2]
     b, h, rows, keys = mask.shape
     if (rows, keys) != (q_len, kv_len) or b not in (1, batch) or h not in (1, heads):
@@ -126,10 +180,11 @@ def _check_bound(mask: BoundMask, q: torch.Tensor, k: torch.Tensor) -> None:
 def _check_position_bias(
     bias: PositionBias, mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None
 ) -> None:
+    """Raise unless the bias has q's heads and the queries' positions are known."""
     if bias.heads != q.shape[1]:
         raise ArgumentError(
             f"a position bias must be made for q's heads, got one for {bias.heads} and q with {q.shape[1]}; "
-            "give it a slope or a column of its table for each query head"
+            "give it a slope or a column of the table for each query head"
         )
     q_len, kv_len = q.shape[2], k.shape[2]
     if q_start is None and q_len != kv_len and not isinstance(mask, BoundMask):
@@ -137,12 +192,13 @@ def _check_position_bias(
 
 
 def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:
+    """Raise unless `bias` is a floating point tensor on q's device that broadcasts to the scores."""
     shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     if not isinstance(bias, torch.Tensor) or bias.device != q.device:  # pyright: ignore[reportUnnecessaryIsInstance]
-        found = f"one on {bias.device}" if isinstance(bias, torch.Tensor) else type(bias).__name__
+        got = f"a tensor on {bias.device}" if isinstance(bias, torch.Tensor) else type(bias).__name__
         raise ArgumentError(
-            f"bias must be a tensor on q's device {q.device} or a position bias such as mw.alibi(heads), got {found}; "
-            "convert it or move it there"
+            f"bias must be a tensor on q's device {q.device} or a position bias such as mw.alibi(heads), got {got}; "
+            "convert or move it"
         )
     try:
         fits = torch.broadcast_shapes(bias.shape, shape) == shape

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
+from typing import Any
 
 import torch
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from ..lower import to_block_mask
-from . import _reference
-from ._call import Call
-from ._sdpa import empty_rows, hide_unseen
+from ._call import Call, Implementation
+from ._reference import REFERENCE
+from ._sdpa import SDPA, empty_rows, hide_unseen, shortcut
 
 #: Fewest (Q x K) pairs for which `auto` compiles: below, dense SDPA is done before a compiler has started.
 AUTO_PAIRS = 1 << 22
@@ -21,8 +24,8 @@ AUTO_PAIRS = 1 << 22
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def cannot(call: Call) -> str | None:
-    """Why FlexAttention cannot express the call, or None."""
+def _cannot(call: Call) -> str | None:
+    """Return why FlexAttention cannot compute the call, or None."""
     device = call.q.device.type
     if call.bias is not None:
         return "it takes no bias"
@@ -42,31 +45,32 @@ def cannot(call: Call) -> str | None:
     return _no_cpu_kernel()
 
 
-def not_worth_it(call: Call) -> str | None:
-    """Why `auto` leaves it alone although it could, or None.
+def _not_worth_it(call: Call) -> str | None:
+    """Return why `auto` skips FlexAttention although it could compute the call, or None.
 
-    On CPU a compilation takes 10 to 20 seconds and there is no backward pass: that is for the caller to choose.
+    On CPU a compilation takes 10 to 20 seconds and there is no backward pass, so callers choose it by name.
     """
     if call.q.device.type != "cuda":
         return "auto compiles it on CUDA only; ask for it by name"
     pairs = call.q.shape[2] * call.k.shape[2]
     if pairs < AUTO_PAIRS:
         return f"auto compiles it from {AUTO_PAIRS} (query, key) pairs, this is {pairs}"
-    return None
+    # Without a mask, SDPA's own kernels are as fast and need no compilation.
+    return "SDPA needs no mask for this one" if SDPA.cannot(call) is None and shortcut(call) is not None else None
 
 
-def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Output `(B, Hq, Q, Dv)` and, on request, the log-sum-exp `(B, Hq, Q)` in float32.
+def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return output `(B, Hq, Q, Dv)` and, on request, the log-sum-exp `(B, Hq, Q)` in float32.
 
     Each class of shapes is compiled once: the shapes and dtype of q, k and v, whether the mask differs along batch
     or heads, its runs a row rounded up to a power of two, and, for sequences of more than 64 blocks, its widest row
-    of blocks likewise. Never run uncompiled, where FlexAttention holds all scores.
+    of blocks likewise. The uncompiled form, which holds all scores, never runs.
     """
     if not call.q.numel() or not call.k.numel() or not call.v.numel():
-        return _reference.attend(call)  # no cell to skip, and no kernel for it
+        return REFERENCE.attend(call)  # no cell to compute, and no kernel for empty tensors
     device = call.q.device
-    # Strides are guarded as shapes are: contiguous, a call does not depend on how its caller cut q, k and v out of a
-    # projection, nor on whether a mask hides keys and so made copies of them.
+    # Dynamo guards strides like shapes. Contiguous tensors are one class, however the caller cut q, k and v out of a
+    # projection, and whether or not hiding keys copied them.
     q, k, v = (x.contiguous() for x in (call.q, *hide_unseen(call)))
     block_mask = to_block_mask(call.mask, device=device)
     with _any_number_of_classes():
@@ -83,9 +87,13 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     return out, lse
 
 
+FLEX = Implementation("flex", _attend, _cannot, _not_worth_it, "slower")
+
+
 def _flex(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, block_mask: BlockMask, scale: float, return_lse: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Call FlexAttention: the function that is compiled."""
     gqa = q.shape[1] != k.shape[1]
     if not return_lse:
         return flex_attention(q, k, v, block_mask=block_mask, scale=scale, enable_gqa=gqa), None
@@ -96,22 +104,23 @@ def _flex(
 
 
 @cache
-def _compiled():
-    # Static shapes, so that the kernels are those that FlexAttention is tuned for. Without a full graph it would
-    # fall back to the uncompiled form, which holds all scores, and say so in a warning only.
+def _compiled() -> Callable[..., tuple[torch.Tensor, torch.Tensor | None]]:
+    # Static shapes, so that the kernels are those that FlexAttention is tuned for. Without a full graph, PyTorch would
+    # fall back to the uncompiled form, which holds all scores, with no more than a warning.
     return torch.compile(_flex, fullgraph=True, dynamic=False)
 
 
-def _any_number_of_classes():
+def _any_number_of_classes() -> AbstractContextManager[Any]:
     # Dynamo gives up after 8 compilations of one function, and a full graph then raises: the ninth length of a batch.
     return torch._dynamo.config.patch(recompile_limit=1 << 20, accumulated_recompile_limit=1 << 20)
 
 
 @cache
 def _no_cpu_kernel() -> str | None:
+    """Return why FlexAttention has no kernel on this CPU, or None."""
     if sys.platform == "darwin" or torch.backends.cpu.get_cpu_capability() == "DEFAULT":
         return "on CPU its kernel needs Linux or Windows and AVX2"
     compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
     if shutil.which(compiler) is None:
-        return f"on CPU it is compiled when first used, and no C++ compiler {compiler!r} was found (CXX names another)"
+        return f"on CPU it is compiled when first used, and there is no C++ compiler {compiler!r} (CXX names another)"
     return None

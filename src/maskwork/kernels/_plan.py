@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 
 from ..errors import ArgumentError, CannotExpress
-from ..lower import SdpaArguments, outside_graph, sdpa_shortcut
+from ..lower import outside_graph
 from ..masks import BoundMask, Mask
-from . import _flex, _reference, _sdpa, _tiled
-from ._call import Call, check
-
-Attend = Callable[[Call], tuple[torch.Tensor, torch.Tensor | None]]
-
-#: Most (B, H, Q, K) cells that `auto` lets an implementation hold as a dense mask: 2**28, 256 MiB of bool.
-MAX_DENSE = 1 << 28
+from . import _call
+from ._call import Call, Implementation, check
+from ._flex import FLEX
+from ._reference import REFERENCE
+from ._sdpa import SDPA
+from ._tiled import TILED
 
 #: From the fastest to the most general.
-IMPLEMENTATIONS: MappingProxyType[str, Attend] = MappingProxyType(
-    {"flex": _flex.attend, "tiled": _tiled.run_tiles, "sdpa": _sdpa.attend, "reference": _reference.attend}
+IMPLEMENTATIONS: MappingProxyType[str, Implementation] = MappingProxyType(
+    {implementation.name: implementation for implementation in (FLEX, TILED, SDPA, REFERENCE)}
 )
-_CANNOT: MappingProxyType[str, Callable[[Call], str | None]] = MappingProxyType(
-    {"flex": _flex.cannot, "tiled": _tiled.cannot, "sdpa": _sdpa.cannot, "reference": _reference.cannot}
-)
-_SLOWER = MappingProxyType({
-    "flex": "slower", "tiled": "slower", "sdpa": "slower here",
-    "reference": "slower: dense, in float64",
-})  # fmt: skip
+
+#: Fewer (B, H, Q, K) cells go to SDPA: no other implementation pays for itself below, and asking each takes time.
+SMALL_CELLS = 1 << 18
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `"auto"` takes, and for each other implementation why it was not taken."""
+    """Choice of `"auto"`.
+
+    Attributes:
+        impl: the implementation that `"auto"` takes.
+        why_not: for each other implementation, why `"auto"` does not take it.
+    """
 
     impl: str
     why_not: MappingProxyType[str, str]
 
     def __str__(self) -> str:
-        others = "".join(f"\n  not {name}: {reason}" for name, reason in self.why_not.items())
-        return f"{self.impl}{others}"
+        reasons = "".join(f"\n  not {name}: {reason}" for name, reason in self.why_not.items())
+        return f"{self.impl}{reasons}"
 
 
 def plan(
@@ -53,7 +52,7 @@ def plan(
     q_start: int | None = None,
     return_lse: bool = False,
 ) -> Plan:
-    """The implementation that `mw.attention(q, k, v, mask)` takes; shapes and errors as there.
+    """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
 
     >>> import torch, maskwork as mw
     >>> q = torch.zeros(1, 2, 8, 4)
@@ -63,84 +62,60 @@ def plan(
       not tiled: SDPA needs no mask for this one
       not reference: slower: dense, in float64
     """
-    return choose(
-        check(
-            q,
-            k,
-            v,
-            mask,
-            q_start=q_start,
-            bias=None,
-            scale=None,
-            dropout_p=0.0,
-            generator=None,
-            return_lse=return_lse,
-        )
-    )
+    call = check(
+        q, k, v, mask,
+        q_start=q_start, bias=None, scale=None, dropout_p=0.0, generator=None, return_lse=return_lse,
+    )  # fmt: skip
+    chosen = choose(call)
+    return Plan(chosen, _reasons(call, chosen))
 
 
 @outside_graph
-def choose(call: Call) -> Plan:
-    """The first implementation that can express the call within the dense budget."""
-    why_not: dict[str, str] = {}
-    chosen = None
-    for name in IMPLEMENTATIONS:
-        reason = _CANNOT[name](call) or _not_chosen(name, call)
-        if reason is None and chosen is None:
-            chosen = name
-        else:
-            why_not[name] = reason or _SLOWER[name]
-    if chosen is None:
-        raise CannotExpress(
-            f"'auto' holds no dense mask of more than {MAX_DENSE} cells, {call.mask!r} needs one "
-            f"({'; '.join(f'{name}: {reason}' for name, reason in why_not.items())}); "
-            "cut the sequence, or ask for impl='reference' by name"
-        )
-    return Plan(chosen, MappingProxyType(why_not))
+def choose(call: Call) -> str:
+    """Return the name of the first implementation that can compute the call and is worth it.
+
+    Raises:
+        CannotExpress: only a dense mask beyond the budget is left.
+    """
+    if call.cells < SMALL_CELLS and _takes(SDPA, call):
+        return SDPA.name
+    for name, implementation in IMPLEMENTATIONS.items():
+        if _takes(implementation, call):
+            return name
+    raise CannotExpress(
+        f"'auto' holds no dense mask of more than {_call.MAX_DENSE} cells, {call.mask!r} needs one "
+        f"({'; '.join(f'{name}: {reason}' for name, reason in _reasons(call).items())}); "
+        "cut the sequence, or ask for impl='reference' by name"
+    )
 
 
-def take(impl: str, call: Call) -> Attend:
-    """The implementation asked for by name, which never falls back, or the one that `"auto"` chooses."""
+def take(impl: str, call: Call) -> Implementation:
+    """Return the implementation of that name, which never falls back, or the choice of `"auto"`.
+
+    Raises:
+        ArgumentError: there is no implementation of that name. CannotExpress: it cannot compute the call.
+    """
     if impl == "auto":
-        return IMPLEMENTATIONS[choose(call).impl]
+        return IMPLEMENTATIONS[choose(call)]
     if impl not in IMPLEMENTATIONS:
-        known = ", ".join(repr(name) for name in ("auto", *IMPLEMENTATIONS))
-        raise ArgumentError(f"impl must be one of {known}, got {impl!r}")
-    reason = _CANNOT[impl](call)
+        names = ", ".join(repr(name) for name in ("auto", *IMPLEMENTATIONS))
+        raise ArgumentError(f"impl must be one of {names}, got {impl!r}")
+    reason = IMPLEMENTATIONS[impl].cannot(call)
     if reason is not None:
-        able = next(name for name in IMPLEMENTATIONS if _CANNOT[name](call) is None)
+        able = next(name for name, implementation in IMPLEMENTATIONS.items() if implementation.cannot(call) is None)
         raise CannotExpress(f"impl={impl!r} cannot express this call: {reason}; impl={able!r} can")
     return IMPLEMENTATIONS[impl]
 
 
-def _not_chosen(name: str, call: Call) -> str | None:
-    """Why `auto` passes over an implementation that could, or None."""
-    if name in ("sdpa", "reference"):
-        return _too_dense(name, call)
-    if name == "flex" and (reason := _flex.not_worth_it(call)) is not None:
-        return reason
-    if _CANNOT["sdpa"](call) is not None:
-        return None
-    shortcut = _shortcut(call)
-    if shortcut is not None and not (name == "tiled" and shortcut["is_causal"] and _tiled.beats_is_causal(call)):
-        return "SDPA needs no mask for this one"
-    return _tiled.not_worth_it(call) if name == "tiled" and _too_dense("sdpa", call) is None else None
+def _takes(implementation: Implementation, call: Call) -> bool:
+    return implementation.cannot(call) is None and implementation.not_worth_it(call) is None
 
 
-def _shortcut(call: Call) -> SdpaArguments | None:
-    """What SDPA takes in place of a dense mask, or None where it needs one."""
-    if call.bias is not None:
-        return None
-    return call.mask.memo(("sdpa shortcut",), lambda: sdpa_shortcut(call.mask))
-
-
-def _too_dense(name: str, call: Call) -> str | None:
-    b, h, q_len, kv_len = call.mask.shape
-    if name == "reference" or isinstance(call.bias, torch.Tensor):
-        b, h = call.q.shape[:2]
-    elif call.bias is not None:
-        h = call.q.shape[1]
-    cells = b * h * q_len * kv_len
-    if cells <= MAX_DENSE or (name == "sdpa" and _shortcut(call) is not None):
-        return None
-    return f"its dense mask would hold {cells} cells, over the {MAX_DENSE} that auto allows"
+@outside_graph
+def _reasons(call: Call, chosen: str | None = None) -> MappingProxyType[str, str]:
+    """Return why each implementation but the chosen one is not taken."""
+    return MappingProxyType({
+        name: implementation.cannot(call) or implementation.not_worth_it(call) or implementation.slower
+        for name, implementation in IMPLEMENTATIONS.items()
+        if name != chosen
+    })  # fmt: skip

@@ -5,16 +5,21 @@ from __future__ import annotations
 import torch
 
 from ..lower import to_dense
-from ._call import Call
+from ._call import Call, Implementation, too_dense
 
 
-def cannot(call: Call) -> str | None:
-    """The reference expresses everything."""
+def _cannot(call: Call) -> str | None:
+    """Return None: the reference computes every call."""
     return None
 
 
-def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Output `(B, Hq, Q, Dv)` in q's dtype and, on request, the log-sum-exp `(B, Hq, Q)` in float32 (at least)."""
+def _not_worth_it(call: Call) -> str | None:
+    """Return why `auto` builds no dense scores for the call, or None."""
+    return too_dense(call.cells)
+
+
+def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return output `(B, Hq, Q, Dv)` in q's dtype and, on request, log-sum-exp `(B, Hq, Q)`, at least float32."""
     allowed = to_dense(call.mask, call.q.device)
     # A query that sees nothing counts as 0: a NaN in it would reach the keys' gradients as 0 x NaN.
     q = call.q.double().masked_fill(~allowed.any(-1, keepdim=True), 0.0)
@@ -32,11 +37,11 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     weights = (scores - largest).exp().masked_fill(~allowed, 0.0)
     total = weights.sum(-1, keepdim=True)
     empty = total == 0
-    # Filled again: a row whose total is NaN would hand 0 / NaN to the values that it may not see.
+    # Filled again: a row whose total is NaN would multiply values that it may not see by 0 / NaN.
     weights = (weights / total.masked_fill(empty, 1.0)).masked_fill(~allowed, 0.0)
     if call.dropout_p:
-        keep = torch.rand(weights.shape, generator=call.generator, device=weights.device) >= call.dropout_p
-        weights = weights * keep / (1.0 - call.dropout_p)
+        retained = torch.rand(weights.shape, generator=call.generator, device=weights.device) >= call.dropout_p
+        weights = weights * retained / (1.0 - call.dropout_p)
     out = _weighted_sum(weights, v, allowed).to(call.q.dtype)
     if not call.return_lse:
         return out, None
@@ -44,18 +49,22 @@ def attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     return out, lse.to(torch.promote_types(call.q.dtype, torch.float32))
 
 
+REFERENCE = Implementation("reference", _attend, _cannot, _not_worth_it, "slower: dense, in float64")
+
 # A NaN or inf in a key or value must not reach a row that may not see it, neither forward nor backward, where a
-# product would turn 0 x NaN into NaN. Only then are the products spread out per cell, (B, H, Q, K, D), and filtered
-# before they are multiplied.
+# product would turn 0 x NaN into NaN. Only then are the factors spread out per cell, (B, H, Q, K, D), and forbidden
+# ones replaced by 0 before the multiplication.
 
 
 def _scores(q: torch.Tensor, k: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Return `q @ k.T`, `(B, H, Q, K)`, without the keys that a row may not see."""
     if k.isfinite().all():
         return q @ k.transpose(-2, -1)
     return (q.unsqueeze(-2) * k.unsqueeze(-3).where(allowed.unsqueeze(-1), 0.0)).sum(-1)
 
 
 def _weighted_sum(weights: torch.Tensor, v: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Return `weights @ v`, `(B, H, Q, Dv)`, without the values that a row may not see."""
     if v.isfinite().all():
         return weights @ v
     return (weights.unsqueeze(-1) * v.unsqueeze(-3).where(allowed.unsqueeze(-1), 0.0)).sum(-2)

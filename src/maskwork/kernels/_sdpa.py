@@ -1,4 +1,4 @@
-"""PyTorch's `scaled_dot_product_attention`, made to keep our laws: empty rows are 0 and nothing leaks a NaN."""
+"""PyTorch's `scaled_dot_product_attention` under our laws: empty rows are 0, and no NaN leaks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ..lower import lowered, to_dense, to_sdpa
-from ._call import Call
+from ..lower import SdpaArguments, lowered, sdpa_shortcut, to_dense, to_sdpa
+from ..spans import Spans
+from ._call import Call, Implementation, too_dense
 
 
-def cannot(call: Call) -> str | None:
-    """Why SDPA cannot express the call, or None."""
+def shortcut(call: Call) -> SdpaArguments | None:
+    """Return the arguments that SDPA takes in place of a dense mask, None where SDPA needs the dense mask."""
+    if call.bias is not None:
+        return None
+    return lowered(call.mask, ("sdpa shortcut",), lambda: sdpa_shortcut(call.mask))
+
+
+def _cannot(call: Call) -> str | None:
+    """Return why SDPA cannot compute the call, or None."""
     if call.return_lse:
         return "it does not return the log-sum-exp"
     if call.dropout_p and call.generator is not None:
@@ -20,8 +28,20 @@ def cannot(call: Call) -> str | None:
     return None
 
 
-def attend(call: Call) -> tuple[torch.Tensor, None]:
-    """Output `(B, Hq, Q, Dv)`."""
+def _not_worth_it(call: Call) -> str | None:
+    """Return why `auto` builds no dense mask for the call, or None."""
+    # The mask is as large as what it depends on: one plane for all batch rows and heads, unless they differ.
+    batch, heads, q_len, kv_len = call.mask.shape
+    if isinstance(call.bias, torch.Tensor):
+        batch, heads = call.q.shape[:2]
+    elif call.bias is not None:
+        heads = call.q.shape[1]
+    reason = too_dense(batch * heads * q_len * kv_len)
+    return None if reason is None or shortcut(call) is not None else reason
+
+
+def _attend(call: Call) -> tuple[torch.Tensor, None]:
+    """Return the output `(B, Hq, Q, Dv)`."""
     device = call.q.device
     k, v = hide_unseen(call)
     if call.groups > 1:
@@ -35,28 +55,37 @@ def attend(call: Call) -> tuple[torch.Tensor, None]:
         arguments = to_sdpa(call.mask, device)
         attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
     else:
-        allowed = to_dense(call.mask, device)  # first: torch.compile breaks its graph here
+        # The mask before the bias: torch.compile breaks its graph at the mask.
+        allowed = to_dense(call.mask, device)
         bias = call.dense_bias()
+        assert bias is not None
         # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
         attn_mask = bias.to(q.dtype).masked_fill(~allowed, float("-inf"))
         is_causal = False
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )
-    # What a kernel returns for a row without keys differs between kernels; the fill also cuts its gradient.
+    # Kernels differ in what they return for a row without keys; the fill also cuts the gradient of such a row.
     return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
 
 
+SDPA = Implementation("sdpa", _attend, _cannot, _not_worth_it, "slower here")
+
+
 def empty_rows(call: Call) -> torch.Tensor | None:
-    """bool `(B | 1, H | 1, Q)`: the queries that see no key, or None where each sees some."""
+    """Return bool `(B | 1, H | 1, Q)`: the queries that see no key; None where each query sees one."""
     device = call.q.device
     return lowered(call.mask, ("empty rows", device), lambda: _tensor_if_any(call.mask.empty_rows(), device))
 
 
 def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
-    """Zero the keys and values that no row may see: 0 x NaN is NaN, so a masked NaN would spread."""
+    """Set keys and values that no row may see to zero: 0 x NaN is NaN, so a masked NaN would spread.
+
+    Returns:
+        k and v, copied only where there is something to hide.
+    """
     device = call.k.device
-    unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(call.mask.unseen_keys(), device))
+    unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(_unseen_keys(call.mask.spans), device))
     if unseen is None or (_no_gradients(call) and _finite(call.k) and _finite(call.v)):
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree
@@ -70,8 +99,25 @@ def _no_gradients(call: Call) -> bool:
 
 
 def _finite(x: torch.Tensor) -> bool:
-    """Whether all is known to be finite: looked at where looking is cheaper than a copy, which is not on a GPU."""
+    """Return whether all numbers are known to be finite. Only the CPU checks: on a GPU a copy is cheaper."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and bool(x.sum().isfinite())
+
+
+def _unseen_keys(spans: Spans) -> npt.NDArray[np.bool_]:
+    """Return bool `(B, H, K)`: the keys that no query sees.
+
+    A run adds 1 at its first key and subtracts 1 behind its last; the running sum counts the queries that see a key:
+
+        runs [0, 2), [1, 3) over 5 keys     edges  +1 +1 -1 -1  0     sum  1 2 1 0 0     unseen: keys 3 and 4
+    """
+    (batch, heads, _), width = spans.shape, spans.kv_len + 1  # unused slots begin and end at kv_len: they cancel out
+    first = np.arange(batch * heads, dtype=np.int64).reshape(batch, heads, 1) * width
+    opened, closed = (
+        np.bincount((first + edge).ravel(), minlength=batch * heads * width)
+        for edge in (spans.planes_starts, spans.planes_ends)
+    )
+    counts = (opened - closed).reshape(batch, heads, width)[..., :-1].cumsum(-1)
+    return counts == 0
 
 
 def _tensor_if_any(flags: npt.NDArray[np.bool_], device: torch.device) -> torch.Tensor | None:

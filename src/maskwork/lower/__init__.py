@@ -1,6 +1,6 @@
-"""Masks into what backends eat. Each lowering equals `b.dense()` cell for cell, or raises.
+"""Masks into the inputs of backends. Each lowering equals `b.dense()` cell for cell, or raises.
 
-The names load when they are first used: `to_code` needs NumPy only, and the others torch.
+The names load on first use: `to_code` needs only NumPy, and the others need torch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from .._shared.lazy import lazy_exports
 if TYPE_CHECKING:
     from ._block_mask import span_mask_mod, to_block_mask
     from ._dense import to_additive, to_dense
-    from ._graph import outside_graph
     from ._hf import HuggingFaceMask, to_hf
-    from ._memo import bind_outside_graph, lowered
+    from ._memo import bind_outside_graph, lowered, outside_graph
     from ._sdpa import SdpaArguments, sdpa_shortcut, to_sdpa
     from ._source.code import CODE_LIBRARIES, to_code
     from ._varlen import VarlenArguments, to_varlen
@@ -45,7 +44,7 @@ __getattr__ = lazy_exports(
         "to_block_mask": "_block_mask",
         "to_additive": "_dense",
         "to_dense": "_dense",
-        "outside_graph": "_graph",
+        "outside_graph": "_memo",
         "HuggingFaceMask": "_hf",
         "to_hf": "_hf",
         "bind_outside_graph": "_memo",

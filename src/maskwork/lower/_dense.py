@@ -1,4 +1,4 @@
-"""Dense lowerings: one cell per (query, key) pair, for small grids and for the reference."""
+"""Dense lowerings: one cell per (query, key) pair, for small grids and for the reference implementation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ._memo import lowered
 
 
 def to_dense(b: BoundMask, device: torch.device | str = "cpu") -> torch.Tensor:
-    """bool `(B, H, Q, K)`, True = may attend; painted on the device from the spans.
+    """Paint every cell on the device: bool `(B, H, Q, K)`, True = may attend.
 
-    Memoised per device and shared: do not write into it, clone it first.
+    The tensor is memoised per device and shared: clone it before writing to it.
 
     >>> import maskwork as mw
     >>> mw.lower.to_dense(mw.causal().bind(2))
@@ -32,21 +32,21 @@ def to_additive(
     *,
     fill: Literal["-inf", "finfo.min"] = "-inf",
 ) -> torch.Tensor:
-    """`(B, H, Q, K)` of `dtype`: 0 where attention is allowed and `fill` where it is not, to be added to the scores.
+    """Return a tensor to add to the scores: `(B, H, Q, K)` of `dtype`, 0 where attention is allowed, `fill` elsewhere.
 
     Args:
         b: the mask.
-        dtype: floating point; that of the scores.
-        device: where the result lies.
+        dtype: the floating point type of the scores.
+        device: the device of the result.
         fill: `"-inf"`, or `"finfo.min"` for the most negative finite number of `dtype`.
 
-    Memoised and shared like `to_dense`.
+    The tensor is memoised and shared as in `to_dense`.
 
-    A softmax over an empty row is a trap either way. With -inf it is NaN: mend such rows as `mw.attention` does, or
-    see `b.empty_rows()`. With `finfo.min`, which Hugging Face's eager masks use so that no NaN appears, **such a row
-    attends to everything**: its scores vanish beside finfo.min, all entries round to the same number, and the softmax
-    is uniform over all keys, padding and future included. It is also not idempotent: added twice it overflows to
-    -inf. Nothing warns. `mw.attention` gives 0 on such rows.
+    The softmax of an empty row is wrong with both fills. With -inf it is NaN: set the output of the rows in
+    `b.empty_rows()` to 0, as `mw.attention` does. With `finfo.min`, which Hugging Face's eager masks use to avoid NaN,
+    **an empty row attends to everything**: all its entries round to the same number, and the softmax is uniform over
+    all keys, padding and future included. `finfo.min` is also not idempotent: added twice it overflows to -inf. No
+    warning is given. `mw.attention` returns 0 for such rows.
 
     >>> import maskwork as mw
     >>> mw.lower.to_additive(mw.causal().bind(2))
@@ -58,13 +58,14 @@ def to_additive(
     """
     device = torch.device(device)
     if not isinstance(dtype, torch.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ArgumentError(f"dtype must be torch's, got {dtype!r:.60}; pass torch.float32, say")
+        raise ArgumentError(f"dtype must be torch's, got {dtype!r:.60}; pass torch.float32 or another")
     if not dtype.is_floating_point:
         raise ArgumentError(f"an additive mask must be floating point, got {dtype}; use to_dense for a bool mask")
     if fill not in ("-inf", "finfo.min"):
-        raise ArgumentError(f"fill must be '-inf' or 'finfo.min', got {fill!r}; the first unless you know why")
+        raise ArgumentError(f"fill must be '-inf' or 'finfo.min', got {fill!r}")
     value = float("-inf") if fill == "-inf" else torch.finfo(dtype).min
 
+    # masked_fill rather than a product: 0 x -inf is NaN
     def make() -> torch.Tensor:
         zeros = torch.zeros(b.shape, dtype=dtype, device=device)
         return zeros.masked_fill_(~to_dense(b, device), value)
@@ -77,7 +78,7 @@ def _paint(b: BoundMask, device: torch.device) -> torch.Tensor:
     out = torch.zeros(b.shape, dtype=torch.bool, device=device)
     spans = b.spans
     for start, end in zip(spans.planes_starts, spans.planes_ends, strict=True):
-        # torch refuses to wrap read-only NumPy memory without a warning; planes are small, so they are copied
+        # torch warns when it wraps read-only NumPy memory; planes are small, so they are copied.
         first = torch.tensor(start, device=device).unsqueeze(-1)
         last = torch.tensor(end, device=device).unsqueeze(-1)
         out |= (keys >= first) & (keys < last)

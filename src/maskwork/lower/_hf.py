@@ -1,8 +1,7 @@
-"""Masks for Hugging Face transformers: its 4-D attention masks, and the function that its mask factories call."""
+"""Masks for Hugging Face transformers: 4-D attention masks, and the function that its mask factories call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,18 +10,20 @@ from torch.utils import _pytree
 
 from ..errors import CannotExpress
 from ..masks import BoundMask
-from ._block_mask import span_mask_mod, span_tables
+from ._block_mask import TensorMaskMod, span_mask_mod, span_tables
 from ._dense import to_additive, to_dense
 from ._memo import lowered, require_bound
-
-MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class HuggingFaceMask:
-    """What `to_hf` returns: one mask in the three forms that transformers eats, each made when it is asked for.
+    """One mask in the three forms that transformers accepts, each made on first use. `to_hf` returns it.
 
-    A pytree, whose one leaf is an empty tensor on `device`: moving it moves what is made.
+    It is a pytree with one leaf, an empty tensor on `device`: moving the leaf moves the forms.
+
+    Attributes:
+        bound: the mask on its grid.
+        device: the device of the forms.
     """
 
     bound: BoundMask
@@ -30,40 +31,40 @@ class HuggingFaceMask:
 
     @property
     def allowed(self) -> torch.Tensor:
-        """bool `(B, H, Q, K)`, True = may attend: a model's `attention_mask` under `attn_implementation="sdpa"`."""
+        """The `attention_mask` of a model with `attn_implementation="sdpa"`: bool `(B, H, Q, K)`, True = attend."""
         return to_dense(self.bound, self.device)
 
     def additive(
         self, dtype: torch.dtype = torch.float32, *, fill: Literal["-inf", "finfo.min"] = "-inf"
     ) -> torch.Tensor:
-        """`(B, H, Q, K)` to be added to the scores: a model's `attention_mask` under `"eager"`; see `to_additive`.
+        """Return the `attention_mask` of a model with `"eager"`, added to the scores: `(B, H, Q, K)`.
 
-        transformers itself fills with `finfo.min`, under which an empty row attends to everything.
+        See `to_additive`. transformers itself fills with `finfo.min`: an empty row then attends to everything.
         """
         return to_additive(self.bound, dtype, self.device, fill=fill)
 
     @property
-    def mask_function(self) -> MaskFunction:
-        """`(b, h, q, k) -> bool` tensor, positions absolute: `mask_function` of transformers' `sdpa_mask` and
-        `eager_mask`, `and_mask_function` and `or_mask_function` of its `create_causal_mask`.
+    def mask_function(self) -> TensorMaskMod:
+        """The function `(b, h, q, k) -> bool` tensor of absolute positions that transformers' mask factories take.
 
-        Scalars under vmap and broadcast indices both work. Keys beyond the grid are not visible; a query outside it
-        is an IndexError, never a guess. transformers asks about head 0 and uses the answer for all heads, so that a
-        mask which differs between heads raises `CannotExpress`.
+        It is the `mask_function` of `sdpa_mask` and `eager_mask`, and the `and_mask_function` or `or_mask_function` of
+        `create_causal_mask`. Scalars under vmap and broadcast indices both work. Keys beyond the grid are not visible;
+        a query outside the grid is an IndexError, never a guess. transformers calls the function for head 0 and uses
+        the result for all heads, so that a mask which differs between heads raises `CannotExpress`.
         """
         if self.bound.shape[1] > 1:
             raise CannotExpress(
-                "transformers asks a mask function about head 0 alone, this mask differs between heads: "
+                "transformers calls a mask function for head 0 alone, got a mask that differs between heads: "
                 f"{self.bound!r}; pass .allowed as a 4-D attention_mask, or use maskwork's 'reference' or 'sdpa'"
             )
         return lowered(self.bound, ("hf function", self.device), lambda: _mask_function(self.bound, self.device))
 
 
 def to_hf(b: BoundMask, device: torch.device | str = "cpu") -> HuggingFaceMask:
-    """`b` for Hugging Face transformers (5.x): 4-D bool, 4-D additive, and mask function.
+    """Convert `b` for Hugging Face transformers (5.x): 4-D bool mask, 4-D additive mask, and mask function.
 
-    A 4-D `attention_mask` is handed to the attention layers as it is, with no causal mask added, and its first
-    axis broadcasts over the batch. The same cells by way of the mask function:
+    transformers passes a 4-D `attention_mask` to the attention layers unchanged, adds no causal mask, and broadcasts
+    the first axis over the batch. The mask function gives the same cells:
 
         masking_utils.sdpa_mask(batch, q_len, kv_len, q_offset=q_start, mask_function=to_hf(b).mask_function,
                                 allow_is_causal_skip=False)
@@ -82,18 +83,18 @@ def to_hf(b: BoundMask, device: torch.device | str = "cpu") -> HuggingFaceMask:
 
 _pytree.register_pytree_node(
     HuggingFaceMask,
-    lambda made: ([torch.empty(0, device=made.device)], made.bound),
+    lambda mask: ([torch.empty(0, device=mask.device)], mask.bound),
     lambda leaves, bound: HuggingFaceMask(bound, next(iter(leaves)).device),
 )
 
 
-def _mask_function(b: BoundMask, device: torch.device) -> MaskFunction:
+def _mask_function(b: BoundMask, device: torch.device) -> TensorMaskMod:
     inner = span_mask_mod(*span_tables(b, b.grid.q_len, device))
     q_start, rows = b.grid.q_start, b.grid.q_len
 
     def mask_function(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         row = q - q_start
-        # a negative index would silently count from the end; `rows` is out of bounds and says so
+        # A negative index would silently count from the end; index `rows` is out of bounds and raises.
         return inner(b, h, torch.where(row < 0, rows, row), k)
 
     return mask_function

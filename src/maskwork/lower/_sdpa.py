@@ -13,23 +13,23 @@ from ._memo import lowered
 
 
 class SdpaArguments(TypedDict):
-    """What SDPA is told about the mask."""
+    """Keyword arguments of SDPA that mean one mask."""
 
     attn_mask: torch.Tensor | None
     is_causal: bool
 
 
 def to_sdpa(b: BoundMask, device: torch.device | str = "cpu") -> SdpaArguments:
-    """`{"attn_mask": ..., "is_causal": ...}` that mean exactly `b`.
+    """Return `{"attn_mask": ..., "is_causal": ...}` that mean exactly `b`.
 
-    `is_causal` is used only where the geometry *is* the top-left triangle that SDPA means by it, and no mask at all
-    only where every pair is allowed; anything else is a dense bool mask. Empty rows come back from SDPA as whatever
-    its kernel makes of them: `mw.attention` mends those.
+    `is_causal` is True only where the geometry *is* SDPA's top-left triangle, and `attn_mask` is None without it only
+    where every pair is allowed; any other mask is a dense bool tensor. SDPA's output for empty rows depends on its
+    kernel: `mw.attention` replaces it by 0.
 
     >>> import maskwork as mw
     >>> mw.lower.to_sdpa(mw.causal().bind(4))
     {'attn_mask': None, 'is_causal': True}
-    >>> mw.lower.to_sdpa(mw.causal().bind(1, 4, q_start=3))   # sees everything: no mask is needed
+    >>> mw.lower.to_sdpa(mw.causal().bind(1, 4, q_start=3))   # every pair is allowed: no mask
     {'attn_mask': None, 'is_causal': False}
     """
     device = torch.device(device)
@@ -37,12 +37,12 @@ def to_sdpa(b: BoundMask, device: torch.device | str = "cpu") -> SdpaArguments:
     def make() -> SdpaArguments:
         return sdpa_shortcut(b) or {"attn_mask": to_dense(b, device), "is_causal": False}
 
-    # A copy: what the mask keeps must not change in a caller's hands. The tensor in it is shared.
+    # A copy, because the caller may change the dictionary. The tensor in it is shared.
     return lowered(b, ("sdpa", device), make).copy()
 
 
 def sdpa_shortcut(b: BoundMask) -> SdpaArguments | None:
-    """The arguments that need no dense mask, where there are any; nothing is painted to find out."""
+    """Return arguments without a dense mask where the geometry allows them, else None; no cell is painted."""
     if _is_interval(b, np.full(b.grid.q_len, b.grid.kv_len)):
         return {"attn_mask": None, "is_causal": False}
     if _is_interval(b, np.minimum(np.arange(1, b.grid.q_len + 1), b.grid.kv_len)):
@@ -51,7 +51,7 @@ def sdpa_shortcut(b: BoundMask) -> SdpaArguments | None:
 
 
 def _is_interval(b: BoundMask, ends: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bool:
-    """Whether every row `q` is exactly `[0, ends[q])`, with at least one key."""
+    """Return whether every row `q` is exactly `[0, ends[q])`, with at least one key."""
     spans = b.spans
     return bool(
         b.grid.kv_len > 0

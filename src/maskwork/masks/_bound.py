@@ -1,11 +1,10 @@
-"""`BoundMask`: a mask on a grid with its exact geometry. Everything countable or executable is asked of it."""
+"""`BoundMask`: a mask on a grid, with its exact geometry. `Mask.bind` makes it, so that both import in a circle."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Callable, Hashable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,21 +14,44 @@ from .. import spans as sp
 from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints, as_int, as_ints
-from ._evaluate import evaluate
-from ._grid import Grid
+from ._grid import Grid, evaluate
 from ._mask import Mask
+from ._questions.derived import Derived
+from ._questions.diff import Diff, diff
 from ._questions.explain import Cell, Explanation
+from ._questions.reach import reach
+from ._questions.select import select
 from ._questions.verdict import Verdict
 
 if TYPE_CHECKING:
     from ._questions.cost import Cost
-    from ._questions.diff import Diff
 
 T = TypeVar("T")
 
 
+class Lowerings:
+    """Lowerings of one bound mask by key, such as `("dense", device)`: 32 layers lower the mask once."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the lowering of `key`; the first call makes it with `make`."""
+        if key not in self._by_key:
+            self._by_key[key] = make()
+        return self._by_key[key]
+
+    def has(self, key: Hashable) -> bool:
+        """Return whether the lowering of `key` was made."""
+        return key in self._by_key
+
+
 class BoundMask:
-    """What `mask.bind(...)` returns. Query and key positions in its methods are absolute.
+    """A mask on a grid, made by `mask.bind(...)`. Query and key positions in its methods are absolute.
+
+    Attributes:
+        mask: the mask.
+        grid: the queries, keys, batch rows and heads of the grid.
 
     >>> import maskwork as mw
     >>> bound = mw.causal().bind(1_000_000)
@@ -40,22 +62,26 @@ class BoundMask:
     def __init__(self, mask: Mask, grid: Grid, spans: Spans | None = None) -> None:
         self.mask = mask
         self.grid = grid
-        self._given = spans
-        self._memo: dict[Hashable, Any] = {}
+        self._precomputed = spans
+        # Spans and shape are computed on first use: a grid may be bound that is too large for its spans.
+        self._spans: Spans | None = None
         self._shape: tuple[int, int, int, int] | None = None
+        self._lowerings = Lowerings()
 
-    @cached_property
+    @property
     def spans(self) -> Spans:
-        """The exact geometry, with every query of the grid a row of its own; computed once."""
-        spans = evaluate(self.mask, self.grid) if self._given is None else self._given
-        batch, heads, _ = spans.shape
-        spans = spans.expand((batch, heads, self.grid.q_len))
-        return spans if self.grid.q_len else spans.trim()  # no rows use no slots
+        """The exact geometry, with one row for every query of the grid; computed on first use."""
+        if self._spans is None:
+            spans = evaluate(self.mask, self.grid) if self._precomputed is None else self._precomputed
+            batch, heads, _ = spans.shape
+            spans = spans.expand((batch, heads, self.grid.q_len))
+            self._spans = spans if self.grid.q_len else spans.trim()  # without rows no slot is used
+        return self._spans
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """`(B, H, Q, K)`; B and H are 1 where nothing differs along them."""
-        # kept as numbers: compiled code reads and guards them, and would guard the arrays of the spans
+        # Stored as numbers: compiled code reads and guards the shape, and would guard the arrays of the spans.
         if self._shape is None:
             self._shape = (*self.spans.shape, self.grid.kv_len)
         return self._shape
@@ -63,25 +89,24 @@ class BoundMask:
     @property
     def allowed(self) -> int:
         """Exact number of allowed (query, key) pairs over `shape`."""
-        # An unused slot counts kv_len on either side.
-        return int(self.spans.planes_ends.sum(dtype=np.int64) - self.spans.planes_starts.sum(dtype=np.int64))
+        return self.spans.allowed
 
     @property
     def density(self) -> float:
-        """`allowed` as a part of all pairs, 0.0 on an empty grid."""
+        """Share of allowed pairs among all pairs, 0.0 on an empty grid."""
         cells = math.prod(self.shape)
         return self.allowed / cells if cells else 0.0
 
     def dense(self) -> npt.NDArray[np.bool_]:
-        """bool `(B, H, Q, K)`, True where attention is allowed. It holds Q x K cells: for small grids."""
+        """Return every cell: bool `(B, H, Q, K)`, True where attention is allowed. For small grids."""
         return self.spans.dense()
 
     def count(self, q0: int, q1: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
-        """Exact allowed pairs with `q0 <= q < q1` and `k0 <= k < k1`: int64 `(B, H)`."""
+        """Count the allowed pairs with `q0 <= q < q1` and `k0 <= k < k1`, exactly: int64 `(B, H)`."""
         return self._tiles([q0, q1], [k0, k1], "count's q0, q1", "count's k0, k1")[..., 0, 0]
 
     def tiles(self, q_edges: Any, k_edges: Any) -> npt.NDArray[np.int64]:
-        """Exact counts on a grid of rectangles: int64 `(B, H, len(q_edges) - 1, len(k_edges) - 1)`.
+        """Count the allowed pairs in a grid of rectangles, exactly: int64 `(B, H, len(q_edges) - 1, len(k_edges) - 1)`.
 
         Args:
             q_edges: non-decreasing absolute query positions within the grid.
@@ -95,52 +120,53 @@ class BoundMask:
 
     def _tiles(self, q_edges: Any, k_edges: Any, q_name: str, k_name: str) -> npt.NDArray[np.int64]:
         grid = self.grid
+        # spans count rows from 0, callers count positions
         q = _edges(q_edges, q_name, grid.q_start, grid.q_end) - grid.q_start
         return sp.count_tiles(self.spans, q, _edges(k_edges, k_name, 0, grid.kv_len))
 
     def rows(self, q0: int, q1: int) -> BoundMask:
-        """The `BoundMask` of queries `[q0, q1)` alone, absolute positions; decoding is this.
+        """Return the `BoundMask` of queries `[q0, q1)`, absolute positions; decoding is this.
 
-        Until this mask's own geometry has been asked for, that of the other rows is not built.
+        The spans of the other rows are not computed, unless `spans` of this mask already were.
         """
         grid = self.grid
         q0, q1 = as_int(q0, "rows(q0)", minimum=0), as_int(q1, "rows(q1)", minimum=0)
         if not grid.q_start <= q0 <= q1 <= grid.q_end:
             raise GridError(
-                f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); ask for rows of this grid"
+                f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); choose rows of this grid"
             )
         part = Grid(q0, q1 - q0, grid.kv_len, grid.batch, grid.heads)
-        spans = self.spans.rows(q0 - grid.q_start, q1 - grid.q_start) if self._known else None
+        spans = self.spans.rows(q0 - grid.q_start, q1 - grid.q_start) if self._has_spans else None
         return BoundMask(self.mask, part, spans)
 
     def select(self, *, q: Any = None, k: Any = None) -> BoundMask:
-        """These queries against these keys, in any order: what a rolling cache, pages or a shard hold.
+        """Select queries and keys in any order: what a rolling cache, pages or a shard hold.
 
         Args:
             q: absolute query positions of this grid, int `(Q',)`; all of them when left out.
-            k: absolute key positions, int `(K',)`; all when left out. -1 is an empty slot, which nothing sees.
+            k: absolute key positions, int `(K',)`; all when left out. -1 is an empty slot, which no query sees.
 
         Returns:
-            a `BoundMask` of shape `(B, H, Q', K')` whose row `i` is query `q[i]` and whose column `j` is key `k[j]`. It
-            counts its own positions from 0.
+            a `BoundMask` of shape `(B, H, Q', K')` whose row `i` is query `q[i]` and whose column `j` is key `k[j]`.
+            Its positions count from 0.
 
         Raises:
-            TooManySpans: the keys are so scattered that cells must be looked at, and those are more than 2**32.
+            TooManySpans: the keys are so scattered that cells must be evaluated, and there are more than 2**32.
 
         >>> import maskwork as mw
         >>> rolling = mw.sliding_window(3).bind(8).select(q=[5], k=[4, 5, 2, 3])   # slot = position % 4
         >>> rolling.dense()[0, 0].astype(int).tolist()
         [[1, 1, 0, 1]]
         """
-        from ._questions.derived import select
-
-        return select(self, q, k)
+        text, spans, grid = select(repr(self), self.grid, self._rows_at, q, k)
+        return BoundMask(Derived(text, spans, grid.q_start), grid, spans)
 
     def reach(self, layers: int, *, budget: int = sp.REACH_BUDGET) -> BoundMask:
-        """What can influence what through `layers` layers of this mask with residual connections between them.
+        """Compute what can influence what through `layers` layers of this mask with residual connections.
 
         A position reaches itself, what any head sees, and what those positions reach: `(mask | k == q)` to the power of
-        `layers`. The keys in between are asked as queries too, wherever they stand. One head is left: `(B, 1, Q, K)`.
+        `layers`. The keys in between act as queries too, also outside this grid. The result has one head:
+        `(B, 1, Q, K)`.
 
         Args:
             layers: number of layers; 0 leaves `k == q`.
@@ -151,9 +177,8 @@ class BoundMask:
         >>> mw.sliding_window(3).bind(100).reach(4).spans.row(50)    # 4 layers x 2 tokens back
         [(42, 51)]
         """
-        from ._questions.derived import reach
-
-        return reach(self, layers, budget)
+        text, spans, grid = reach(self.mask, self.grid, lambda: self.spans, layers, budget)
+        return BoundMask(Derived(text, spans, grid.q_start), grid, spans)
 
     def cost(
         self,
@@ -164,10 +189,10 @@ class BoundMask:
         dtype: Any = "bfloat16",
         block_size: int | tuple[int, int] = 128,
     ) -> Cost:
-        """FLOPs, bytes moved, KV-cache bytes and block waste of attention under this mask, counted exactly.
+        """Count FLOPs, bytes moved, KV-cache bytes and block waste of attention under this mask, exactly.
 
         Args:
-            layers: attention layers, all under this mask.
+            layers: attention layers, each under this mask.
             heads: query heads.
             kv_heads: key and value heads, a divisor of `heads`.
             head_dim: width of a head.
@@ -181,51 +206,38 @@ class BoundMask:
         moved                35.00 GiB (121 FLOP per byte)
         KV cache             512.00 MiB, 512.00 MiB if evicted
         """
+        # Costs and drawings are imported on use: most programs need neither, and import faster.
         from ._questions.cost import cost
 
-        return cost(self, layers, heads, kv_heads, head_dim, dtype, block_size)
-
-    def rows_at(self, positions: Ints) -> Spans:
-        """The geometry of these absolute query positions of the grid, in this order, without that of the others."""
-        if self._known:
-            return sp.pick_rows(self.spans, positions - self.grid.q_start)
-        spans = self.mask._spans(positions[None, None], self.grid.kv_len)
-        return spans.expand((*spans.shape[:2], len(positions)))
-
-    @property
-    def _known(self) -> bool:
-        """Whether the geometry of all rows is there already; where it is not, it may be too large ever to be."""
-        return self._given is not None or "spans" in self.__dict__
+        blocks = self.blocks(block_size)
+        return cost(self.spans, self.grid, blocks, layers, heads, kv_heads, head_dim, dtype)
 
     def empty_rows(self) -> npt.NDArray[np.bool_]:
-        """bool `(B, H, Q)`: the queries that see no key, whose attention output is 0."""
+        """Mark the queries that see no key, whose attention output is 0: bool `(B, H, Q)`."""
         return self.spans.planes_starts[0] >= self.grid.kv_len
 
     def last_seen(self) -> npt.NDArray[np.int64]:
-        """int64 `(B, H, K)`: per key, the absolute position of the last query that may see it, -1 if none does.
+        """Return per key the absolute position of the last query that may see the key, -1 if none: int64 `(B, H, K)`.
 
-        Once that query has passed, a KV cache may evict the key (H2O and StreamingLLM guess it; this is exact).
+        After that query, a KV cache may evict the key (H2O and StreamingLLM guess it; this is exact).
 
         >>> import maskwork as mw
         >>> (mw.causal() & (mw.sliding_window(2) | mw.sinks(1))).bind(5).last_seen()[0, 0].tolist()
         [4, 2, 3, 4, 4]
         """
-        row = sp.last_seen(self.spans)
-        row[row >= 0] += self.grid.q_start
-        return row
-
-    def unseen_keys(self) -> npt.NDArray[np.bool_]:
-        """bool `(B, H, K)`: the keys that no query of the grid sees."""
-        return self.last_seen() < 0
+        last = sp.last_seen(self.spans)
+        # from rows of the spans to positions; -1 stays
+        last[last >= 0] += self.grid.q_start
+        return last
 
     def blocks(self, block_size: int | tuple[int, int] = 128, *, short_is_full: bool = True) -> sp.Blocks:
-        """The exact block structure: which blocks are empty, partial and full. Nothing is sampled.
+        """Determine which blocks are empty, partial and full, exactly: nothing is sampled.
 
         Args:
-            block_size: cells in a block, along both sides or as `(q, kv)`. The first block of queries begins at the
+            block_size: cells in a block, along both sides or as `(q, kv)`. The first block of queries starts at the
                 grid's first query.
-            short_is_full: whether a block that the grid's end cuts short is full when all the cells that it has are
-                allowed. torch's `create_block_mask` fills it up with forbidden cells and has it partial: False.
+            short_is_full: whether a block that the end of the grid cuts short is full when all its cells in the grid
+                are allowed. False is the rule of torch's `create_block_mask`, which calls such a block partial.
 
         >>> import maskwork as mw
         >>> mw.causal().bind(300).blocks(100)
@@ -234,25 +246,25 @@ class BoundMask:
         sizes = block_size if isinstance(block_size, tuple) else (block_size, block_size)
         q_size, kv_size = (as_int(size, "block_size", minimum=1) for size in sizes)
         key = ("blocks", q_size, kv_size, short_is_full)
-        return self.memo(key, lambda: sp.classify(self.spans, q_size, kv_size, short_is_full=short_is_full))
+        return self._lowerings.get(key, lambda: sp.classify(self.spans, q_size, kv_size, short_is_full=short_is_full))
 
     def subset_of(self, other: Mask | BoundMask) -> Verdict:
-        """Whether every cell allowed here is allowed by `other`; a proof, with a counterexample when it is false."""
-        there = self._same_grid(other)
-        return self._verdict(sp.first_outside(self.spans, there.spans), "is a subset of", there)
+        """Prove that `other` allows every cell of this mask, or return a counterexample."""
+        other = self._same_grid(other)
+        return self._verdict(sp.first_outside(self.spans, other.spans), "is a subset of", other)
 
     def equals(self, other: Mask | BoundMask) -> Verdict:
-        """Whether both allow exactly the same cells of this grid."""
-        there = self._same_grid(other)
-        return self._verdict(sp.first_difference(self.spans, there.spans), "equals", there)
+        """Prove that both masks allow exactly the same cells of this grid, or return a counterexample."""
+        other = self._same_grid(other)
+        return self._verdict(sp.first_difference(self.spans, other.spans), "equals", other)
 
     def disjoint(self, other: Mask | BoundMask) -> Verdict:
-        """Whether no cell is allowed by both."""
-        there = self._same_grid(other)
-        return self._verdict(sp.first_common(self.spans, there.spans), "is disjoint from", there)
+        """Prove that no cell is allowed by both masks, or return a counterexample."""
+        other = self._same_grid(other)
+        return self._verdict(sp.first_common(self.spans, other.spans), "is disjoint from", other)
 
     def diff(self, other: Mask | BoundMask, *, first: int = 3) -> Diff:
-        """Where two masks differ: exact counts of both, only this one, only `other` and neither, and first cells.
+        """Compare two masks: exact counts of both, only this mask, only `other` and neither, and the first cells.
 
         Args:
             other: a mask, which is bound to this grid, or a bound mask on the same grid.
@@ -262,15 +274,14 @@ class BoundMask:
         >>> mw.sliding_window(4096).bind(1_000_000).diff(mw.sliding_window(4097)).only_right
         995904
         """
-        from ._questions.diff import diff
-
-        return diff(self, self._same_grid(other), as_int(first, "first", minimum=0))
+        other, first = self._same_grid(other), as_int(first, "first", minimum=0)
+        return diff((repr(self.mask), repr(other.mask)), self.spans, other.spans, self.grid.q_start, first)
 
     def explain(self, q: int, k: int, b: int = 0, h: int = 0) -> Explanation:
-        """Why query `q` may see key `k`, or the smallest set of term occurrences that blocks it.
+        """Explain why query `q` may see key `k`, or return the smallest set of term occurrences that blocks the pair.
 
-        Only the one row is evaluated, whatever the grid's size. Where one blocked operand of `&` is enough, the one
-        with the smallest explanation is given; a blocked `|` needs all its operands blocked.
+        Only one row is evaluated, whatever the grid's size. Where one blocked operand of `&` is enough, the operand
+        with the smallest explanation is returned; a blocked `|` needs all its operands blocked.
 
         Args:
             q: absolute query position within the grid.
@@ -287,25 +298,15 @@ class BoundMask:
         ✗ within(causal, [3, 4]): in document 1 [3, 7) query 4 is 1 and key 5 is 2
           ✗ causal: key 2 is 1 ahead of query 1
         """
-        q, k, (b, h) = as_int(q, "q", minimum=0), as_int(k, "k", minimum=0), self.plane(b, h)
+        q, k, (b, h) = as_int(q, "q", minimum=0), as_int(k, "k", minimum=0), self.grid.check_plane(b, h)
         grid = self.grid
         if not (grid.q_start <= q < grid.q_end and k < grid.kv_len):
             raise GridError(
                 f"explain takes a cell of the grid, queries [{grid.q_start}, {grid.q_end}) and keys "
-                f"[0, {grid.kv_len}), got query {q} and key {k}; ask for absolute positions inside it"
+                f"[0, {grid.kv_len}), got query {q} and key {k}; pass absolute positions inside the grid"
             )
+        # The mask evaluates one row for this cell: the spans of the grid are not needed.
         return self.mask._explain(Cell(q, k, b, h, grid.kv_len))
-
-    def plane(self, b: int, h: int) -> tuple[int, int]:
-        """`(b, h)` as given, once they are known to be a batch row and a head of this grid."""
-        b, h = as_int(b, "b", minimum=0), as_int(h, "h", minimum=0)
-        batch, heads = self.grid.batch, self.grid.heads
-        if b >= batch or h >= heads:
-            raise GridError(
-                f"the grid has {batch} batch rows and {heads} heads, got batch row {b} and head {h}; bind with "
-                "batch= and heads=, or ask for one that is there"
-            )
-        return b, h
 
     def show(self, width: int | None = None, *, b: int = 0, h: int = 0) -> None:
         """Print a drawing that fits the terminal; every character is counted exactly, at any length.
@@ -329,21 +330,25 @@ class BoundMask:
         """
         from ._drawing.terminal import draw_text, printable
 
-        print(printable(draw_text(self, width, b=b, h=h), sys.stdout.encoding))
+        b, h = self.grid.check_plane(b, h)
+        drawing = draw_text(repr(self.mask), self.spans, self.grid, width, b=b, h=h)
+        print(printable(drawing, sys.stdout.encoding))
 
     def svg(self, *, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
-        """The drawing as an SVG document, exact at any length.
+        """Return the drawing as an SVG document, exact at any length.
 
         Args:
             b: batch row to draw.
             h: head to draw.
-            size: pixels of the drawing's longer side, without its labels.
-            labels: whether to write title, positions and legend round it.
+            size: pixels of the drawing's longer side, without labels.
+            labels: whether to write title, positions and legend around the drawing.
         """
         from ._drawing.svg import draw_svg
 
-        return draw_svg(self, b, h, size, labels)
+        b, h = self.grid.check_plane(b, h)
+        return draw_svg(repr(self.mask), self.spans, self.grid, b, h, size, labels)
 
+    # Notebooks call this to display the mask.
     def _repr_html_(self) -> str:
         return self.svg()
 
@@ -352,32 +357,33 @@ class BoundMask:
         return f"BoundMask({self.mask!r}, queries [{grid.q_start}, {grid.q_end}), keys [0, {grid.kv_len}))"
 
     def __reduce__(self) -> tuple[type[BoundMask], tuple[Mask, Grid, Spans | None]]:
-        return BoundMask, (self.mask, self.grid, self._given)  # without what can be worked out again
-
-    def memo(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The lowering filed under `key`, made on first use: 32 layers lower once."""
-        if key not in self._memo:
-            self._memo[key] = make()
-        return self._memo[key]
+        return BoundMask, (self.mask, self.grid, self._precomputed)  # spans and lowerings can be computed again
 
     @property
-    def has_shape(self) -> bool:
-        """Whether its shape was asked for before: reading it again works nothing out."""
-        return self._shape is not None
+    def _has_spans(self) -> bool:
+        """Whether spans were computed. If not, computing them may exceed the budget."""
+        return self._precomputed is not None or self._spans is not None
 
-    def has_memo(self, key: Hashable) -> bool:
-        """Whether something is filed under `key`."""
-        return key in self._memo
+    def _rows_at(self, positions: Ints | None) -> Spans:
+        """Return the spans of these absolute query positions, in this order; of all queries for None."""
+        if positions is None:
+            return self.spans
+        if self._has_spans:
+            return sp.pick_rows(self.spans, positions - self.grid.q_start)
+        spans = self.mask._spans(positions[None, None], self.grid.kv_len)
+        return spans.expand((*spans.shape[:2], len(positions)))
 
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
+        """Return `other` on this grid: a mask is bound to it, and a bound mask must be on the same grid."""
         grid = self.grid
         if isinstance(other, Mask):
             other = other.bind(grid.q_len, grid.kv_len, q_start=grid.q_start)
         if not isinstance(other, BoundMask):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MaskError(f"a mask is compared with a mask, got {type(other).__name__}; build one with mw.causal() …")
-        lead, there = self.shape[:2], other.shape[:2]
-        if any(1 != n != m != 1 for n, m in zip(lead, there, strict=True)):
-            raise GridError(f"two masks are compared over the same batch and heads, got (B, H) {lead} and {there}")
+        lead, other_lead = self.shape[:2], other.shape[:2]
+        # 1 stands for any number of batch rows or heads
+        if any(1 != n != m != 1 for n, m in zip(lead, other_lead, strict=True)):
+            raise GridError(f"two masks are compared over the same batch and heads, got (B, H) {lead} and {other_lead}")
         if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (
             grid.q_start,
             grid.q_len,
@@ -386,11 +392,11 @@ class BoundMask:
             raise GridError(f"two masks are compared on one grid, got {self!r} and {other!r}; bind both alike")
         return other
 
-    def _verdict(self, cell: sp.Cell, relation: str, there: BoundMask) -> Verdict:
-        """The claim that no cell breaks a relation, with the first one that does, if any."""
+    def _verdict(self, cell: sp.FirstCell, relation: str, other: BoundMask) -> Verdict:
+        """Build the verdict on a relation from the first cell that breaks it, None = the relation holds."""
         if cell is not None:
             cell = (cell[0], cell[1], cell[2] + self.grid.q_start, cell[3])
-        return Verdict(f"{self.mask!r} {relation} {there.mask!r}", cell)
+        return Verdict(f"{self.mask!r} {relation} {other.mask!r}", cell)
 
 
 def _edges(values: Any, name: str, low: int, high: int) -> Ints:
@@ -398,6 +404,6 @@ def _edges(values: Any, name: str, low: int, high: int) -> Ints:
     if len(edges) < 2 or edges[0] < low or edges[-1] > high or (np.diff(edges) < 0).any():
         raise MaskError(
             f"{name} must be at least two non-decreasing positions within [{low}, {high}], got {edges.tolist()}; "
-            "ask for positions of this grid"
+            "choose positions of this grid"
         )
     return edges

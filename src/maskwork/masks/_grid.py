@@ -1,4 +1,4 @@
-"""`Grid`: where a mask is evaluated."""
+"""`Grid`: where a mask is evaluated; and `evaluate`: the spans of a mask on a grid."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import spans as sp
 from ..errors import GridError
+from ..spans import Spans
 from ._arrays import as_int
 from ._extent import Extent
 
 if TYPE_CHECKING:
     from ._mask import Mask, Queries
 
+# Rows of one chunk: the planes of a typical expression fit the second-level cache.
+_CHUNK = 1 << 15
+
 
 @dataclass(frozen=True)
 class Grid:
-    """Queries at absolute positions `[q_start, q_start + q_len)` against keys `[0, kv_len)`."""
+    """Queries at absolute positions `[q_start, q_start + q_len)` against keys `[0, kv_len)`.
+
+    Attributes:
+        q_start: absolute position of the first query.
+        q_len: number of queries.
+        kv_len: number of keys.
+        batch: batch rows.
+        heads: query heads.
+    """
 
     q_start: int
     q_len: int
@@ -31,12 +44,26 @@ class Grid:
         return self.q_start + self.q_len
 
     def queries(self, i: int = 0, j: int | None = None) -> Queries:
-        """int64 `(1, 1, Q)`: the absolute query positions, or those of rows `[i, j)`, as far as there are any."""
+        """Return the absolute query positions, or those of rows `[i, j)` that exist: int64 `(1, 1, Q)`."""
         end = self.q_end if j is None else min(self.q_start + j, self.q_end)
         return np.arange(self.q_start + i, end, dtype=np.int64)[None, None]
 
+    def check_plane(self, b: int, h: int) -> tuple[int, int]:
+        """Validate batch row `b` and head `h`, and return both as `int`.
+
+        Raises:
+            GridError: the grid has no such batch row or head.
+        """
+        b, h = as_int(b, "b", minimum=0), as_int(h, "h", minimum=0)
+        if b >= self.batch or h >= self.heads:
+            raise GridError(
+                f"the grid has {self.batch} batch rows and {self.heads} heads, got batch row {b} and head {h}; bind "
+                "with batch= and heads=, or choose smaller indices"
+            )
+        return b, h
+
     @staticmethod
-    def of(
+    def build(
         mask: Mask,
         q_len: int,
         kv_len: int | None,
@@ -45,39 +72,71 @@ class Grid:
         batch: int | None,
         heads: int | None,
     ) -> Grid:
-        """The grid that `Mask.bind` describes; it refuses to guess where the queries stand."""
+        """Build the grid of `Mask.bind` and check that the mask's parameters cover it.
+
+        Raises:
+            GridError: `q_start` is missing and would have to be guessed, positions are too large, or batch, heads or
+                an array parameter do not match the mask.
+        """
         q_len = as_int(q_len, "q_len", minimum=0)
         if q_start is not None:
             q_start = as_int(q_start, "q_start", minimum=0)
+        # Without kv_len, the last query is the last key.
         kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
         if q_start is None and q_len != kv_len and mask.depends_on_query:
             raise missing_q_start(q_len, kv_len)
+        # Spans are int32, and kv_len itself must fit too.
         if max(kv_len, (q_start or 0) + q_len) >= 2**31:
             raise GridError(
                 f"positions must be below 2**31, got queries up to {(q_start or 0) + q_len} and {kv_len} keys; "
                 "cut the sequence into shards"
             )
+        # A mask of one batch row, or one head, is the same for all.
         batch = mask.batch if batch is None else as_int(batch, "batch", minimum=1)
         if mask.batch not in (1, batch):
             raise GridError(
-                f"the batch must match the mask's, {mask!r} speaks of {mask.batch} rows and the grid has {batch}; "
+                f"the batch must match the mask's, {mask!r} has {mask.batch} rows, got {batch} for the grid; "
                 "pass parameters with one entry per batch row"
             )
         heads = mask.heads if heads is None else as_int(heads, "heads", minimum=1)
         if mask.heads not in (1, heads):
             raise GridError(
-                f"the heads must match the mask's, {mask!r} speaks of {mask.heads} heads and the grid has {heads}; "
+                f"the heads must match the mask's, {mask!r} has {mask.heads} heads, got {heads} for the grid; "
                 "pass parameters with one entry per query head"
             )
         grid = Grid(q_start or 0, q_len, kv_len, batch, heads)
-        # A mask blind to the query is asked about keys only; where the queries stand does not matter to it.
+        # A mask that ignores the query has parameters for keys only: query positions need no cover.
         queries = grid.q_end if mask.depends_on_query else kv_len
+        # without q_start, q_len == kv_len is the full sequence, and arrays must match its length exactly
         mask._check(Extent(queries, kv_len, full_length=q_start is None and q_len == kv_len))
         return grid
 
 
+def evaluate(mask: Mask, grid: Grid) -> Spans:
+    """Return the spans of every query. A mask that ignores the query gets one row, broadcast by the caller."""
+    if not mask.depends_on_query:
+        return mask._spans(grid.queries(0, min(grid.q_len, 1)), grid.kv_len)
+    sp.check_budget(1, grid.q_len)
+    if grid.q_len <= _CHUNK or _needs_all_rows(mask):
+        return mask._spans(grid.queries(), grid.kv_len)
+    parts: list[Spans] = []
+    runs, firsts = 1, range(0, grid.q_len, _CHUNK)
+    for i in firsts:
+        part = mask._spans(grid.queries(i, i + _CHUNK), grid.kv_len)
+        parts.append(part)
+        # Each part is within the budget; their sum is checked as it grows, before it fills the memory.
+        runs = max(runs, part.runs)
+        sp.check_budget(runs, part.shape[0] * part.shape[1] * grid.q_len)
+    return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in firsts])
+
+
+def _needs_all_rows(mask: Mask) -> bool:
+    """Return whether a part of `mask` budgets its work over all rows of a call, so that rows cannot come in chunks."""
+    return mask.single_pass or any(_needs_all_rows(operand) for operand in mask.operands)
+
+
 def missing_q_start(q_len: int, kv_len: int, because: str = "") -> GridError:
-    """The error for queries that could stand in several places, with the usual answers; `because` says who asks."""
+    """Build the error for a missing `q_start`, with the usual two answers; `because` names the caller's reason."""
     last = f", or q_start={kv_len - q_len} (kv_len - q_len) if the last" if q_len < kv_len else ""
     return GridError(
         f"q_start must be given when q_len != kv_len{because}, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "

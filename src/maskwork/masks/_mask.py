@@ -140,7 +140,7 @@ class Mask(Expression, ABC):
         from ._bound import BoundMask
         from ._grid import Grid
 
-        return BoundMask(self, Grid.of(self, q_len, kv_len, q_start=q_start, batch=batch, heads=heads))
+        return BoundMask(self, Grid.build(self, q_len, kv_len, q_start=q_start, batch=batch, heads=heads))
 
     def __and__(self, other: Mask) -> Mask:
         return combine(And, (self, _operand(other, "&")))

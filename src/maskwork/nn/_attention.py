@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
+from .._shared.numbers import at_least
 from ..cache import KVCache
 from ..errors import ArgumentError
 from ..kernels import PositionBias, attention
 from ..masks import BoundMask, Mask
-from ._positions import rotate
 from ._precomputed import PrecomputedMask
+from ._rotary import rotate
 
 # Suffixes say the axes: B batch, L new positions, W width, C context positions, X context width, H query heads,
 # G key heads, D head width.
@@ -19,21 +22,22 @@ from ._precomputed import PrecomputedMask
 class Attention(nn.Module):
     """Attention with learned projections. Mask, positions and cache are arguments of `forward`, never hidden state.
 
-    Self-attention has one product `qkv` for queries, keys and values; with a `context_width` it is cross-attention,
-    and has `q` and `kv`. Both have `out`.
+    Self-attention has one product `qkv` for queries, keys and values; with a `context_width` the module does
+    cross-attention, and has `q` and `kv`. Both have `out`.
 
     Args:
         width: width W of the input and the output.
         heads: query heads H.
-        kv_heads: key heads, each shared by a group of query heads (grouped-query attention, Ainslie et al. 2023);
-            `heads` is a multiple of it, and it is `heads` when left out.
+        kv_heads: key heads G, each shared by a group of query heads (grouped-query attention, Ainslie et al. 2023);
+            `heads` is a multiple of `kv_heads`, which defaults to `heads`.
         head_dim: width D of one head; `width // heads` when left out.
-        context_width: width X of what keys and values are made from. Given, the module does cross-attention.
+        context_width: width X of the context that keys and values are computed from; given, the module does
+            cross-attention.
         bias: whether the projections add a learned bias.
         scale: factor on the scores; `head_dim ** -0.5` when left out.
         dropout_p: chance that an attention weight is dropped, while training.
-        precompute: `(mask, max_len)`: the mask that `forward` takes when it is given none, kept as buffers for up to
-            `max_len` positions. They move with `.to()` and are cut to the current length.
+        precompute: `(mask, max_len)`: the mask that `forward` uses when the caller passes none, stored as buffers for
+            up to `max_len` positions. The buffers move with `.to()` and are cut to the current length.
         persistent: whether those buffers go into `state_dict`.
 
     Raises:
@@ -66,15 +70,18 @@ class Attention(nn.Module):
         persistent: bool = False,
     ) -> None:
         super().__init__()
-        kv_heads = heads if kv_heads is None else kv_heads
-        if min(width, heads, kv_heads) < 1 or heads % kv_heads or (head_dim is None and width % heads):
+        width, heads = at_least(width, 1, "width"), at_least(heads, 1, "heads")
+        kv_heads = heads if kv_heads is None else at_least(kv_heads, 1, "kv_heads")
+        if heads % kv_heads or (head_dim is None and width % heads):
             raise ArgumentError(
                 "width must be a multiple of heads, unless head_dim is given, and heads of kv_heads, "
                 f"got width={width}, heads={heads}, kv_heads={kv_heads}"
             )
-        head_dim = width // heads if head_dim is None else head_dim
+        head_dim = width // heads if head_dim is None else at_least(head_dim, 1, "head_dim")
+        context_width = None if context_width is None else at_least(context_width, 1, "context_width")
         self.width, self.heads, self.kv_heads, self.head_dim = width, heads, kv_heads, head_dim
         self.context_width, self.scale, self.dropout_p = context_width, scale, dropout_p
+        # One product for queries, keys and values is faster than three; a context has its own width, so there are two.
         if context_width is None:
             self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * head_dim, bias=bias)
         else:
@@ -96,35 +103,39 @@ class Attention(nn.Module):
         cache: KVCache | None = None,
         layer: int = 0,
         impl: str = "auto",
+        attend: Callable[..., torch.Tensor] = attention,
     ) -> torch.Tensor:
-        """`(B, L, W)` -> `(B, L, W)`.
+        """Attend from `x_BLW`, `(B, L, W)`, to itself, the cache or the context; return `(B, L, W)`.
 
         Args:
             x_BLW: the new positions.
-            context: `(B, C, X)`, what cross-attention looks at. With a cache it is given once: what the cache holds
-                is looked at when it is left out.
-            mask: over these L queries and all keys: the L new ones after those of the cache, or the context's. When
-                left out, the precomputed mask, or none.
-            q_start: absolute position of the first query. Self-attention counts on from the cache; cross-attention is
-                told, where the mask or the bias depends on it.
+            context: `(B, C, X)`, which cross-attention attends to. With a cache, pass the context once: later calls
+                without a context attend to the keys and values in the cache.
+            mask: over these L queries and all keys: those of the cache followed by the L new ones, or the context's.
+                When left out, the precomputed mask, or none.
+            q_start: absolute position of the first query. Self-attention continues from the cache's length;
+                cross-attention needs `q_start` where the mask or the bias depends on it.
             rotary: cosines and sines of the new positions, from `Rotary`.
             context_rotary: those of the context's positions; cross-attention takes both or neither.
             bias: `mw.alibi(…)`, `mw.relative_bias(…)` or a tensor, added to the scores.
-            cache: where this layer's keys and values are kept, under `layer`. The caller advances it.
+            cache: where this layer's keys and values are stored, under `layer`. The caller advances the cache.
             impl: see `mw.attention`.
+            attend: the function that is called in place of `mw.attention`, with the same arguments: pass a wrapper to
+                observe queries, keys and mask.
 
         Raises:
-            ArgumentError: shapes do not fit, or the context is missing, or there where none is taken, or the grid
-                reaches beyond the precomputed mask. Further errors as in `mw.attention`.
+            ArgumentError: shapes do not fit, or cross-attention lacks its context, or self-attention got a context, or
+                the grid reaches beyond the precomputed mask. Further errors as in `mw.attention`.
         """
         _check_width("x", x_BLW, self.width)
         if self.context_width is None:
             if context is not None or context_rotary is not None:
                 raise ArgumentError(
-                    "this module was made for self-attention, got a context; make it with context_width= to look at one"
+                    "this module was made for self-attention, got a context; make it with context_width="
                 )
             q_BHLD, k_BGCD, v_BGCD = self._heads(self.qkv(x_BLW)).split([self.heads, self.kv_heads, self.kv_heads], 1)
             context_rotary = rotary
+            # The new queries come after the cached positions; a bound mask has its own q_start.
             if cache is not None and q_start is None and not isinstance(mask, BoundMask):
                 q_start = cache.length
         else:
@@ -138,28 +149,30 @@ class Attention(nn.Module):
             q_BHLD, k_BGCD = rotate(q_BHLD, *rotary), rotate(k_BGCD, *context_rotary)
         if cache is not None:
             k_BGCD, v_BGCD = cache.append(layer, k_BGCD, v_BGCD)
+        # After the cache: the mask is over all keys, cached and new.
         if mask is None and self.precomputed is not None:
             batch, q_len, kv_len = max(x_BLW.shape[0], 1), q_BHLD.shape[2], k_BGCD.shape[2]
             mask = self.precomputed(q_len, kv_len, q_start=q_start, batch=batch, heads=self.heads)
-            q_start = None  # a bound mask knows its own
-        out_BHLD = attention(
+            q_start = None  # a bound mask has its own
+        out_BHLD = attend(
             q_BHLD, k_BGCD, v_BGCD, mask,
             q_start=q_start, bias=bias, scale=self.scale, dropout_p=self.dropout_p if self.training else 0.0, impl=impl,
         )  # fmt: skip
         return self.out(out_BHLD.transpose(1, 2).flatten(-2))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, L, heads * D)` -> `(B, heads, L, D)`."""
+        """Split `(B, L, heads * D)` into heads: `(B, heads, L, D)`."""
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
     def _context(self, context: torch.Tensor | None, x_BLW: torch.Tensor, cache: KVCache | None) -> torch.Tensor:
+        """Return the context `(B, C, X)`, empty where the cache holds it."""
         assert self.context_width is not None
         if context is not None:
             _check_width("context", context, self.context_width)
             return context
         if cache is None:
             raise ArgumentError("cross-attention needs a context, got none; pass context=, or a cache that holds it")
-        return x_BLW.new_empty(x_BLW.shape[0], 0, self.context_width)  # nothing new: what the cache holds
+        return x_BLW.new_empty(x_BLW.shape[0], 0, self.context_width)  # no new keys: the cache has them all
 
 
 def _check_width(name: str, x: torch.Tensor, width: int) -> None:

@@ -1,4 +1,4 @@
-"""`PrecomputedMask`: a mask's geometry kept as buffers, the classic causal buffer for any mask."""
+"""`PrecomputedMask`: a mask's geometry stored as buffers, the classic causal buffer for any mask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._shared.numbers import at_least
 from ..errors import ArgumentError
 from ..lower import outside_graph
 from ..masks import BoundMask, Grid, Mask, missing_q_start
@@ -15,12 +16,15 @@ from ..spans import Spans
 
 
 class PrecomputedMask(nn.Module):
-    """The key intervals of every query in `[0, max_len)`, from which any shorter grid is cut.
+    """Key intervals of every query in `[0, max_len)`, from which any shorter grid is cut.
 
     Args:
-        mask: what is kept. Array parameters in it reach exactly `max_len` positions.
+        mask: the mask to store, unbound. Its array parameters cover exactly `max_len` positions.
         max_len: most queries and keys.
         persistent: whether the buffers go into `state_dict`. A state of another mask does not load.
+
+    Raises:
+        ArgumentError: `mask` is bound, or `max_len` is no integer of at least 0.
 
     The buffers `starts` and `ends`, int32 `(B, H, max_len, R)`, move with `.to()`; B and H are 1 where nothing differs.
 
@@ -40,8 +44,8 @@ class PrecomputedMask(nn.Module):
                 f"a mask is precomputed for many lengths, so it must be unbound, got {type(mask).__name__}; "
                 "build it from atoms such as mw.causal()"
             )
-        self.mask, self.max_len = mask, max_len
-        for name, edge in _edges(mask, max_len).items():
+        self.mask, self.max_len = mask, at_least(max_len, 0, "max_len")
+        for name, edge in _edges(mask, self.max_len).items():
             self.register_buffer(name, edge, persistent=persistent)
         self._last: BoundMask | None = None
 
@@ -49,9 +53,14 @@ class PrecomputedMask(nn.Module):
     def forward(
         self, q_len: int, kv_len: int, *, q_start: int | None = None, batch: int = 1, heads: int = 1
     ) -> BoundMask:
-        """The mask on this grid, as `mask.bind` makes it; the last one is kept, so that it is lowered once.
+        """Return the mask bound to this grid, as `mask.bind` does.
 
-        `q_start` may be left out when `q_len == kv_len`: then it is 0.
+        The module stores the last result: 32 layers of the same grid lower the mask once.
+
+        Args:
+            q_len, kv_len: numbers of queries and keys.
+            q_start: absolute position of the first query; 0 when left out, which needs `q_len == kv_len`.
+            batch, heads: of the grid.
 
         Raises:
             ArgumentError: the grid reaches beyond `max_len`. GridError: `q_start` is missing, or batch or heads differ.
@@ -65,14 +74,16 @@ class PrecomputedMask(nn.Module):
                 f"the precomputed mask holds {self.max_len} positions, got queries up to {q_start + q_len} and "
                 f"{kv_len} keys; precompute it for more, or pass mask="
             )
-        grid = Grid.of(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        grid = Grid.build(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        # One entry is enough: the layers of a model ask for the same grid one after the other.
         bound = self._last
         if bound is None or bound.grid != grid:
             bound = self._last = BoundMask(self.mask, grid, self._cut(grid))
         return bound
 
     def _cut(self, grid: Grid) -> Spans:
-        # A cell does not depend on the grid's size: cutting off keys leaves what is true of the others.
+        """Return the geometry of the grid, cut from the buffers."""
+        # A cell does not depend on the grid's size: without the last keys, the cells of the others stay the same.
         rows = (edge[:, :, grid.q_start : grid.q_end].numpy(force=True) for edge in (self.starts, self.ends))
         starts, ends = (np.minimum(np.moveaxis(edge, -1, 0), grid.kv_len, order="C") for edge in rows)
         return Spans(starts, ends, grid.kv_len).trim()
@@ -84,12 +95,13 @@ class PrecomputedMask(nn.Module):
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool,
         missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
-        wanted = _edges(self.mask, self.max_len)
-        found = {name: state_dict[prefix + name] for name in wanted if prefix + name in state_dict}
-        if any(not torch.equal(edge.to("cpu", torch.int32), wanted[name]) for name, edge in found.items()):
+        # Buffers of another mask would silently change what the module attends to, so compare before loading.
+        expected = _edges(self.mask, self.max_len)
+        loaded = {name: state_dict[prefix + name] for name in expected if prefix + name in state_dict}
+        if any(not torch.equal(edge.to("cpu", torch.int32), expected[name]) for name, edge in loaded.items()):
             error_msgs.append(
-                f"{prefix}starts and {prefix}ends must be those of the module's own mask, {self.mask!r}, found those "
-                "of another; make the module with the mask that it was saved with"
+                f"{prefix}starts and {prefix}ends must be those of the module's mask {self.mask!r}, got those of "
+                "another mask; make the module with the mask that was saved"
             )
             return
         super()._load_from_state_dict(
@@ -98,5 +110,6 @@ class PrecomputedMask(nn.Module):
 
 
 def _edges(mask: Mask, max_len: int) -> dict[str, torch.Tensor]:
+    """Return the buffers of `mask` by name: int32 `(B, H, max_len, R)`."""
     spans = mask.bind(max_len).spans
     return {name: torch.tensor(np.ascontiguousarray(getattr(spans, name))) for name in ("starts", "ends")}

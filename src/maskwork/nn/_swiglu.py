@@ -1,4 +1,4 @@
-"""SwiGLU feed-forward (Shazeer 2020, "GLU Variants Improve Transformer")."""
+"""`SwiGLU`: the gated feed-forward (Shazeer 2020, "GLU Variants Improve Transformer")."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._shared.numbers import at_least
+
 
 class SwiGLU(nn.Module):
-    """`down(silu(gate(x)) * up(x))`, without biases; `(…, width)` to `(…, width)`.
+    """Feed-forward `down(silu(gate(x)) * up(x))` without biases, from `(…, width)` to `(…, width)`.
+
+    Args:
+        width: size of the input and the output.
+        hidden: size between the products.
 
     >>> import torch
     >>> from maskwork.nn import SwiGLU
@@ -18,10 +24,11 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
+        width, hidden = at_least(width, 1, "width"), at_least(hidden, 1, "hidden")
         self.gate_up = nn.Linear(width, 2 * hidden, bias=False)  # one product for both halves
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(…, width)` -> `(…, width)`."""
+        """Map `(…, width)` to `(…, width)`."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)

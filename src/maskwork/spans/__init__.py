@@ -3,7 +3,7 @@
 from ._algebra import complement, difference, intersection, union, xor
 from ._blocks import Blocks, classify
 from ._build import CHUNK_CELLS, by_chunks, distinct, gather_runs, list_runs, scan_rows, take_rows
-from ._compare import Cell, first_cell, first_common, first_difference, first_outside
+from ._compare import FirstCell, first_cell, first_common, first_difference, first_outside
 from ._count import count_tiles
 from ._last_seen import last_seen
 from ._reach import REACH_BUDGET, over_heads, reach
@@ -17,7 +17,7 @@ __all__ = [
     "REACH_BUDGET",
     "BlockRuns",
     "Blocks",
-    "Cell",
+    "FirstCell",
     "Int32s",
     "Ints",
     "Planes",

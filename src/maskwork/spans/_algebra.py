@@ -1,9 +1,9 @@
 """Union, intersection, complement, difference and xor of `Spans`, vectorised over rows, batch and heads.
 
-With the starts and the ends of both operands sorted *apart*, the number of intervals that cover a key x is the
-number of starts <= x less the number of ends <= x. So the k-th smallest end closes a stretch covered at least t
-times exactly when it lies beyond the (k + t - 1)-th smallest start. That turns both operations into a merge of
-sorted planes and a comparison of neighbours, without a branch per row.
+The starts of both operands are sorted, and their ends are sorted separately. The number of intervals that cover a key
+x is then the number of starts <= x minus the number of ends <= x. So the k-th smallest end closes a stretch covered at
+least t times exactly when that end lies beyond the (k + t - 1)-th smallest start. Union (t = 1) and intersection
+(t = 2) become a merge of sorted planes and a comparison of neighbours, without a branch per row.
 """
 
 from __future__ import annotations
@@ -14,35 +14,41 @@ import numpy as np
 
 from ._spans import Planes, Spans, check_budget, join_rows
 
+# One row of a = [1, 4) [6, 8) and b = [3, 6), both sorted:
+#
+#    starts 1 3 6     union: start 3 <= end 4 and start 6 <= end 6 (they touch), so both pairs are joined:   [1, 8)
+#    ends   4 6 8     intersection: each start with the end before it, [3, 4) and [6, 6), which is empty:    [3, 4)
+
 # 32K rows of a few int32 planes stay in the second-level cache while the merge network passes over them.
 _CHUNK = 1 << 15
 
-# Above as many runs a row, a network has more steps than a sort of the rows that need it.
+# Beyond this number of runs per row, a merge network has more steps than a sort of the unsorted rows.
 _NETWORK = 32
 
 
 def union(a: Spans, b: Spans) -> Spans:
-    """The cells that `a` or `b` allows."""
+    """Return the cells that `a` or `b` allows."""
     return _combine(a, b, _union_chunk)
 
 
 def intersection(a: Spans, b: Spans) -> Spans:
-    """The cells that both allow."""
+    """Return the cells that both allow."""
     return _combine(a, b, _intersection_chunk)
 
 
 def difference(a: Spans, b: Spans) -> Spans:
-    """The cells that `a` allows and `b` does not."""
+    """Return the cells that `a` allows and `b` does not."""
     return intersection(a, complement(b))
 
 
 def xor(a: Spans, b: Spans) -> Spans:
-    """The cells that exactly one of the two allows."""
+    """Return the cells that exactly one of the two allows."""
     return difference(union(a, b), intersection(a, b))
 
 
 def complement(a: Spans) -> Spans:
-    """The cells that `a` does not allow: the gaps before, between and after its runs."""
+    """Return the cells that `a` does not allow: the gaps before, between and after the runs of `a`."""
+    # The gap before a run reaches from the end of the run before to its start: the planes swap roles, shifted by one.
     edge = a.planes_starts[:1]
     starts = np.concatenate([np.zeros_like(edge), a.planes_ends])
     ends = np.concatenate([a.planes_starts, np.full_like(edge, a.kv_len)])
@@ -57,6 +63,7 @@ def _combine(a: Spans, b: Spans, chunk_op: Callable[[Spans, Spans], tuple[Planes
     rows = shape[2]
     if rows <= _CHUNK:
         return _canonical(*chunk_op(a, b), a.kv_len)
+    # Chunks of rows bound the memory of the intermediate planes, and keep them in the cache.
     parts = [
         _canonical(*chunk_op(_columns(a, i, i + _CHUNK), _columns(b, i, i + _CHUNK)), a.kv_len)
         for i in range(0, rows, _CHUNK)
@@ -66,13 +73,13 @@ def _combine(a: Spans, b: Spans, chunk_op: Callable[[Spans, Spans], tuple[Planes
 
 def _columns(spans: Spans, i: int, j: int) -> Spans:
     if spans.shape[2] == 1:
-        return spans
+        return spans  # one row stands for all
     return Spans(spans.planes_starts[..., i:j], spans.planes_ends[..., i:j], spans.kv_len)
 
 
 def _union_chunk(a: Spans, b: Spans) -> tuple[Planes, Planes]:
     starts, ends = _merge_both(a, b)
-    # A start is covered already, and an end is not the last, when neighbours overlap or touch.
+    # Where the next start does not lie beyond an end, the stretch goes on: neither edge belongs to the union.
     joined = starts[1:] <= ends[:-1]
     starts[1:][joined] = a.kv_len
     ends[:-1][joined] = a.kv_len
@@ -81,6 +88,7 @@ def _union_chunk(a: Spans, b: Spans) -> tuple[Planes, Planes]:
 
 def _intersection_chunk(a: Spans, b: Spans) -> tuple[Planes, Planes]:
     starts, ends = _merge_both(a, b)
+    # Covered twice: from each start but the first to the end before it. Pairs that are empty are dropped later.
     return starts[1:], ends[:-1]
 
 
@@ -91,7 +99,7 @@ def _merge_both(a: Spans, b: Spans) -> tuple[Planes, Planes]:
 
 
 def _merge(a: Sequence[Planes], b: Sequence[Planes]) -> list[Planes]:
-    """Batcher's odd-even merge (Knuth, TAOCP 5.3.4) of two sorted sequences of planes, elementwise."""
+    """Merge two sorted sequences of planes elementwise, by Batcher's odd-even merge (Knuth, TAOCP 5.3.4)."""
     if not a or not b:
         return [*a, *b]
     if len(a) == len(b) == 1:
@@ -119,18 +127,18 @@ def _pack(planes: Planes, kv_len: int) -> Planes:
     """Sort each row whose planes are out of order; unused slots hold `kv_len`, the largest value."""
     if len(planes) == 1:
         return planes
-    bad = np.any(planes[:-1] > planes[1:], axis=0)
-    if not bad.any():
+    unsorted = np.any(planes[:-1] > planes[1:], axis=0)
+    if not unsorted.any():
         return planes
-    if len(planes) <= _NETWORK and bad.size > _NETWORK:
+    if len(planes) <= _NETWORK and unsorted.size > _NETWORK:
         return np.stack(_sort(list(planes)))
     planes = planes.copy()
-    planes[:, bad] = np.sort(planes[:, bad], axis=0)
+    planes[:, unsorted] = np.sort(planes[:, unsorted], axis=0)
     return planes
 
 
 def _sort(planes: list[Planes]) -> list[Planes]:
-    """Sort planes elementwise, by merging halves: minima and maxima of whole planes beat a sort of each short row."""
+    """Sort planes elementwise by merging halves: minima and maxima of full planes are faster than a sort per row."""
     if len(planes) == 1:
         return planes
     half = len(planes) // 2

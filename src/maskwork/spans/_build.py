@@ -1,4 +1,4 @@
-"""Spans built from what an atom finds easiest to say: unsorted runs, listed runs, dense rows, or rows of another."""
+"""Spans from unsorted runs, listed runs, dense rows, or chosen rows: whichever an atom computes most easily."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from ._runs import Ints
 from ._spans import Planes, Spans, check_budget, join_rows, single
 
-Ints = npt.NDArray[np.int64]
-
-#: Cells that a dense chunk holds at a time: what depends on every cell is made and turned into runs by pieces.
+#: Cells of one dense chunk: masks that depend on every cell are evaluated and turned into runs chunk by chunk.
 CHUNK_CELLS = 1 << 22
 
-#: Rows that are built at a time: a few planes of them stay in the second-level cache.
+# Rows that are built in one call: their planes stay in the second-level cache.
 _CHUNK = 1 << 13
 
 
 def gather_runs(starts: npt.ArrayLike, ends: npt.ArrayLike, kv_len: int) -> Spans:
-    """The union of any runs a row, in any order: `(R, B, H, Q)` each, clipped to the keys.
+    """Return the union of the runs of each row: `(R, B, H, Q)` each, in any order, clipped to the keys.
 
-    With starts and ends sorted apart, a stretch closes at the k-th smallest end exactly when the next start lies
-    beyond it; see `_algebra`.
+    With starts and ends sorted separately, a stretch closes at the k-th smallest end exactly when the next start lies
+    beyond that end; see `_algebra`.
 
     >>> gather_runs([[[[4]]], [[[0]]], [[[2]]]], [[[[6]]], [[[2]]], [[[3]]]], 9).row(0)
     [(0, 3), (4, 6)]
@@ -43,11 +42,12 @@ def gather_runs(starts: npt.ArrayLike, ends: npt.ArrayLike, kv_len: int) -> Span
 
 
 def list_runs(row: Ints, start: Ints, end: Ints, shape: tuple[int, int, int], kv_len: int) -> Spans:
-    """Runs listed one by one, sorted by row and start, disjoint and merged; `row` counts through `shape`."""
+    """Build spans from a list of merged runs, sorted by row and start; `row` is a flat index of `shape`."""
     rows = shape[0] * shape[1] * shape[2]
     count = np.bincount(row, minlength=rows)
     runs = max(int(count.max(initial=0)), 1)
     check_budget(runs, rows)
+    # rank: the number of the run within its row, that is, its plane
     rank = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
     planes_starts = np.full((runs, rows), kv_len, dtype=np.int32)
     planes_ends = planes_starts.copy()
@@ -57,25 +57,25 @@ def list_runs(row: Ints, start: Ints, end: Ints, shape: tuple[int, int, int], kv
 
 
 def scan_rows(chunks: Iterable[npt.NDArray[np.bool_]], shape: tuple[int, int, int], kv_len: int) -> Spans:
-    """The runs of dense bool rows `(rows, K)`, given by pieces that together count through `shape`."""
+    """Return the runs of dense bool rows: chunks of `(rows, K)` that together are the rows of `shape` in order."""
     rows = shape[0] * shape[1] * shape[2]
     parts = [single(0, np.zeros((1, 1, 0), dtype=np.int32), kv_len)]
     for chunk in chunks:
         padded = np.zeros((len(chunk), kv_len + 2), dtype=np.bool_)
         padded[:, 1:-1] = chunk
-        # In each row the edges alternate: a run starts, and ends.
-        at = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
-        of = at // (kv_len + 1)
-        edge = at - of * (kv_len + 1)
-        parts.append(list_runs(of[::2], edge[::2], edge[1::2], (1, 1, len(chunk)), kv_len))
+        # A run starts and ends where neighbours differ, so that starts (even indices) and ends (odd ones) alternate.
+        flat = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+        row = flat // (kv_len + 1)
+        edge = flat - row * (kv_len + 1)
+        parts.append(list_runs(row[::2], edge[::2], edge[1::2], (1, 1, len(chunk)), kv_len))
         check_budget(parts[-1].runs, rows)  # a checkerboard must end here, before its runs outgrow memory
-    whole = join_rows(parts, [part.shape[2] for part in parts])
-    starts, ends = (planes.reshape(whole.runs, *shape) for planes in (whole.planes_starts, whole.planes_ends))
+    joined = join_rows(parts, [part.shape[2] for part in parts])
+    starts, ends = (planes.reshape(joined.runs, *shape) for planes in (joined.planes_starts, joined.planes_ends))
     return Spans(starts, ends, kv_len)
 
 
 def take_rows(spans: Spans, rows: Ints) -> Spans:
-    """The rows at these indices `(B, H, Q)` of `spans`, in any order and with repeats."""
+    """Return the rows of `spans` at these indices `(B, H, Q)`, in any order and with repeats."""
     if spans.shape[2] == 1:
         return spans
     shape = np.broadcast_shapes(spans.shape[:2], rows.shape[:2])
@@ -90,16 +90,16 @@ def take_rows(spans: Spans, rows: Ints) -> Spans:
 
 
 def distinct(values: Ints) -> tuple[Ints, Ints]:
-    """Sorted numbers that include all of `values`, and the index of each value among them."""
+    """Return sorted numbers that include all of `values`, and the index of each value in those numbers."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, -1)
-    if high - low <= 2 * values.size:  # neighbours, as the rows of a grid are: no sort is needed
+    if high - low <= 2 * values.size:  # dense, as the rows of a grid are: no sort is needed
         return np.arange(low, high + 1, dtype=np.int64), values - low
     names, index = np.unique(values, return_inverse=True)
     return names, index.reshape(values.shape)
 
 
 def by_chunks(queries: Ints, kv_len: int, make: Callable[[Ints], Spans]) -> Spans:
-    """`make` of all queries, asked a cache's worth of rows at a time."""
+    """Call `make` for chunks of the queries that fit the cache, and join the results."""
     if queries.shape[2] <= _CHUNK:
         return make(queries)
     parts = [make(queries[..., i : i + _CHUNK]) for i in range(0, queries.shape[2], _CHUNK)]
@@ -107,14 +107,14 @@ def by_chunks(queries: Ints, kv_len: int, make: Callable[[Ints], Spans]) -> Span
     shape = (runs, *parts[0].shape[:2], queries.shape[2])
     starts, ends = np.full(shape, kv_len, dtype=np.int32), np.full(shape, kv_len, dtype=np.int32)
     for i, part in enumerate(parts):
-        here = slice(i * _CHUNK, (i + 1) * _CHUNK)
-        starts[: part.runs, ..., here] = part.planes_starts
-        ends[: part.runs, ..., here] = part.planes_ends
+        chunk = slice(i * _CHUNK, (i + 1) * _CHUNK)
+        starts[: part.runs, ..., chunk] = part.planes_starts
+        ends[: part.runs, ..., chunk] = part.planes_ends
     return Spans(starts, ends, kv_len)
 
 
 def _sort(planes: Planes) -> None:
-    bad = (planes[:-1] > planes[1:]).any(axis=0)
-    if bad.any():
-        # A row lies contiguous while it is sorted: several times faster than sorting across planes.
-        planes[:, bad] = np.sort(np.ascontiguousarray(planes[:, bad].T), axis=1).T
+    unsorted = (planes[:-1] > planes[1:]).any(axis=0)
+    if unsorted.any():
+        # The runs of a row are contiguous while they are sorted: several times faster than sorting across planes.
+        planes[:, unsorted] = np.sort(np.ascontiguousarray(planes[:, unsorted].T), axis=1).T

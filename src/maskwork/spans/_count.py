@@ -9,12 +9,12 @@ from ._spans import Planes, Spans
 
 Edges = npt.NDArray[np.int64]
 
-# Rows that are counted at once: their points stay in the second-level cache.
+# Rows that are counted in one call: their points stay in the second-level cache.
 _CHUNK = 1 << 15
 
 
 def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.int64]:
-    """Allowed cells in each rectangle between neighbouring edges.
+    """Count the allowed cells in each rectangle between neighbouring edges.
 
     Args:
         spans: the geometry, rows numbered from 0.
@@ -24,15 +24,15 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
     Returns:
         int64 `(B, H, len(q_edges) - 1, len(k_edges) - 1)`.
 
-    A run [s, e) has max(0, x - s) - max(0, x - e) cells below a key edge x. Summed over the rows of a tile row, that
-    needs only how many starts lie below each edge and their sum: two histograms, whatever the number of keys.
+    A run [s, e) has max(0, x - s) - max(0, x - e) cells below a key edge x. The sum over the rows of a tile row needs
+    only the number of starts (and ends) below each edge and their sum: two histograms, whatever the number of keys.
     """
     batch, heads, _ = spans.shape
     lines = len(q_edges) - 1
     out = np.zeros((batch, heads, lines, len(k_edges) - 1), dtype=np.int64)
     points = spans.runs * batch * heads * int(q_edges[-1] - q_edges[0])
-    # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]: those that edge j is the first to pass. For
-    # many points a table of every key's column is cheaper than searching for each.
+    # Column j holds the points p with k_edges[j - 1] <= p < k_edges[j]. For many points, a table with the column of
+    # every key is cheaper than a search for each point.
     columns = None
     if points > spans.kv_len:
         widths = np.diff(np.concatenate([[0], k_edges, [spans.kv_len + 1]]))
@@ -42,14 +42,16 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
         last = max(int(np.searchsorted(q_edges, int(q_edges[first]) + _CHUNK, side="right")) - 1, first + 1)
         last = min(last, lines)
         rows = slice(int(q_edges[first]), int(q_edges[last]))
-        # where the row of tiles that each row of the mask lies in begins in the histograms
+        # for each row of the mask, the offset of its tile row in the flattened histograms
         line = np.repeat(np.arange(last - first) * (len(k_edges) + 1), np.diff(q_edges[first : last + 1]))
         for b in range(batch):
             for h in range(heads):
                 starts, ends = spans.planes_starts[:, b, h, rows], spans.planes_ends[:, b, h, rows]
-                number, total = _histograms(starts, line, last - first, k_edges, columns)
-                fewer, less = _histograms(ends, line, last - first, k_edges, columns)
-                below = (number - fewer).cumsum(axis=1)[:, :-1] * k_edges - (total - less).cumsum(axis=1)[:, :-1]
+                n_starts, sum_starts = _histograms(starts, line, last - first, k_edges, columns)
+                n_ends, sum_ends = _histograms(ends, line, last - first, k_edges, columns)
+                # sum over points p below the edge x of (x - p) = n * x - sum, for starts minus for ends
+                number, total = n_starts - n_ends, sum_starts - sum_ends
+                below = number.cumsum(axis=1)[:, :-1] * k_edges - total.cumsum(axis=1)[:, :-1]
                 out[b, h, first:last] = np.diff(below, axis=1)
         first = last
     return out
@@ -58,7 +60,7 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
 def _histograms(
     planes: Planes, line: Edges, lines: int, k_edges: Edges, columns: Planes | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """int64 (tile rows, key edges + 1) each: how many points lie in each column, and their sum."""
+    """Return the number of points in each column and their sum: int64 `(tile rows, key edges + 1)` each."""
     shape = (lines, len(k_edges) + 1)
     number = np.zeros(lines * shape[1], dtype=np.int64)
     total = np.zeros(lines * shape[1], dtype=np.float64)

@@ -6,36 +6,36 @@ import math
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import TooManySpans
 from ._algebra import union
 from ._build import scan_rows
+from ._runs import Ints
 from ._spans import Spans, join_rows, single
 
-Ints = npt.NDArray[np.int64]
-
-#: Most cells that a selection may evaluate one by one, where its keys are too scattered to be taken in stretches.
+#: Most cells that a selection may evaluate one by one, where its keys are too scattered for stretches.
 MAX_CELLS = 1 << 32
 
-# Stretches of neighbouring keys up to which whole runs are cut to each stretch, without looking at a cell.
+# Up to this number of stretches of neighbouring keys, runs are cut to each stretch, and no cell is evaluated.
 _STRETCHES = 64
+# Cells that are evaluated in one call.
 _CELLS = 1 << 24
 
 
 def pick_rows(spans: Spans, rows: Ints) -> Spans:
-    """The rows of these indices, in this order."""
+    """Return the rows of these indices, in this order."""
     return Spans(spans.planes_starts[..., rows], spans.planes_ends[..., rows], spans.kv_len).trim()
 
 
 def take_keys(spans: Spans, keys: Ints) -> Spans:
-    """The geometry whose column `j` is key `keys[j]`, and which nothing sees where `keys[j]` is -1."""
-    # A run of keys is a range of ranks; those of the holes come first and lie in no run.
+    """Return the geometry whose column `j` is key `keys[j]`; where `keys[j]` is -1, no row sees column `j`."""
+    # keys = [4, 5, -1, 2]: sorted -1 2 4 5, so their ranks are 2 3 0 1. A run of keys is a range of ranks, and the
+    # ranks of holes (-1) come first, below every run.
     order = np.argsort(keys, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(keys))
     ordered = keys[order]
-    # Neighbouring columns whose keys follow each other in order are one stretch.
+    # Neighbouring columns with neighbouring ranks are one stretch: here columns [0, 2), [2, 4).
     cuts = np.flatnonzero(np.diff(rank) != 1) + 1
     stretches = [s for s in zip([0, *cuts.tolist()], [*cuts.tolist(), len(keys)], strict=True) if s[0] < s[1]]
     low = np.searchsorted(ordered, spans.planes_starts).astype(np.int64)
@@ -51,8 +51,8 @@ def take_keys(spans: Spans, keys: Ints) -> Spans:
     cells = low[0].size * len(keys)
     if cells > MAX_CELLS:
         raise TooManySpans(
-            f"a selection of scattered keys may evaluate {MAX_CELLS} cells, these {len(stretches)} stretches of keys "
-            f"need {cells}; choose fewer rows at a time, or keys in order"
+            f"a selection of scattered keys may evaluate {MAX_CELLS} cells, got {cells} in {len(stretches)} stretches "
+            "of keys; select fewer rows at a time, or keys in order"
         )
     step = max(_CELLS // max(low[0, ..., 0].size * len(keys), 1), 1)
     chunks = [(i, min(i + step, low.shape[-1])) for i in range(0, low.shape[-1], step)]
@@ -61,10 +61,10 @@ def take_keys(spans: Spans, keys: Ints) -> Spans:
 
 
 def _by_cell(low: Ints, high: Ints, rank: Ints) -> Spans:
-    """The columns of each row, looked at one by one, as runs."""
+    """Return the runs of each row, from the test of every column."""
     column = rank.astype(np.int32)
-    seen = np.zeros((*low.shape[1:], len(rank)), dtype=np.bool_)
+    allowed = np.zeros((*low.shape[1:], len(rank)), dtype=np.bool_)
     for s, e in zip(low, high, strict=True):
-        seen |= (column >= s[..., None]) & (column < e[..., None])
+        allowed |= (column >= s[..., None]) & (column < e[..., None])
     shape = (low.shape[1], low.shape[2], low.shape[3])
-    return scan_rows([seen.reshape(math.prod(shape), len(rank))], shape, len(rank))
+    return scan_rows([allowed.reshape(math.prod(shape), len(rank))], shape, len(rank))

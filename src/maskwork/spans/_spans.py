@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TooManySpans
+from ..errors import GridError, TooManySpans
 
+#: int32, the run first: `(R, B, H, Q)`, or a part of that.
 Planes = npt.NDArray[np.int32]
 
 #: Most interval slots (rows times runs a row) that one geometry may hold: 2 GiB of starts and ends.
@@ -20,14 +21,14 @@ MAX_SLOTS = 1 << 28
 class Spans:
     """Canonical row intervals, stored as planes: run `r` of every row is one contiguous array.
 
-    Args:
+    Attributes:
         planes_starts: int32 `(R, B, H, Q)`; the first key of run `r` of row `(b, h, q)`.
-        planes_ends: int32 `(R, B, H, Q)`; one past its last key.
+        planes_ends: int32 `(R, B, H, Q)`; one past the last key of that run.
         kv_len: number of keys. Unused slots are `[kv_len, kv_len)` and come last.
 
-    `B`, `H` and `Q` are 1 where nothing differs along them. Planes come first because every operation works on
-    one run of all rows at a time, which then lies contiguous in memory. `Spans` are immutable, and canonical: two
-    of them are equal exactly when they allow the same cells.
+    `B`, `H` and `Q` are 1 where nothing differs along them. The axis of runs comes first because every operation works
+    on one run of all rows at a time, which then lies contiguous in memory. `Spans` are immutable, and canonical: two
+    `Spans` are equal exactly when they allow the same cells.
 
     >>> import maskwork as mw
     >>> spans = mw.parse("causal & (sliding_window(2) | sinks(1))").bind(4).spans
@@ -35,6 +36,15 @@ class Spans:
     [(0, 1), (2, 4)]
     """
 
+    # causal & (sliding_window(2) | sinks(1)) on 4 keys, one batch row, one head (`.` is an unused slot, here 4):
+    #
+    #        key 0 1 2 3     planes_starts        planes_ends
+    #    query 0 █ · · ·        q0 q1 q2 q3          q0 q1 q2 q3
+    #          1 █ █ · ·     r0  0  0  0  0       r0  1  2  3  1
+    #          2 █ █ █ ·     r1  .  .  .  2       r1  .  .  .  4
+    #          3 █ · █ █
+    #
+    # Column q of both planes is the list of runs of query q: query 3 sees [0, 1) and [2, 4).
     planes_starts: Planes
     planes_ends: Planes
     kv_len: int
@@ -45,54 +55,82 @@ class Spans:
 
     @property
     def starts(self) -> Planes:
-        """int32 `(B, H, Q, R)`: the planes seen row by row, without a copy."""
+        """First keys of the runs, row by row: int32 `(B, H, Q, R)`, a view of the planes."""
         return np.moveaxis(self.planes_starts, 0, -1)
 
     @property
     def ends(self) -> Planes:
-        """int32 `(B, H, Q, R)`: one past the last key of each run."""
+        """Ends of the runs, one past the last key: int32 `(B, H, Q, R)`, a view of the planes."""
         return np.moveaxis(self.planes_ends, 0, -1)
 
     @property
     def runs(self) -> int:
-        """R: interval slots a row, the most that any row needs (at least 1)."""
+        """Interval slots per row, R: as many as the row with the most runs needs, and at least 1."""
         return self.planes_starts.shape[0]
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(B, H, Q)."""
+        """`(B, H, Q)`."""
         _, batch, heads, rows = self.planes_starts.shape
         return batch, heads, rows
 
+    @property
+    def allowed(self) -> int:
+        """Exact number of allowed cells over the shape of the planes."""
+        # An unused slot is kv_len in both planes.
+        return int(self.planes_ends.sum(dtype=np.int64) - self.planes_starts.sum(dtype=np.int64))
+
     def row(self, q: int, b: int = 0, h: int = 0) -> list[tuple[int, int]]:
-        """The intervals of one row, by its index in the planes, as `(start, end)` pairs."""
+        """Return the runs of one row as `(start, end)` pairs; `q` is an index into the planes, not a position."""
         pairs = zip(self.planes_starts[:, b, h, q].tolist(), self.planes_ends[:, b, h, q].tolist(), strict=True)
         return [(start, end) for start, end in pairs if start < end]
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        """int64 `(B, H, Q)`: how many keys each row sees."""
+        """Return how many keys each row sees: int64 `(B, H, Q)`."""
         return (self.planes_ends - self.planes_starts).sum(axis=0, dtype=np.int64)
 
     def expand(self, shape: tuple[int, int, int]) -> Spans:
-        """The same geometry with `(B, H, Q)` broadcast to `shape`."""
+        """Return the same geometry with `(B, H, Q)` broadcast to `shape`, without a copy."""
         if self.shape == shape:
             return self
         full = (self.runs, *shape)
         return Spans(np.broadcast_to(self.planes_starts, full), np.broadcast_to(self.planes_ends, full), self.kv_len)
 
+    def plane(self, b: int = 0, h: int = 0) -> Spans:
+        """Return the geometry of one batch row and one head: shape `(1, 1, Q)`, without a copy.
+
+        Where B (or H) is 1 the geometry is that of every batch row (or head), and any index is accepted.
+
+        Raises:
+            GridError: the geometry has no such batch row or head.
+
+        >>> import maskwork as mw
+        >>> spans = mw.per_head([mw.causal(), mw.sliding_window(2)]).bind(4).spans
+        >>> spans.plane(h=1).row(3)
+        [(2, 4)]
+        """
+        batch, heads, _ = self.shape
+        b, h = b if batch > 1 else 0, h if heads > 1 else 0
+        if not (0 <= b < batch and 0 <= h < heads):
+            raise GridError(f"spans hold {batch} batch rows and {heads} heads, got batch row {b} and head {h}")
+        lead = np.s_[:, b : b + 1, h : h + 1]
+        return Spans(self.planes_starts[lead], self.planes_ends[lead], self.kv_len).trim()
+
     def trim(self) -> Spans:
-        """Without the slots that no row uses, as the canonical form wants it."""
+        """Return the geometry without the slots that no row uses: the canonical form has none."""
+        if self.runs == 1:
+            return self
         used = int((self.planes_starts < self.kv_len).reshape(self.runs, -1).any(axis=1).sum())
         if max(used, 1) == self.runs:
             return self
         return Spans(self.planes_starts[: max(used, 1)], self.planes_ends[: max(used, 1)], self.kv_len)
 
     def rows(self, i: int, j: int) -> Spans:
-        """Rows `[i, j)` by their index in the planes, without a copy."""
+        """Return rows `[i, j)`, indices into the planes, without a copy."""
         return Spans(self.planes_starts[..., i:j], self.planes_ends[..., i:j], self.kv_len).trim()
 
     def dense(self) -> npt.NDArray[np.bool_]:
-        """bool `(B, H, Q, K)`: the definition, painted cell by cell."""
+        """Return every cell: bool `(B, H, Q, K)`, True = may attend. This is the definition of `Spans`."""
         keys = np.arange(self.kv_len, dtype=np.int32)
         out = np.zeros((*self.shape, self.kv_len), dtype=np.bool_)
         for start, end in zip(self.planes_starts, self.planes_ends, strict=True):
@@ -105,11 +143,15 @@ class Spans:
         if self.kv_len != other.kv_len or self.runs != other.runs:
             return False
         shape = np.broadcast_shapes(self.shape, other.shape)
-        a, b = self.expand(shape), other.expand(shape)  # type: ignore[arg-type]
+        a, b = self.expand(shape), other.expand(shape)  # type: ignore[arg-type]  # NumPy types a shape as tuple[int, ...]
         return bool(np.array_equal(a.planes_starts, b.planes_starts) and np.array_equal(a.planes_ends, b.planes_ends))
 
     def __reduce__(self) -> tuple[type[Spans], tuple[Planes, Planes, int]]:
-        return Spans, (self.planes_starts, self.planes_ends, self.kv_len)  # made anew, so read-only again
+        return Spans, (
+            self.planes_starts,
+            self.planes_ends,
+            self.kv_len,
+        )  # __init__ runs again: the copy is read-only too
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -119,11 +161,14 @@ class Spans:
 
 
 def single(start: npt.ArrayLike, end: npt.ArrayLike, kv_len: int) -> Spans:
-    """One run a row. `start` and `end` broadcast to `(B, H, Q)`; they are clipped to the keys, empty runs normalised.
+    """Build the geometry of one run per row from `start` and `end`, which broadcast to `(B, H, Q)`.
+
+    Both are clipped to `[0, kv_len]`; a run with `start >= end` is empty.
 
     >>> single([[[0, 1, 9]]], [[[1, 3, 12]]], 4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
+    # NumPy's own clip is slower on small arrays
     low, high = (np.minimum(np.maximum(edge, 0), kv_len).astype(np.int32) for edge in (start, end))
     s, e = np.broadcast_arrays(np.atleast_3d(low), np.atleast_3d(high))
     empty = s >= e
@@ -133,16 +178,16 @@ def single(start: npt.ArrayLike, end: npt.ArrayLike, kv_len: int) -> Spans:
 
 
 def check_budget(runs: int, rows: int) -> None:
-    """Raise `TooManySpans` before memory is taken, not after."""
+    """Raise `TooManySpans` if `runs` slots for each of `rows` rows exceed `MAX_SLOTS`: before memory is allocated."""
     if runs * rows > MAX_SLOTS:
         raise TooManySpans(
-            f"a geometry may hold {MAX_SLOTS} interval slots, this mask needs {runs} runs a row x {rows} rows = "
-            f"{runs * rows}; ask for fewer rows at a time with .rows(q0, q1), or use a mask with fewer runs"
+            f"a geometry may hold {MAX_SLOTS} interval slots, got {runs} runs a row x {rows} rows = {runs * rows}; "
+            "ask for fewer rows at a time with .rows(q0, q1), or use a mask with fewer runs"
         )
 
 
 def join_batch(parts: Sequence[Spans]) -> Spans:
-    """Batch rows laid one on the other: each part holds one."""
+    """Stack geometries along the batch: each part holds one batch row."""
     if len(parts) == 1:
         return parts[0]
     kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
@@ -153,13 +198,13 @@ def join_batch(parts: Sequence[Spans]) -> Spans:
 
 
 def join_rows(parts: Sequence[Spans], rows: Sequence[int]) -> Spans:
-    """Neighbouring rows laid end to end: part `i` holds `rows[i]` of them, or one that stands for all."""
+    """Concatenate geometries along the queries: part `i` covers `rows[i]` rows, with one row or with a row for each."""
     kv_len, runs = parts[0].kv_len, max(part.runs for part in parts)
     lead = np.broadcast_shapes(*(part.shape[:2] for part in parts))
     out = np.full((2, runs, *lead, sum(rows)), kv_len, dtype=np.int32)
-    at = 0
+    first = 0
     for part, number in zip(parts, rows, strict=True):
-        out[0, : part.runs, ..., at : at + number] = part.planes_starts
-        out[1, : part.runs, ..., at : at + number] = part.planes_ends
-        at += number
+        out[0, : part.runs, ..., first : first + number] = part.planes_starts
+        out[1, : part.runs, ..., first : first + number] = part.planes_ends
+        first += number
     return Spans(out[0], out[1], kv_len)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def mask_audit() -> Callable[..., Report]:
-    """`mask_audit(model, input_ids, expect, checks=…)`: fails the test unless the audit is ok; returns the report.
+    """Provide `mask_audit(model, input_ids, expect, checks=…)`: it fails the test unless the audit is ok.
 
-    Arguments are those of `mw.audit`. torch is imported when it is first called, so that other tests do not wait.
+    Its arguments are those of `mw.audit`, and it returns the report.
     """
 
     def run(model: Any, input_ids: Any, expect: Any = None, **options: Any) -> Report:
         __tracebackhide__ = True
+        # torch is imported by the first call, so that other tests do not wait for the import
         from ..proof import audit
 
         report = audit(model, input_ids, expect, **options)

@@ -13,10 +13,10 @@ from ..errors import ArgumentError
 
 
 class Server(uvicorn.Server):
-    """uvicorn, that ends at once: what waits for an answer is refused, and a client that does not end is hung up on."""
+    """A uvicorn server that ends at once: waiting requests are refused, and open connections are closed."""
 
     def __init__(self, app: Starlette, *, max_incomplete: int, log_level: str = "warning") -> None:
-        """Serve `app`, whose `state.close()` ends its processes.
+        """Prepare to serve `app`, whose `state.close()` ends its processes.
 
         Args:
             max_incomplete: the most bytes of a request's head.
@@ -31,18 +31,22 @@ class Server(uvicorn.Server):
         self._close = app.state.close
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the processes first: what waits for them would be waited for."""
+        """Close the application first: uvicorn waits for open requests, and these wait for its processes."""
         self._close()
-        # It would tell, with a traceback, of each client that it hangs up on.
+        # uvicorn would log, with a traceback, each connection that it closes.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; on `::` it takes IPv4 too, where the machine can."""
+    """Return a socket that listens there; on `::` it takes IPv4 too, where the machine can.
+
+    Raises:
+        ArgumentError: the address or the port cannot be listened on.
+    """
     if not host.strip():
         raise ArgumentError("a server listens on an address, got an empty --host; leave it out for this machine alone")
-    six = ":" in host
+    six = ":" in host  # an IPv6 address
     try:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if six else socket.AF_INET,

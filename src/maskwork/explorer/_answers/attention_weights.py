@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from ...errors import ArgumentError
-from ...nn import _attention as home
+from ...kernels import attention
+from ...nn import Attention
 
 
 def attended(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
-    """Weights `(H, L, L)` of each layer, float64, for tokens `ids` `(L,)`.
+    """Return the weights `(H, L, L)` of each layer, float64, for tokens `ids` `(L,)`.
 
     Every call of `mw.attention` within the model's `mw.nn.Attention` is made once more with its own queries, keys, mask
     and scale, and with the identity for values: what comes back is the weights of that very call. What a model moves
@@ -29,19 +31,19 @@ def attended(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
     >>> len(weights), weights[0].shape, float(weights[0].triu(1).sum())
     (2, torch.Size([2, 8, 8]), 0.0)
     """
-    with torch.inference_mode(), _watched() as seen:
+    with torch.inference_mode(), _observed(model) as layers:
         model(ids.unsqueeze(0))
-    return _checked(seen, len(ids))
+    return _checked(layers, len(ids))
 
 
 def attended_hugging_face(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
-    """The same of a model of transformers that runs eager attention: its own, as it returns them."""
+    """Return the same of a model of transformers that runs eager attention: the weights that the model returns."""
     if getattr(model.config, "is_encoder_decoder", False):
         raise ArgumentError("weights are shown of models of one sequence, this one has an encoder and a decoder")
     with torch.inference_mode():
         out = model(input_ids=ids.unsqueeze(0), output_attentions=True, use_cache=False)
-    found = getattr(out, "attentions", None) or ()
-    return _checked([layer.double() for layer in found if layer is not None], len(ids))
+    attentions = getattr(out, "attentions", None) or ()  # None stands for a layer without attention
+    return _checked([layer.double() for layer in attentions if layer is not None], len(ids))
 
 
 def _checked(layers: list[torch.Tensor], length: int) -> list[torch.Tensor]:
@@ -59,18 +61,29 @@ def _checked(layers: list[torch.Tensor], length: int) -> list[torch.Tensor]:
 
 
 @contextmanager
-def _watched() -> Iterator[list[torch.Tensor]]:
-    """Weights `(B, H, Q, K)` of every call of `mw.attention` that `mw.nn.Attention` makes, in their order."""
-    seen: list[torch.Tensor] = []
-    real = home.attention
+def _observed(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect the weights `(B, H, Q, K)` of every call of `mw.attention` that `mw.nn.Attention` makes, in their order.
 
-    def watch(q: Any, k: Any, v: Any, mask: Any = None, **named: Any) -> Any:
+    Each `Attention` of this model, and of no other, is passed an `attend` that calls `mw.attention` a second time, with
+    the identity for values.
+    """
+    layers: list[torch.Tensor] = []
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None, **options: Any) -> torch.Tensor:
         identity = torch.eye(k.shape[2], dtype=v.dtype).expand(*k.shape[:3], k.shape[2])
-        seen.append(real(q, k, identity, mask, **named).double())
-        return real(q, k, v, mask, **named)
+        layers.append(attention(q, k, identity, mask, **options).double())
+        return attention(q, k, v, mask, **options)
 
-    home.attention = watch  # type: ignore[assignment]
+    def pass_attend(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return args, {**options, "attend": attend}
+
+    hooks = [
+        module.register_forward_pre_hook(pass_attend, with_kwargs=True)
+        for module in model.modules()
+        if isinstance(module, Attention)
+    ]
     try:
-        yield seen
+        yield layers
     finally:
-        home.attention = real
+        for hook in hooks:
+            hook.remove()

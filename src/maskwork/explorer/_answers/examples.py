@@ -9,10 +9,10 @@ import torch
 
 from ...data import visible
 from ...errors import ArgumentError
+from ...hf._open import OpenedModel
 from ...masks import Mask
 from ...models import ModelConfig, Transformer
 from ...proof import Cause, plant
-from .loading import Loaded
 
 #: What stands before an example's name where a folder could stand.
 PREFIX = "example:"
@@ -22,19 +22,19 @@ EXAMPLES = {"honest": None, "no-mask": Cause.NO_MASK, "shifted-labels": Cause.OF
 _CONTEXT = 64
 
 
-def example(path: str, mask: Mask) -> Loaded:
-    """The example that `path`, such as `example:no-mask`, names; it is told to keep `mask`.
+def example(path: str, mask: Mask) -> OpenedModel:
+    """Return the example that `path`, such as `example:no-mask`, names; the model is built to keep `mask`.
 
     >>> import maskwork as mw
-    >>> example("example:honest", mw.sliding_window(4)).mask
-    sliding_window(4)
+    >>> example("example:honest", mw.sliding_window(4)).masks
+    (sliding_window(4),)
 
     Raises:
         ArgumentError: there is no such example.
     """
     name = path.removeprefix(PREFIX)
     if name not in EXAMPLES:
-        raise ArgumentError(f"examples are {', '.join(EXAMPLES)}; found {name[:40]!r}; take one of them")
+        raise ArgumentError(f"examples are {', '.join(EXAMPLES)}, got {name[:40]!r}")
     heads = mask.heads if mask.heads > 1 else 4
     model = Transformer(
         ModelConfig(
@@ -45,12 +45,11 @@ def example(path: str, mask: Mask) -> Loaded:
     model.init_weights(torch.Generator().manual_seed(0))
     fault = EXAMPLES[name]
     planted = model if fault is None else plant(fault, model)
-    return Loaded(
+    return OpenedModel(
         planted.eval(),
-        mask,
+        (mask,),
         256,
         _CONTEXT,
         lambda text: list(text.encode()),
         lambda byte: visible(bytes([byte])),
-        False,
     )

@@ -10,7 +10,7 @@ from ...masks._text.registry import atoms
 
 
 @dataclass(frozen=True)
-class Pattern:
+class GalleryEntry:
     """A mask to load: its text, the length that shows it best, and where it is used."""
 
     name: str
@@ -21,14 +21,14 @@ class Pattern:
 
 
 def gallery() -> list[dict[str, Any]]:
-    """All of them, as JSON values."""
-    return [asdict(pattern) for pattern in PATTERNS]
+    """Return every entry as JSON values."""
+    return [asdict(entry) for entry in PATTERNS]
 
 
-def _pattern(name: str, group: str, mask: Mask | str, length: int, used: str = "") -> Pattern:
+def _entry(name: str, group: str, mask: Mask | str, length: int, used: str = "") -> GalleryEntry:
     """Return an entry; where `used` is left out, it is what the registry says of the atom."""
     text = mask if isinstance(mask, str) else mask.to_text(arrays="full")
-    return Pattern(name, group, text, length, used or _meaning(parse(text)))
+    return GalleryEntry(name, group, text, length, used or _meaning(parse(text)))
 
 
 def _meaning(mask: Mask) -> str:
@@ -47,61 +47,61 @@ _ISLANDS = [-1] * 5 + [0] * 8 + [-1] * 5 + [1] * 8 + [-1] * 2
 _MODELS, _PARTS, _SPARSE, _JOINED = "Model families", "Atoms", "Sparse and structured", "Combinations"
 
 PATTERNS = (
-    _pattern("GPT", _MODELS, recipes.gpt(), 32, "GPT, LLaMA and every plain decoder"),
-    _pattern("BERT", _MODELS, "full", 32, "BERT, RoBERTa, ViT: every token sees every other"),
-    _pattern("BERT, padded", _MODELS, "padding(24)", 32, "an encoder's batch, padded on the right to one length"),
-    _pattern("T5 / BART encoder", _MODELS, "padding(26)", 32, "encoder side: real tokens see real tokens"),
-    _pattern("Prefix LM", _MODELS, recipes.prefix_lm(10), 32, "T5's prefix LM, UL2's S-denoiser, PaliGemma"),
-    _pattern("Mistral", _MODELS, recipes.mistral(8), 32, "Mistral 7B, Gemma's local layers"),
-    _pattern("StreamingLLM", _MODELS, recipes.streaming_llm(8, 2), 32, "attention sinks, gpt-oss"),
-    _pattern("Longformer", _MODELS, recipes.longformer(8, [0, 16]), 32, "Longformer, LED: window and global"),
-    _pattern("BigBird", _MODELS, recipes.bigbird(4, 8, 2), 32, "BigBird: window, global and random blocks"),
-    _pattern("Packed training", _MODELS, recipes.packed([9, 14, 9]), 32,
+    _entry("GPT", _MODELS, recipes.gpt(), 32, "GPT, LLaMA and every plain decoder"),
+    _entry("BERT", _MODELS, "full", 32, "BERT, RoBERTa, ViT: every token sees every other"),
+    _entry("BERT, padded", _MODELS, "padding(24)", 32, "an encoder's batch, padded on the right to one length"),
+    _entry("T5 / BART encoder", _MODELS, "padding(26)", 32, "encoder side: real tokens see real tokens"),
+    _entry("Prefix LM", _MODELS, recipes.prefix_lm(10), 32, "T5's prefix LM, UL2's S-denoiser, PaliGemma"),
+    _entry("Mistral", _MODELS, recipes.mistral(8), 32, "Mistral 7B, Gemma's local layers"),
+    _entry("StreamingLLM", _MODELS, recipes.streaming_llm(8, 2), 32, "attention sinks, gpt-oss"),
+    _entry("Longformer", _MODELS, recipes.longformer(8, [0, 16]), 32, "Longformer, LED: window and global"),
+    _entry("BigBird", _MODELS, recipes.bigbird(4, 8, 2), 32, "BigBird: window, global and random blocks"),
+    _entry("Packed training", _MODELS, recipes.packed([9, 14, 9]), 32,
             "documents in one row, none sees another"),
-    _pattern("Chunked local", _MODELS, recipes.chunked_local(8), 32, "Llama 4's local layers"),
-    _pattern("Images in text", _MODELS, recipes.multimodal(_ISLANDS), 28,
+    _entry("Chunked local", _MODELS, recipes.chunked_local(8), 32, "Llama 4's local layers"),
+    _entry("Images in text", _MODELS, recipes.multimodal(_ISLANDS), 28,
             "Gemma 3, PaliGemma 2: causal, both ways within an image"),
-    _pattern("Shared prompt", _MODELS, recipes.shared_prefix(8, [12, 12]), 32,
+    _entry("Shared prompt", _MODELS, recipes.shared_prefix(8, [12, 12]), 32,
             "cascade inference: one prompt, answers that do not see each other"),
-    _pattern("Speculative tree", _MODELS, "tree([-1, 0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6])", 12,
+    _entry("Speculative tree", _MODELS, "tree([-1, 0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6])", 12,
             "Medusa, EAGLE, SpecInfer: drafts checked in one pass"),
-    _pattern("Next-scale images", _MODELS, recipes.next_scale([1, 4, 9, 16]), 30,
+    _entry("Next-scale images", _MODELS, recipes.next_scale([1, 4, 9, 16]), 30,
             "VAR: each scale sees all before it"),
-    _pattern("Block diffusion", _MODELS, recipes.block_diffusion(16, 4), 32,
+    _entry("Block diffusion", _MODELS, recipes.block_diffusion(16, 4), 32,
             "BD3-LM's training: noisy tokens, then the same ones clean"),
-    _pattern("Flamingo", _MODELS, recipes.flamingo([-1, -1, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]), 8,
+    _entry("Flamingo", _MODELS, recipes.flamingo([-1, -1, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]), 8,
             "Flamingo, IDEFICS: text looks at the image before it"),
-    _pattern("Sliding tiles", _MODELS, recipes.sliding_tile((8, 8), (4, 4), (2, 2)), 64,
+    _entry("Sliding tiles", _MODELS, recipes.sliding_tile((8, 8), (4, 4), (2, 2)), 64,
             "video diffusion: whole tiles see whole tiles"),
-    _pattern("Whisper decoder", _MODELS, "causal", 24, "Whisper's text side; its audio side is full"),
-    _pattern("full", _PARTS, "full", 16),
-    _pattern("empty", _PARTS, "empty", 16),
-    _pattern("causal", _PARTS, "causal", 16),
-    _pattern("sliding_window", _PARTS, "sliding_window(4)", 16),
-    _pattern("band", _PARTS, "band(3, 1)", 16),
-    _pattern("prefix", _PARTS, "prefix(5)", 16),
-    _pattern("padding", _PARTS, "padding(12)", 16),
-    _pattern("padding, left", _PARTS, "padding(starts=4)", 16),
-    _pattern("real", _PARTS, "real([[1, 1, 0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0]])", 16),
-    _pattern("document", _PARTS, "document([5, 7, 4])", 16),
-    _pattern("document by ids", _PARTS, "document(ids=[0, 1, 0, 1, 0, 0, 1, 1, 2, 2, 0, 1, 2, 2, -1, -1])", 16),
-    _pattern("within", _PARTS, "within(causal | prefix(2), [5, 7, 4])", 16),
-    _pattern("sinks", _PARTS, "sinks(3)", 16),
-    _pattern("global_tokens", _PARTS, "global_tokens([0, 9])", 16),
-    _pattern("per_head", _PARTS, "per_head([causal, sliding_window(4)])", 16),
-    _pattern("per_row", _PARTS, "per_row([padding(10), padding(14)])", 16),
-    _pattern("match", _PARTS, "match([0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 1, 2, 2, 2, 0, 1])", 8),
-    _pattern("shift", _PARTS, "causal.shift(q=0, k=4)", 16, "the same cells, further right"),
-    _pattern("from_dense", _PARTS, from_dense(_CROSS), 9),
-    _pattern("dilated", _SPARSE, "dilated(4, 3)", 32),
-    _pattern("chunked", _SPARSE, "chunked(8)", 32),
-    _pattern("block_causal", _SPARSE, "block_causal([8, 8, 8, 8])", 32),
-    _pattern("random_blocks", _SPARSE, "random_blocks(2, 4, 8, 7)", 32),
-    _pattern("tree", _SPARSE, "tree([-1, 0, 0, 1, 1, 2, 2])", 7),
-    _pattern("neighborhood", _SPARSE, "neighborhood([6, 6], [3, 3])", 36),
-    _pattern("StreamingLLM, long", _JOINED, "causal & (sliding_window(4096) | sinks(4))", 1 << 17, "at 131,072 tokens"),
-    _pattern("Packed, windowed", _JOINED, "within(causal & (sliding_window(6) | sinks(1)), [14, 18])", 32,
+    _entry("Whisper decoder", _MODELS, "causal", 24, "Whisper's text side; its audio side is full"),
+    _entry("full", _PARTS, "full", 16),
+    _entry("empty", _PARTS, "empty", 16),
+    _entry("causal", _PARTS, "causal", 16),
+    _entry("sliding_window", _PARTS, "sliding_window(4)", 16),
+    _entry("band", _PARTS, "band(3, 1)", 16),
+    _entry("prefix", _PARTS, "prefix(5)", 16),
+    _entry("padding", _PARTS, "padding(12)", 16),
+    _entry("padding, left", _PARTS, "padding(starts=4)", 16),
+    _entry("real", _PARTS, "real([[1, 1, 0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0]])", 16),
+    _entry("document", _PARTS, "document([5, 7, 4])", 16),
+    _entry("document by ids", _PARTS, "document(ids=[0, 1, 0, 1, 0, 0, 1, 1, 2, 2, 0, 1, 2, 2, -1, -1])", 16),
+    _entry("within", _PARTS, "within(causal | prefix(2), [5, 7, 4])", 16),
+    _entry("sinks", _PARTS, "sinks(3)", 16),
+    _entry("global_tokens", _PARTS, "global_tokens([0, 9])", 16),
+    _entry("per_head", _PARTS, "per_head([causal, sliding_window(4)])", 16),
+    _entry("per_row", _PARTS, "per_row([padding(10), padding(14)])", 16),
+    _entry("match", _PARTS, "match([0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 1, 2, 2, 2, 0, 1])", 8),
+    _entry("shift", _PARTS, "causal.shift(q=0, k=4)", 16, "the same cells, further right"),
+    _entry("from_dense", _PARTS, from_dense(_CROSS), 9),
+    _entry("dilated", _SPARSE, "dilated(4, 3)", 32),
+    _entry("chunked", _SPARSE, "chunked(8)", 32),
+    _entry("block_causal", _SPARSE, "block_causal([8, 8, 8, 8])", 32),
+    _entry("random_blocks", _SPARSE, "random_blocks(2, 4, 8, 7)", 32),
+    _entry("tree", _SPARSE, "tree([-1, 0, 0, 1, 1, 2, 2])", 7),
+    _entry("neighborhood", _SPARSE, "neighborhood([6, 6], [3, 3])", 36),
+    _entry("StreamingLLM, long", _JOINED, "causal & (sliding_window(4096) | sinks(4))", 1 << 17, "at 131,072 tokens"),
+    _entry("Packed, windowed", _JOINED, "within(causal & (sliding_window(6) | sinks(1)), [14, 18])", 32,
             "sinks and window restart with each document"),
-    _pattern("All but the sinks", _JOINED, "causal - sinks(2)", 32, "a difference: rows 0 and 1 see nothing"),
-    _pattern("Either, not both", _JOINED, "causal ^ sliding_window(8)", 32, "an exclusive or"),
+    _entry("All but the sinks", _JOINED, "causal - sinks(2)", 32, "a difference: rows 0 and 1 see nothing"),
+    _entry("Either, not both", _JOINED, "causal ^ sliding_window(8)", 32, "an exclusive or"),
 )  # fmt: skip

@@ -1,4 +1,8 @@
-"""The explorer's questions about a mask, answered from its exact geometry. NumPy only: no tensor, no web."""
+"""The answers about a mask, computed from its exact geometry. NumPy only: no tensor, no web.
+
+Each function of `ANSWERS` takes the parameters of one request and returns what is sent. The page draws one picture of
+many tiles, so the last few bound masks are cached between requests.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +20,19 @@ from ...masks._questions.documents import documents
 from ...masks._questions.path import path
 from .. import _limits as limits
 from .gallery import gallery
-from .request import Asked, Parameters, integer
+from .request import MaskRequest, Parameters, integer
 
 #: What is sent: a JSON value, or bytes as they are.
 Answer = dict[str, Any] | bytes
 
 
 def describe(parameters: Parameters) -> Answer:
-    """The mask in canonical form, its grid, and exactly how many pairs it allows."""
-    asked = Asked.read(parameters)
-    bound = _bound(asked)
+    """Return the mask in canonical form, its grid, and exactly how many pairs it allows."""
+    request = MaskRequest.read(parameters)
+    bound = _bound(request)
     batch, heads, q_len, kv_len = bound.shape
     return {
-        "text": repr(bound.mask) if not asked.layers else f"{parse(asked.expression)!r}, {asked.layers} layers",
+        "text": repr(bound.mask) if not request.layers else f"{parse(request.expression)!r}, {request.layers} layers",
         "shape": [batch, heads, q_len, kv_len],
         "q_start": bound.grid.q_start,
         "allowed": bound.allowed,
@@ -43,16 +47,17 @@ _COUNTS = (("<u1", 0xFF), ("<u2", 0xFFFF), ("<u4", 0xFFFF_FFFF), ("<f8", 1 << 53
 
 
 def tile(parameters: Parameters) -> Answer:
-    """Allowed pairs under each pixel, (rows, columns), row by row, little-endian, in the smallest type that holds them.
+    """Return the allowed pairs under each pixel, (rows, columns), row by row, little-endian.
 
-    That is uint8, uint16, uint32 or float64, whose 1, 2, 4 or 8 bytes tell which.
+    The type is the smallest exact one of uint8, uint16, uint32 and float64: the page tells them by the 1, 2, 4 or 8
+    bytes of a count.
 
     Pixel (i, j) covers queries [q0 + i*step // shrink, q0 + (i+1)*step // shrink) and keys likewise, cut off at the
     grid's end: with `shrink` above 1 pixels take turns in covering a cell more. With a mask
     `other` there are three such planes, (3, rows, columns): pairs that both allow, only `mask`, and only `other`.
     """
-    asked = Asked.read(parameters)
-    bound = _bound(asked)
+    request = MaskRequest.read(parameters)
+    bound = _bound(request)
     step, shrink = integer(parameters, "step", 1, 1), integer(parameters, "shrink", 1, 1, limits.MAX_SHRINK)
     rows, columns = (integer(parameters, name, 256, 1, limits.MAX_TILE) for name in ("rows", "columns"))
     q0, k0 = (integer(parameters, name, 0) for name in ("q0", "k0"))
@@ -63,31 +68,31 @@ def tile(parameters: Parameters) -> Answer:
     def counts(bound: BoundMask) -> np.ndarray:
         return _in_plane(bound.tiles(q_edges, k_edges), *_plane(bound, parameters))
 
-    found = counts(bound)
+    pixels = counts(bound)
     if parameters.get("other"):
-        other = Asked.read(parameters, "other")
-        both = counts(_both(asked, other))
-        found = np.stack([both, found - both, counts(_bound(other)) - both])
-    most = found.max(initial=0)
-    return found.astype(next(kind for kind, holds in _COUNTS if most <= holds)).tobytes()
+        other = MaskRequest.read(parameters, "other")
+        both = counts(_both(request, other))
+        pixels = np.stack([both, pixels - both, counts(_bound(other)) - both])
+    most = pixels.max(initial=0)
+    return pixels.astype(next(kind for kind, holds in _COUNTS if most <= holds)).tobytes()
 
 
 def why(parameters: Parameters) -> Answer:
-    """Why query `q` may see key `k`, or the smallest set of terms that blocks it."""
-    bound = _bound(Asked.read(parameters))
+    """Return why query `q` may see key `k`, or the smallest set of terms that blocks it."""
+    bound = _bound(MaskRequest.read(parameters))
     b, h = _plane(bound, parameters)
     explanation = bound.explain(integer(parameters, "q", high=limits.MAX_POSITION), integer(parameters, "k"), b, h)
     return {"allowed": explanation.allowed, "why": _tree(explanation), "text": str(explanation)}
 
 
 def row(parameters: Parameters) -> Answer:
-    """The keys that query `q` sees, as runs [start, end)."""
-    bound = _bound(Asked.read(parameters))
+    """Return the keys that query `q` sees, as runs [start, end)."""
+    bound = _bound(MaskRequest.read(parameters))
     b, h = _plane(bound, parameters)
     q = integer(parameters, "q", high=limits.MAX_POSITION)
     grid = bound.grid
     if not grid.q_start <= q < grid.q_end:
-        raise ArgumentError(f"a row is a query in [{grid.q_start}, {grid.q_end}); found {q}; ask for one of them")
+        raise ArgumentError(f"a row is a query in [{grid.q_start}, {grid.q_end}), got {q}")
     spans = bound.spans
     runs = spans.row(q - grid.q_start, min(b, spans.shape[0] - 1), min(h, spans.shape[1] - 1))
     return {"runs": runs[: limits.MAX_RUNS], "more": max(len(runs) - limits.MAX_RUNS, 0),
@@ -95,37 +100,37 @@ def row(parameters: Parameters) -> Answer:
 
 
 def column(parameters: Parameters) -> Answer:
-    """The last query that may see key `k`, -1 if none does: when a cache may drop it."""
-    asked = Asked.read(parameters)
-    bound = _bound(asked)
+    """Return the last query that may see key `k`, -1 if none does: after it a cache may drop the key."""
+    request = MaskRequest.read(parameters)
+    bound = _bound(request)
     b, h = _plane(bound, parameters)
     k = integer(parameters, "k")
     if k >= bound.grid.kv_len:
-        raise ArgumentError(f"a column is a key in [0, {bound.grid.kv_len}); found {k}; ask for one of them")
-    return {"last_seen": int(_in_plane(_last_seen(asked), b, h)[k])}
+        raise ArgumentError(f"a column is a key in [0, {bound.grid.kv_len}), got {k}")
+    return {"last_seen": int(_in_plane(_last_seen(request), b, h)[k])}
 
 
 def cells(parameters: Parameters) -> Answer:
-    """Every cell of a short grid, 0 and 1 in a text a row; each key's last query and document."""
-    asked = Asked.read(parameters)
-    if max(asked.q_len, asked.kv_len) > limits.MAX_DENSE:
+    """Return every cell of a short grid, one text of 0 and 1 per query; and each key's last query and document."""
+    request = MaskRequest.read(parameters)
+    if max(request.q_len, request.kv_len) > limits.MAX_DENSE:
         raise ArgumentError(
-            f"cell by cell at most {limits.MAX_DENSE} positions are shown, found {asked.q_len} x {asked.kv_len}; "
+            f"cell by cell at most {limits.MAX_DENSE} positions are shown, got {request.q_len} x {request.kv_len}; "
             "shorten the length"
         )
-    bound = _bound(asked)
+    bound = _bound(request)
     b, h = _plane(bound, parameters)
     return {
         "rows": ["".join("01"[cell] for cell in line) for line in _in_plane(bound.dense(), b, h).tolist()],
-        "last_seen": _in_plane(_last_seen(asked), b, h).tolist(),
-        "documents": documents(parse(asked.expression), asked.kv_len, b),
+        "last_seen": _in_plane(_last_seen(request), b, h).tolist(),
+        "documents": documents(parse(request.expression), request.kv_len, b),
         "q_start": bound.grid.q_start,
     }
 
 
 def compare(parameters: Parameters) -> Answer:
-    """How `mask` and `other` differ: exact counts and first cells."""
-    diff = _bound(Asked.read(parameters)).diff(_bound(Asked.read(parameters, "other")))
+    """Return how `mask` and `other` differ: exact counts and first cells."""
+    diff = _bound(MaskRequest.read(parameters)).diff(_bound(MaskRequest.read(parameters, "other")))
     return {
         "both": diff.both, "only_left": diff.only_left, "only_right": diff.only_right, "neither": diff.neither,
         "first_left": diff.first_left, "first_right": diff.first_right,
@@ -133,10 +138,10 @@ def compare(parameters: Parameters) -> Answer:
 
 
 def cost(parameters: Parameters) -> Answer:
-    """FLOPs, bytes and blocks of attention under the mask, and what each lowering of it holds."""
-    bound = _bound(Asked.read(parameters))
+    """Return FLOPs, bytes and blocks of attention under the mask, and the bytes of each of its lowerings."""
+    bound = _bound(MaskRequest.read(parameters))
     size = integer(parameters, "block_size", 128, 1)
-    found = bound.cost(
+    costs = bound.cost(
         layers=integer(parameters, "model_layers", 32, 1, limits.MAX_LAYERS),
         heads=integer(parameters, "query_heads", 32, 1, limits.MAX_HEADS),
         kv_heads=integer(parameters, "kv_heads", 8, 1, limits.MAX_HEADS),
@@ -149,41 +154,41 @@ def cost(parameters: Parameters) -> Answer:
         computed = bound.blocks(edge).cells
         waste.append({"block_size": edge, "waste": 1 - bound.allowed / computed if computed else 0.0})
     return {
-        "flops": found.flops, "block_flops": found.block_flops, "dense_flops": found.dense_flops,
-        "block_waste": found.block_waste, "bytes_moved": found.bytes_moved, "intensity": found.intensity,
-        "cache_bytes": found.cache_bytes, "cache_bytes_kept": found.cache_bytes_kept,
+        "flops": costs.flops, "block_flops": costs.block_flops, "dense_flops": costs.dense_flops,
+        "block_waste": costs.block_waste, "bytes_moved": costs.bytes_moved, "intensity": costs.intensity,
+        "cache_bytes": costs.cache_bytes, "cache_bytes_kept": costs.cache_bytes_kept,
         "waste": waste, "storage": _storage(bound, size),
     }  # fmt: skip
 
 
 def reach_path(parameters: Parameters) -> Answer:
-    """How key `k` reaches query `q` through the fewest layers, or that it cannot through so many."""
-    asked = Asked.read(parameters)
+    """Return how key `k` reaches query `q` through the fewest layers; no path where `layers` are too few."""
+    request = MaskRequest.read(parameters)
     # On the way every position is a query, also where only the last ones are shown, or some beyond the keys.
-    base = replace(asked, q_len=max(asked.kv_len, asked.q_start + asked.q_len), q_start=0, layers=0)
+    base = replace(request, q_len=max(request.kv_len, request.q_start + request.q_len), q_start=0, layers=0)
     b, _ = _plane(_bound(base), parameters)
     q, k = integer(parameters, "q", high=limits.MAX_POSITION), integer(parameters, "k")
-    steps = path(_bound_through(base, 1), q, k, asked.layers or 1, b)
+    steps = path(_bound_through(base, 1).spans, q, k, request.layers or 1, b)
     return {"path": steps}
 
 
 def picture(parameters: Parameters) -> Answer:
-    """The drawing of one plane as an SVG document, exact at any length."""
-    bound = _bound(Asked.read(parameters))
+    """Return the drawing of one plane as an SVG document, exact at any length."""
+    bound = _bound(MaskRequest.read(parameters))
     b, h = _plane(bound, parameters)
     return {"svg": bound.svg(b=b, h=h, size=integer(parameters, "size", 768, 64, limits.MAX_PICTURE))}
 
 
 def export(parameters: Parameters) -> Answer:
-    """Python source that makes the mask for a library."""
-    asked = Asked.read(parameters)
-    if asked.layers:
-        raise ArgumentError("code is of a mask and not of its reach, got layers; leave layers at 0")
-    return {"code": to_code(_bound(asked), parameters.get("to", "maskwork"))}
+    """Return Python source that makes the mask for a library."""
+    request = MaskRequest.read(parameters)
+    if request.layers:
+        raise ArgumentError(f"code is of a mask and not of its reach, got {request.layers} layers; leave layers at 0")
+    return {"code": to_code(_bound(request), parameters.get("to", "maskwork"))}
 
 
 def patterns(_: Parameters) -> Answer:
-    """The gallery of atoms and recipes."""
+    """Return the gallery of atoms and recipes."""
     return {"patterns": gallery()}
 
 
@@ -195,46 +200,52 @@ ANSWERS: dict[str, Callable[[Parameters], Answer]] = {
 
 
 def forget() -> None:
-    """Let go of what is kept between questions: they may be large."""
-    for kept in (_bound, _bound_through, _both, _last_seen):
-        kept.cache_clear()
+    """Drop what is cached between requests, which may be large."""
+    for cached in (_bound, _bound_through, _both, _last_seen):
+        cached.cache_clear()
 
 
 @lru_cache(maxsize=8)
-def _bound(asked: Asked) -> BoundMask:
-    """The geometry, kept for the tiles of one picture to share."""
-    if asked.layers:
-        return _bound_through(replace(asked, layers=0), asked.layers)
-    mask = parse(asked.expression)
-    return mask.bind(asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads)
+def _bound(request: MaskRequest) -> BoundMask:
+    """Return the bound mask, cached because all tiles of one picture share it."""
+    if request.layers:
+        return _bound_through(replace(request, layers=0), request.layers)
+    mask = parse(request.expression)
+    return mask.bind(request.q_len, request.kv_len, q_start=request.q_start, batch=request.batch, heads=request.heads)
 
 
 @lru_cache(maxsize=8)
-def _bound_through(asked: Asked, layers: int) -> BoundMask:
-    return _bound(asked).reach(layers)
+def _bound_through(request: MaskRequest, layers: int) -> BoundMask:
+    return _bound(request).reach(layers)
 
 
 @lru_cache(maxsize=4)
-def _both(asked: Asked, other: Asked) -> BoundMask:
-    """What both allow, on their one grid. Masks are joined, not texts: each may be as long as a text may be."""
-    mask = _bound(asked).mask & _bound(other).mask
-    return mask.bind(asked.q_len, asked.kv_len, q_start=asked.q_start, batch=asked.batch, heads=asked.heads)
+def _both(request: MaskRequest, other: MaskRequest) -> BoundMask:
+    """Return what both masks allow, on their one grid. Masks are joined, since joined texts might be too long."""
+    mask = _bound(request).mask & _bound(other).mask
+    return mask.bind(request.q_len, request.kv_len, q_start=request.q_start, batch=request.batch, heads=request.heads)
 
 
 @lru_cache(maxsize=4)
-def _last_seen(asked: Asked) -> np.ndarray:
-    return _bound(asked).last_seen()
+def _last_seen(request: MaskRequest) -> np.ndarray:
+    """Return each key's last query (B, H, K), as a read-only array: the cache hands out the same one again."""
+    last_seen = _bound(request).last_seen()
+    last_seen.flags.writeable = False
+    return last_seen
 
 
 def _plane(bound: BoundMask, parameters: Parameters) -> tuple[int, int]:
-    """Batch row and head. Where the grid has one, nothing differs along the axis, and any will do: the page may show
-    mask and reach, or two masks, of which one alone has heads."""
+    """Return batch row and head.
+
+    Where the grid has one, nothing differs along the axis, and the number is ignored: the page may show mask and reach,
+    or two masks, of which one alone has heads.
+    """
     b, h = (integer(parameters, name, 0, 0, limits.LAST_PLANE) for name in ("b", "h"))
-    return bound.plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
+    return bound.grid.check_plane(b if bound.grid.batch > 1 else 0, h if bound.grid.heads > 1 else 0)
 
 
 def _in_plane(values: np.ndarray, b: int, h: int) -> np.ndarray:
-    """The values (B, H, …) of one plane, where an axis along which nothing differs has size 1."""
+    """Return the values (B, H, …) of one plane; an axis along which nothing differs has size 1."""
     return values[min(b, len(values) - 1), min(h, values.shape[1] - 1)]
 
 
@@ -248,7 +259,7 @@ def _tree(explanation: Explanation) -> dict[str, Any]:
 
 
 def _storage(bound: BoundMask, size: int) -> list[dict[str, Any]]:
-    """Bytes that each lowering of the mask holds, over the batch rows and heads in which it differs."""
+    """Return the bytes of each lowering of the mask, over the batch rows and heads in which the mask differs."""
     batch, heads, q_len, kv_len = bound.shape
     planes, pairs = batch * heads, batch * heads * q_len * kv_len
     q_blocks, k_blocks = -(-q_len // size), -(-kv_len // size)

@@ -1,6 +1,6 @@
-"""The questions about a model that the user names: its attention weights under a declared mask, and its audit.
+"""The answers about a model that the user names: its attention weights under a declared mask, and its audit.
 
-They are answered in a process of their own, the only one that loads torch.
+They are computed in a process of their own, the only one that loads torch.
 """
 
 from __future__ import annotations
@@ -16,159 +16,191 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..._shared.numbers import is_integer
 from ...errors import ArgumentError, MaskworkError
-from ...masks import BoundMask, Mask, causal, parse
+from ...hf._masks import masks_text
+from ...hf._open import OpenedModel
+from ...masks import Mask, causal, parse
 from ...proof import audit
 from .. import _limits as limits
-from . import examples as examples
+from . import examples
 from .attention_weights import attended, attended_hugging_face
-from .loading import Loaded, folder_of, load, stamp
+from .loading import Stamp, load, resolve_folder, stamp
 
 #: The JSON object of a request.
 Body = Mapping[str, Any]
-#: An example and the mask it is told to keep, or a folder and the stamp of its files: the same one is the same model.
-Source = tuple[str, Any]
+#: An example and the mask that it is built to keep, or a folder and the stamp of its files: an equal source is an
+#: equal model.
+Source = tuple[str, Mask | Stamp]
 
 
 def weights(body: Body) -> dict[str, Any]:
-    """The weights of one layer and head, and how much weight every layer and head puts on what is forbidden.
+    """Return the weights of one layer and head, and how much weight every layer and head puts on what is forbidden.
 
     `forbidden` counts exactly: `cells` whose weight is not 0, their sum `weight`, null where one is not finite, and
-    `of` of how many forbidden cells. Nothing is rounded or hidden.
+    `of` of how many forbidden cells. Nothing is rounded or hidden. Each layer is held to its own mask where the model
+    declares one per layer and the request declares none.
     """
-    source, loaded, ids = _asked(body)
+    source, opened, ids = _read_request(body)
     layers = _attended(source, ids)
-    layer = _number(body, "layer", len(layers))
-    head = _number(body, "head", len(layers[layer]))
-    bound = _declared(body, loaded, len(ids), len(layers[layer]))
-    allowed = bound.dense()[0]  # (H, L, L), H 1 where heads do not differ
-    shown, plane = layers[layer][head], allowed[min(head, len(allowed) - 1)]
+    layer = _index(body, "layer", len(layers))
+    head = _index(body, "head", len(layers[layer]))
+    own_masks = _own_masks(opened, len(ids), len(layers))
+    declared = _declared_mask(body)
+    masks = own_masks if declared is None else (declared,) * len(layers)
+    allowed = [_allowed(mask, layer_weights) for mask, layer_weights in zip(masks, layers, strict=True)]
+    plane = allowed[layer][head]
     return {
-        "mask": repr(bound.mask),
-        "own": repr(loaded.mask),
-        "tokens": [loaded.text(token) for token in ids],
+        "mask": repr(masks[layer]),
+        "own": repr(own_masks[layer]),
+        "tokens": [opened.token_text(token) for token in ids],
         "ids": list(ids),
         "layer": layer,
         "head": head,
-        "weights": base64.b64encode(shown.astype("<f8").tobytes()).decode(),
+        "weights": base64.b64encode(layers[layer][head].astype("<f8").tobytes()).decode(),
         "allowed": ["".join("01"[cell] for cell in row) for row in plane.tolist()],
-        "forbidden": _forbidden(shown, plane),
+        "forbidden": _forbidden(layers[layer][head], plane),
         "everywhere": [
-            [_forbidden(one, allowed[min(h, len(allowed) - 1)]) for h, one in enumerate(heads)] for heads in layers
+            [_forbidden(*of_head) for of_head in zip(*of_layer, strict=True)]
+            for of_layer in zip(layers, allowed, strict=True)
         ],
-        "notes": list(loaded.notes),
+        "notes": list(opened.notes),
     }
 
 
 def audited(body: Body) -> dict[str, Any]:
-    """What `mw.audit` finds in the model under the declared mask, by its check of the mask."""
-    _, loaded, ids = _asked(body)
-    mask = _declared(body, loaded, len(ids), None).mask
-    report = audit(loaded.model, torch.tensor(ids), mask, checks=["mask"])
-    found = json.loads(report.to_json(), parse_constant=lambda _: None)
-    for finding, said in zip(found["findings"], report.findings, strict=True):
-        finding["text"] = str(said).splitlines()[0]
-    return {"mask": repr(mask), **found}
+    """Return what `mw.audit` finds in the model under the declared mask, by its check of the mask."""
+    _, opened, ids = _read_request(body)
+    declared = _declared_mask(body)
+    expected = opened.masks_at(len(ids)) if declared is None else (declared,)
+    for mask in expected:
+        mask.bind(len(ids))  # a mask that does not fit the prompt is refused before the model runs
+    report = audit(opened.model, torch.tensor(ids), expected or None, checks=["mask"])
+    answer = json.loads(report.to_json(), parse_constant=lambda _: None)
+    for finding, words in zip(answer["findings"], report.findings, strict=True):
+        finding["text"] = str(words).splitlines()[0]
+    # An encoder-decoder model declares no masks: the audit holds its decoder to the past.
+    masks = expected if declared is not None else opened.masks or (causal(),)
+    return {"mask": masks_text(masks), **answer}
 
 
 ANSWERS: dict[str, Callable[[Body], dict[str, Any]]] = {"model": weights, "audit": audited}
 
 
 def forget() -> None:
-    """Let go of the model, and of its weights, that are kept between questions."""
+    """Drop the cached model, and its weights."""
     _attended.cache_clear()
-    _loaded.cache_clear()
+    _opened.cache_clear()
 
 
-def _asked(body: Body) -> tuple[Source, Loaded, tuple[int, ...]]:
+def _read_request(body: Body) -> tuple[Source, OpenedModel, tuple[int, ...]]:
+    """Return the model that the request names, and its prompt as token ids that the model knows."""
     source = _source(body)
-    loaded = _loaded(source)
-    ids = _ids(body, loaded)
-    most = min(limits.MAX_PROMPT, loaded.context or limits.MAX_PROMPT)
+    opened = _opened(source)
+    ids = _ids(body, opened)
+    most = min(limits.MAX_PROMPT, opened.context or limits.MAX_PROMPT)
     if not 1 <= len(ids) <= most:
-        raise ArgumentError(f"a prompt has 1 to {most} tokens here, this one has {len(ids)}; change it")
-    if max(ids) >= loaded.vocab_size:
-        raise ArgumentError(
-            f"the model's tokens are 0 to {loaded.vocab_size - 1}, the prompt holds {max(ids)}; take another"
-        )
-    return source, loaded, ids
+        raise ArgumentError(f"a prompt has 1 to {most} tokens here, got {len(ids)}")
+    if opened.vocab_size is not None and max(ids) >= opened.vocab_size:
+        raise ArgumentError(f"the model's tokens are 0 to {opened.vocab_size - 1}, got {max(ids)} in the prompt")
+    return source, opened, ids
 
 
 def _source(body: Body) -> Source:
     path = _text(body, "path", limits.MAX_PATH)
     if path.startswith(examples.PREFIX):
-        return path, _mask(body, causal())
-    folder = folder_of(path)
+        mask = _declared_mask(body)
+        return path, causal() if mask is None else mask
+    folder = resolve_folder(path)
     return str(folder), stamp(folder)
 
 
-def _ids(body: Body, loaded: Loaded) -> tuple[int, ...]:
-    given = body.get("ids")
-    if given is not None:
-        if not isinstance(given, list) or not all(type(token) is int and token >= 0 for token in given):
-            raise ArgumentError(
-                f"token ids are a list of whole numbers from 0, found {json.dumps(given)[:80]}; mend it"
-            )
-        return tuple(given)
+def _ids(body: Body, opened: OpenedModel) -> tuple[int, ...]:
+    tokens = body.get("ids")
+    if tokens is not None:
+        if not isinstance(tokens, list) or not all(is_integer(token) and int(token) >= 0 for token in tokens):
+            raise ArgumentError(f"token ids are a list of whole numbers from 0, got {json.dumps(tokens)[:80]}")
+        return tuple(tokens)
     prompt = _text(body, "prompt", limits.MAX_EXPRESSION)
-    if loaded.encode is None:
+    if opened.encode is None:
         raise ArgumentError("a text needs the model's tokenizer.json, its folder holds none; give token ids")
-    return tuple(loaded.encode(prompt))
+    return tuple(opened.encode(prompt))
 
 
-def _declared(body: Body, loaded: Loaded, length: int, heads: int | None) -> BoundMask:
-    """The mask that the request names, or the one that the model says it keeps, at the prompt's length."""
-    mask = _mask(body, loaded.mask)
+def _declared_mask(body: Body) -> Mask | None:
+    """Return the mask that the request declares, None where the model's own are meant."""
+    if body.get("mask") is None:
+        return None
+    mask = parse(_text(body, "mask", limits.MAX_EXPRESSION))
     if mask.batch != 1:
-        raise ArgumentError(f"one prompt is one batch row, the mask has {mask.batch}; declare the mask of one row")
-    return mask.bind(length, heads=heads or mask.heads)
+        raise ArgumentError(
+            f"one prompt is one batch row, the mask has {mask.batch} batch rows; declare the mask of one"
+        )
+    return mask
 
 
-def _mask(body: Body, otherwise: Mask) -> Mask:
-    """The mask that the request names."""
-    return otherwise if body.get("mask") is None else parse(_text(body, "mask", limits.MAX_EXPRESSION))
+def _own_masks(opened: OpenedModel, length: int, layers: int) -> tuple[Mask, ...]:
+    """Return the mask that the model declares for each of its layers."""
+    masks = opened.masks if len(opened.masks) == layers else opened.masks_at(length)
+    if len(masks) not in (1, layers):
+        raise ArgumentError(
+            f"a model must have a mask for each layer that attends, got {len(masks)} masks and {layers} such layers; "
+            "declare a mask"
+        )
+    return masks if len(masks) == layers else masks * layers
 
 
-def _forbidden(shown: np.ndarray, allowed: np.ndarray) -> dict[str, Any]:
-    """What lies on forbidden cells; NaN is not 0."""
-    cells = np.where(allowed, 0.0, shown)
+def _allowed(mask: Mask, weights: np.ndarray) -> np.ndarray:
+    """Return the cells that the mask allows, bool `(H, L, L)`, for weights of that shape."""
+    heads, length, _ = weights.shape
+    dense = mask.bind(length, heads=heads).dense()[0]
+    return np.broadcast_to(dense, weights.shape)  # the mask has one plane where its heads do not differ
+
+
+def _forbidden(weights: np.ndarray, allowed: np.ndarray) -> dict[str, Any]:
+    """Return what lies on forbidden cells; NaN is not 0."""
+    cells = np.where(allowed, 0.0, weights)
     total = float(cells.sum())
     weight = total if math.isfinite(total) else None
     return {"cells": int((cells != 0).sum()), "weight": weight, "of": int((~allowed).sum())}
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: Source) -> Loaded:
+def _opened(source: Source) -> OpenedModel:
     path, mark = source
-    return examples.example(path, mark) if path.startswith(examples.PREFIX) else load(Path(path))
+    return examples.example(path, mark) if isinstance(mark, Mask) else load(Path(path))
 
 
 @lru_cache(maxsize=2)
-def _attended(source: Source, ids: tuple[int, ...]) -> list[np.ndarray]:
-    """Weights (H, L, L) of each layer, kept while the user goes from head to head."""
-    loaded = _loaded(source)
-    watch = attended_hugging_face if loaded.hugging_face else attended
+def _attended(source: Source, ids: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Return the weights `(H, L, L)` of each layer, cached while the user goes from head to head: read-only arrays."""
+    opened = _opened(source)
+    watch = attended_hugging_face if opened.returns_attentions else attended
     try:
-        found = watch(loaded.model, torch.tensor(ids))
+        layers = watch(opened.model, torch.tensor(ids))
     except (MaskworkError, MemoryError):
         raise
     except Exception as error:  # a stranger's model: whatever it raises is why it cannot be watched
-        said = str(error).splitlines() or [""]
+        reason = (str(error).splitlines() or [""])[0][:300]
         raise ArgumentError(
-            f"the model can't be run on these tokens, it raised {type(error).__name__}: {said[0][:300]}; take others"
+            f"the model must run on these tokens, got {type(error).__name__}: {reason}; take others"
         ) from None
-    return [layer.numpy() for layer in found]
+    arrays = tuple(layer.numpy() for layer in layers)
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
 
 
 def _text(body: Body, name: str, most: int) -> str:
-    found = body.get(name)
-    if not isinstance(found, str) or not found.strip() or len(found) > most:
-        raise ArgumentError(f"{name} is a text of 1 to {most} characters, found {json.dumps(found)[:80]}; give it")
-    return found
+    text = body.get(name)
+    if not isinstance(text, str) or not text.strip() or len(text) > most:
+        raise ArgumentError(f"{name} is a text of 1 to {most} characters, got {json.dumps(text)[:80]}")
+    return text
 
 
-def _number(body: Body, name: str, end: int) -> int:
-    found = body.get(name, 0)
-    if type(found) is not int or not 0 <= found < end:
-        raise ArgumentError(f"the model's {name}s are 0 to {end - 1}, found {json.dumps(found)[:40]}; choose one")
-    return found
+def _index(body: Body, name: str, end: int) -> int:
+    """Return the layer or head that the request names, counted from 0."""
+    number = body.get(name, 0)
+    if not is_integer(number) or not 0 <= int(number) < end:
+        raise ArgumentError(f"the model's {name}s are 0 to {end - 1}, got {json.dumps(number)[:40]}")
+    return int(number)

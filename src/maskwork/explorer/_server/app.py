@@ -1,4 +1,4 @@
-"""The web application: the page's files, and one route for each question."""
+"""`create_app`: the web application: the page's files, and one route for each question."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from ... import __version__
 from ...errors import ArgumentError, MaskworkError
-from ...web import Guard
+from ...web import Guard, RevalidatedFiles
 from .. import _limits as limits
 from .errors import Unanswered
 from .openapi import description
@@ -34,7 +33,7 @@ def create_app(
     hosts: Iterable[str] = ("127.0.0.1", "localhost", "[::1]"), token: str | None = None,
     frame_ancestors: str = "'self'", any_address: bool = False,
 ) -> Starlette:  # fmt: skip
-    """The explorer as an ASGI application. `app.state.close()` ends its processes and what waits for them.
+    """Return the explorer as an ASGI application. `app.state.close()` ends its processes and what waits for them.
 
     Args:
         hosts: the names that it answers to.
@@ -43,7 +42,7 @@ def create_app(
         any_address: whether it answers to every IP address too.
     """
     # The picture does not wait until everything about the mask is counted.
-    pictures, others = Worker(), Worker()
+    pictures, numbers = Worker(), Worker()
     # A model is loaded by the process that holds torch, which is begun when one is first asked for.
     models = Worker(
         MODEL_ANSWERS,
@@ -54,13 +53,13 @@ def create_app(
     token = token or secrets.token_urlsafe(24)
 
     def route(question: str) -> Route:
-        worker = pictures if question == "tile" else others
+        worker = pictures if question == "tile" else numbers
 
         async def answer(request: Request) -> Response:
-            given = request.query_params.multi_items()
-            if len({name for name, _ in given}) < len(given):
-                return _refusal(422, "a request gives each parameter once; found one twice; leave one out")
-            return await _answered(request, worker, question, dict(given))
+            parameters = request.query_params.multi_items()
+            if len({name for name, _ in parameters}) < len(parameters):
+                return _refusal(422, "a request gives each parameter once, got one twice")
+            return await _answer(request, worker, question, dict(parameters))
 
         return Route(f"/api/{question}", answer, methods=["GET"])
 
@@ -69,25 +68,25 @@ def create_app(
             # The body is taken first: a connection closed on an unread one may lose the answer.
             try:
                 body = await _body(request)
-                shown = request.headers.get("x-maskwork-token", "")
-                if not secrets.compare_digest(shown.encode(), token.encode()):
+                header = request.headers.get("x-maskwork-token", "")
+                if not secrets.compare_digest(header.encode(), token.encode()):
                     return _refusal(403, "what reads files needs this launch's token; open the address that it printed")
-                return await _answered(request, models, question, _object(body))
+                return await _answer(request, models, question, _object(body))
             except ArgumentError as error:
                 return _refusal(422, str(error))
             except ClientDisconnect:
-                return _to_nobody()
+                return _client_closed()
 
         return Route(f"/api/{question}", answer, methods=["POST"])
 
     def close() -> None:
-        for worker in (pictures, others, models):
+        for worker in (pictures, numbers, models):
             worker.close()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         # Before the first request, which would wait for it.
-        for worker in (pictures, others):
+        for worker in (pictures, numbers):
             worker.start()
         yield
         close()
@@ -98,7 +97,7 @@ def create_app(
             Route("/api/openapi.json", _openapi, methods=["GET"]),
             *(route(question) for question in QUESTIONS),
             *(loading_route(question) for question in LOADING),
-            Mount("/", _Fresh(directory=str(files("maskwork.explorer") / "static"), html=True)),
+            Mount("/", RevalidatedFiles(directory=str(files("maskwork.explorer") / "static"), html=True)),
         ],
         middleware=[
             Middleware(
@@ -117,18 +116,20 @@ def create_app(
     return app
 
 
-async def _answered(request: Request, worker: Worker, question: str, parameters: Mapping[str, Any]) -> Response:
+async def _answer(request: Request, worker: Worker, question: str, parameters: Mapping[str, Any]) -> Response:
+    """Return the worker's answer, or status 499 as soon as the client has disconnected."""
+    # Two tasks race: the answer, and the end of the connection. What loses is cancelled.
     asking = asyncio.ensure_future(worker.ask(question, parameters))
-    leaving = asyncio.ensure_future(_left(request))
+    leaving = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         leaving.cancel()
-        asking.cancel()  # which does nothing to what is done
+        asking.cancel()  # which does nothing to a task that is done
     if not asking.done():
-        return _to_nobody()
+        return _client_closed()
     try:
-        found = asking.result()
+        answer = asking.result()
     except Unanswered as error:
         return _refusal(503, str(error))
     except MaskworkError as error:
@@ -136,24 +137,24 @@ async def _answered(request: Request, worker: Worker, question: str, parameters:
     except Exception as error:  # answered here, so that this answer too has the guard's headers
         _log.exception("%s could not be answered", question)
         return _refusal(500, f"a mistake of the explorer's own, please report it: {error}")
-    if isinstance(found, bytes):
-        return Response(found, media_type="application/octet-stream")
-    return JSONResponse(found)
+    if isinstance(answer, bytes):
+        return Response(answer, media_type="application/octet-stream")
+    return JSONResponse(answer)
 
 
-async def _left(request: Request) -> None:
-    """Return once the client has hung up."""
+async def _wait_for_disconnect(request: Request) -> None:
+    """Return once the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _to_nobody() -> Response:
-    """The answer to a client that has hung up: the server drops it."""
+def _client_closed() -> Response:
+    """Return status 499: the client has disconnected, and the server drops the response."""
     return Response(status_code=499)
 
 
 async def _body(request: Request) -> bytes:
-    """The body, whose length need not be declared."""
+    """Return the body, whose length need not be declared."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -166,25 +167,16 @@ async def _body(request: Request) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ArgumentError(f"a request's body is a JSON object; found {body[:40]!r}; send one")
-    return found
+        value = None
+    if not isinstance(value, dict):
+        raise ArgumentError(f"a request's body is a JSON object, got {body[:40]!r}")
+    return value
 
 
 def _refusal(status: int, error: str) -> JSONResponse:
     return JSONResponse({"error": error}, status_code=status)
-
-
-class _Fresh(StaticFiles):
-    """Files that the browser asks about anew: after an upgrade no page runs on yesterday's modules."""
-
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
-        response.headers["cache-control"] = "no-cache"
-        return response
 
 
 async def _health(_: Request) -> JSONResponse:

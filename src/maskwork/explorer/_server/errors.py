@@ -1,4 +1,4 @@
-"""Why a question that breaks no rule has no answer."""
+"""The errors of a question that breaks no rule and yet has no answer; the server sends them with status 503."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ...errors import MaskworkError
 
 
 class Unanswered(MaskworkError):
-    """The explorer could not answer now: too many ask, its process ended, or the server does."""
+    """The error of a question that cannot be answered now: too many wait, the process ended, or the server does."""
 
 
 class TooCostly(Unanswered):
-    """A question took longer, or needed more memory, than the explorer gives one."""
+    """The error of a question that took longer, or needed more memory, than its limit."""

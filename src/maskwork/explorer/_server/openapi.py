@@ -10,7 +10,7 @@ from .routes import LOADING, QUESTIONS, Parameter
 
 
 def description() -> dict[str, Any]:
-    """OpenAPI 3.1, as a JSON value."""
+    """Return the description in the form of OpenAPI 3.1, as a JSON value."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "maskwork explorer", "version": __version__},
@@ -56,7 +56,7 @@ def _loading(name: str) -> dict[str, Any]:
 def _responses(kind: str) -> dict[str, Any]:
     return {
         "200": {"description": "the answer", "content": {kind: {}}},
-        "403": _refused("asked under a name, or from a page, that is not this server's own"),
+        "403": _refused("the request names a host, or comes from a page, that is not this server's own"),
         "413": _refused("the request is too long"),
         "422": _refused("the mask or a number breaks a rule"),
         "503": _refused("the answer would take too long, or too much memory; too many wait; its process ended"),

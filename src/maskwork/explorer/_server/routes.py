@@ -1,6 +1,6 @@
-"""Which questions there are and which parameters each takes: the routes and the description are made of it.
+"""The questions and the parameters that each takes; the routes and their description are made of this table.
 
-It imports no geometry, so that the server's own process stays small.
+This file imports no geometry, so that the server's own process stays small.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .. import _limits as limits
 
 @dataclass(frozen=True)
 class Parameter:
-    """A text, or a whole number in [low, high] where these are given."""
+    """A parameter: a text, or a whole number in [low, high] where these are given."""
 
     name: str
     low: int | None = None

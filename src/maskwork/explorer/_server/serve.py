@@ -28,28 +28,28 @@ def serve(
         host: the address to listen on; the default is reached from this machine alone.
         port: 0 takes a free one.
         open_browser: whether to open the page.
-        ready: told the page's address once it can be opened.
+        ready: called with the page's address once it can be opened.
 
     Raises:
         ArgumentError: the address can't be listened on.
     """
     listening = listen(host, port)
-    at = ip_address(listening.getsockname()[0])
-    six = isinstance(at, IPv6Address)
-    if at.is_unspecified:  # all addresses of this machine are listened on, and this one can't be opened
+    address = ip_address(listening.getsockname()[0])
+    six = isinstance(address, IPv6Address)
+    if address.is_unspecified:  # all addresses of this machine are listened on, and this one can't be opened
         name = "[::1]" if six else "127.0.0.1"
         app = create_app((*_LOCAL, socket.gethostname()), any_address=True)
     else:
-        name = f"[{at}]" if six else host
-        app = create_app((*_LOCAL, name, str(at)))  # browsers write addresses in one way, however they were typed
-    shown = {"mask": mask, "length": length}
-    query = urlencode({key: value for key, value in shown.items() if value is not None})
-    # The token comes after a #, which a browser sends to nobody.
-    address = f"http://{name}:{listening.getsockname()[1]}/" + (f"?{query}" if query else "")
-    address += f"#token={app.state.token}"
-    ready(address)
+        name = f"[{address}]" if six else host
+        app = create_app((*_LOCAL, name, str(address)))  # browsers write addresses in one way, however they were typed
+    parameters = {"mask": mask, "length": length}
+    query = urlencode({key: value for key, value in parameters.items() if value is not None})
+    # The token comes after a #, which a browser sends to no server.
+    page = f"http://{name}:{listening.getsockname()[1]}/" + (f"?{query}" if query else "")
+    page += f"#token={app.state.token}"
+    ready(page)
     if open_browser:
-        opening = threading.Timer(0.3, webbrowser.open, (address,))
+        opening = threading.Timer(0.3, webbrowser.open, (page,))
         opening.daemon = True
         opening.start()
     Server(app, max_incomplete=limits.MAX_HEAD).run(sockets=[listening])

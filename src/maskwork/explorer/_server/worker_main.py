@@ -15,12 +15,22 @@ from typing import Any, BinaryIO
 from ...errors import MaskworkError
 from .errors import TooCostly
 
+#: The name of an answer in `ANSWERS`, and its parameters.
+Question = tuple[str, Any]
 
-def answer_all(module: str, memory: int, mend: str) -> None:
-    """Answer by the `ANSWERS` of `module` until who asks is gone; `mend` is said with the limit of memory."""
-    asked, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+
+def answer_all(module: str, memory: int, advice: str) -> None:
+    """Serve pickled requests from stdin with `module.ANSWERS` until stdin closes.
+
+    Args:
+        module: the name of the module that computes; it is imported here.
+        memory: the most bytes of this process.
+        advice: what to do instead, for the error of that limit.
+    """
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # From here on standard output is standard error: what a library prints must not come between the answers.
     try:
-        os.dup2(2, 1)  # what a library prints is no answer
+        os.dup2(2, 1)
     except OSError:  # the server has no standard error, as after `2>&-`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _limit_memory(memory)
@@ -28,38 +38,38 @@ def answer_all(module: str, memory: int, mend: str) -> None:
     if hasattr(os, "nice"):
         os.nice(10)
     answers = importlib.import_module(module)
-    questions: SimpleQueue[Any] = SimpleQueue()
-    threading.Thread(target=_read, args=(asked, questions), daemon=True).start()
+    questions: SimpleQueue[Question] = SimpleQueue()
+    threading.Thread(target=_read, args=(requests, questions), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         while True:
-            told.write(_answered(answers, questions.get(), memory, mend))
-            told.flush()
+            replies.write(_reply(answers, questions.get(), memory, advice))
+            replies.flush()
 
 
-def _read(asked: BinaryIO, questions: SimpleQueue[Any]) -> None:
-    """Questions are read while others are answered: so the end of the server, however it ended, is seen at once."""
+def _read(requests: BinaryIO, questions: SimpleQueue[Question]) -> None:
+    """Put questions into the queue while others are answered, and end this process as soon as the server has ended."""
     with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         while True:
-            questions.put(pickle.load(asked))
+            questions.put(pickle.load(requests))
     os._exit(0)
 
 
-def _answered(answers: ModuleType, asked: tuple[str, Any], memory: int, mend: str) -> bytes:
-    """Error and answer, pickled, one of them None."""
-    question, parameters = asked
+def _reply(answers: ModuleType, question: Question, memory: int, advice: str) -> bytes:
+    """Return (error, answer), pickled; one of them is None."""
+    name, parameters = question
     for _ in range(2):
         try:
-            return pickle.dumps((None, answers.ANSWERS[question](parameters)))
+            return pickle.dumps((None, answers.ANSWERS[name](parameters)))
         except MaskworkError as error:
             return pickle.dumps((error, None))
         except MemoryError:
-            pass  # past this line nothing holds what the question had come to
-        except Exception as error:  # a mistake of ours must not look like a limit of the asker's
+            pass  # past this line nothing holds what had been computed
+        except Exception as error:  # a mistake of ours must not look like a limit of the caller's
             return pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), None))
-        # What is kept of earlier questions may be what there was no room beside.
+        # What is cached of earlier questions may be what took the room: once more without it.
         answers.forget()
         gc.collect()
-    error = TooCostly(f"an answer may need {memory >> 20} MiB; this one needs more; {mend}")
+    error = TooCostly(f"an answer may need {memory >> 20} MiB; this one needs more; {advice}")
     return pickle.dumps((error, None))
 
 

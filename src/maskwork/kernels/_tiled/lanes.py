@@ -1,4 +1,10 @@
-"""The tensors of one call seen as independent lanes: each a key head with the query heads that share it."""
+"""Lanes: the tensors of one call as independent problems, each a key head with the query heads that share it.
+
+    q (B, Hq, Q, D), Hq = 4         lane 0 of batch row 0: query heads 0 and 1 against key head 0
+    k (B, Hkv, K, D), Hkv = 2       lane 1 of batch row 0: query heads 2 and 3 against key head 1   -> N = 2 B, g = 2
+
+A part of a schedule that belongs to one batch row or head has that row's or head's lanes alone.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,13 @@ import torch
 
 
 class Lanes(NamedTuple):
-    """What tiles work on: `q (N, g, Q, D)`, `k (N, K, D)`, `v (N, K, Dv)`, g query heads a key head."""
+    """Inputs of the tiles.
+
+    Attributes:
+        q: `(N, g, Q, D)`, g query heads for each key head.
+        k: `(N, K, D)`.
+        v: `(N, K, Dv)`.
+    """
 
     q: torch.Tensor
     k: torch.Tensor
@@ -16,7 +28,13 @@ class Lanes(NamedTuple):
 
 
 def query_lanes(x: torch.Tensor, kv_heads: int, batch: int, head: int) -> torch.Tensor:
-    """`(B, Hq, ...)` -> `(N, g, ...)` of this batch row and query head, -1 for all; a view where strides allow."""
+    """Return `(B, Hq, ...)` as `(N, g, ...)`, a view where strides allow.
+
+    Args:
+        x: one entry for each query head.
+        kv_heads: Hkv.
+        batch, head: the batch row and the query head, -1 = all.
+    """
     grouped = x.unflatten(1, (kv_heads, -1))
     if head >= 0:
         groups = grouped.shape[2]
@@ -27,7 +45,7 @@ def query_lanes(x: torch.Tensor, kv_heads: int, batch: int, head: int) -> torch.
 
 
 def key_lanes(x: torch.Tensor, query_heads: int, batch: int, head: int) -> torch.Tensor:
-    """`(B, Hkv, K, D)` -> `(N, K, D)`, likewise."""
+    """Return `(B, Hkv, K, D)` as `(N, K, D)`, a view where strides allow; `batch` and `head` as in `query_lanes`."""
     if head >= 0:
         x = x.narrow(1, head // (query_heads // x.shape[1]), 1)
     if batch >= 0:

@@ -1,4 +1,4 @@
-"""The operators that a compiled graph sees: tensors in, tensors out, so that another mask is another input."""
+"""The operators that a compiled graph contains: tensors in, tensors out, so that another mask is another input."""
 
 from __future__ import annotations
 
@@ -21,11 +21,23 @@ def tiled_attention(
     seed: torch.Tensor | None,
     want_lse: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output `(B, Hq, Q, Dv)` and log-sum-exp `(B, Hq, Q)`; `want_lse` makes the latter differentiable."""
+    """Attend by tiles: return output `(B, Hq, Q, Dv)` and log-sum-exp `(B, Hq, Q)`.
+
+    Args:
+        q, k, v: as in `mw.attention`.
+        schedule: from `to_tiles`.
+        bias: broadcasts to `(B, Hq, Q, K)`; with `by_distance`, the table `(Hq, Q + K - 1)` of `PositionBias`.
+        by_distance: which of the two layouts.
+        scale: factor on the scores.
+        dropout_p: chance that a weight is dropped.
+        seed: int64 scalar from which the dropout's randomness follows; None without dropout.
+        want_lse: whether the log-sum-exp is differentiable.
+    """
     call = _run.TiledCall(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed)
     return _run.forward(call)
 
 
+# Shapes and dtypes of the results, for tracing without data. Arguments as in the operators.
 @tiled_attention.register_fake
 def _(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed, want_lse):
     lse = torch.promote_types(q.dtype, torch.float32)
@@ -49,7 +61,7 @@ def tiled_attention_backward(
     seed: torch.Tensor | None,
     want_bias: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of q, k, v and, where wanted, of the bias."""
+    """Return the gradients of q, k, v and, with `want_bias`, of the bias (else an empty tensor)."""
     call = _run.TiledCall(q, k, v, schedule, bias, by_distance, scale, dropout_p, seed)
     return _run.backward(call, out, lse, d_out, d_lse, want_bias)
 
@@ -60,7 +72,8 @@ def _(d_out, d_lse, q, k, v, out, lse, schedule, bias, by_distance, scale, dropo
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), d_bias
 
 
-def _remember(ctx, inputs, output) -> None:
+# Autograd: the forward operator saves its inputs and outputs, the backward operator reads them.
+def _save(ctx, inputs, output) -> None:
     q, k, v, schedule, bias, by_distance, scale, dropout_p, seed, want_lse = inputs
     ctx.save_for_backward(q, k, v, *output, schedule, bias, seed)
     ctx.settings = by_distance, scale, dropout_p
@@ -82,10 +95,10 @@ def _differentiate(ctx, d_out, d_lse):
 
 def _once_only(ctx, *grads):
     raise CannotExpress(
-        "impl='tiled' differentiates once, and a second derivative was asked for; impl='reference' can be "
-        "differentiated again"
+        "impl='tiled' differentiates once, got a request for a second derivative; use impl='reference', which "
+        "differentiates again"
     )
 
 
-tiled_attention.register_autograd(_differentiate, setup_context=_remember)
+tiled_attention.register_autograd(_differentiate, setup_context=_save)
 tiled_attention_backward.register_autograd(_once_only)

@@ -1,10 +1,17 @@
-"""A whole schedule run, forward and backward, over plain tensors."""
+"""A whole schedule run, forward and backward, over plain tensors.
+
+Each way of computing is exact within limits that are checked afterwards; beyond them the next one runs:
+
+| | compiled tiles (native.py) | PyTorch's operators | with `safe_softmax` | and `nan_safe` |
+| --- | --- | --- | --- | --- |
+| a bias, dropout | no | yes | yes | yes |
+| scores of any size | yes | no | yes | yes |
+| NaN stays in the rows that see it | no | no | no | yes |
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -15,133 +22,128 @@ from . import tile as _tile
 from .batches import batches
 from .bias import TileBias
 from .lanes import Lanes, key_lanes, query_lanes
-from .masks import Masks
-from .schedule import Schedule, Tile, read_schedule
+from .masks import masks_of
+from .schedule import Schedule, Tile, read_schedule, unrolled, without_segments
 
 
-@dataclass(frozen=True, eq=False)
 class TiledCall:
-    """The inputs of the operator; half precision is computed in float32."""
+    """Inputs of the operator, prepared: in the dtype of the computation, which for half precision is float32.
 
-    q_given: torch.Tensor
-    k_given: torch.Tensor
-    v_given: torch.Tensor
-    schedule_given: torch.Tensor
-    bias: torch.Tensor | None
-    by_distance: bool
-    scale: float
-    dropout_p: float
-    seed: torch.Tensor | None
+    Attributes:
+        inputs: q, k and v as the caller passed them.
+        dtype: the dtype of the computation.
+        tensors: q, k and v in `dtype`, their last dimension contiguous, which the fused and compiled kernels require.
+        encoded: the schedule as a tensor.
+        bias, dropout_p, scale: as in the operator.
+        tile_bias: the bias as tiles read it.
+        native: whether compiled tiles support the call.
+    """
 
-    @cached_property
-    def dtype(self) -> torch.dtype:
-        """What is computed in."""
-        return torch.promote_types(self.q_given.dtype, torch.float32)
+    def __init__(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor, bias: torch.Tensor | None,
+        by_distance: bool, scale: float, dropout_p: float, seed: torch.Tensor | None,
+    ) -> None:  # fmt: skip
+        self.inputs = q, k, v
+        self.encoded, self.bias, self.scale, self.dropout_p = schedule, bias, scale, dropout_p
+        self.dtype = torch.promote_types(q.dtype, torch.float32)
+        q, k, v = (_contiguous_rows(x.detach().to(self.dtype)) for x in self.inputs)
+        self.tensors = q, k, v
+        self._seed = 0 if seed is None else int(seed)
+        self.tile_bias: TileBias | None = None
+        if bias is not None:
+            (batch, heads, q_len, _), (_, kv_heads, kv_len, _) = q.shape, k.shape
+            values = bias.detach().to(self.dtype)
+            self.tile_bias = TileBias(values, by_distance, (batch, heads, q_len, kv_len), kv_heads)
+        plain = bias is None and not dropout_p
+        self.native = plain and all((*q.shape, *k.shape, *v.shape)) and _native.available(self.dtype)
 
-    @cached_property
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """q, k and v as they are computed with, the numbers of a head side by side: the fused kernel assumes it."""
-        q, k, v = (_side_by_side(x.detach().to(self.dtype)) for x in (self.q_given, self.k_given, self.v_given))
-        return q, k, v
-
-    @cached_property
-    def native(self) -> bool:
-        """Whether the compiled tiles can do it."""
-        sizes = (*self.q_given.shape, *self.k_given.shape, *self.v_given.shape)
-        return self.bias is None and not self.dropout_p and all(sizes) and _native.available(self.dtype)
-
-    @cached_property
     def schedule(self) -> Schedule:
-        """Fused segments only where the fused kernel does what is asked."""
-        whole = read_schedule(self.schedule_given)
-        fused = self.bias is None and not self.dropout_p and self.q_given.shape[3] == self.v_given.shape[3]
-        schedule = whole if fused else whole.without_segments
-        return schedule if self.bias is None else schedule.one_by_one
+        """Return the decoded schedule; segments only where the fused kernel computes what the call needs."""
+        schedule = read_schedule(self.encoded)
+        q, _, v = self.inputs
+        if self.bias is not None or self.dropout_p or q.shape[3] != v.shape[3]:
+            schedule = without_segments(schedule)
+        return schedule if self.bias is None else unrolled(schedule)
 
-    @cached_property
-    def tile_bias(self) -> TileBias | None:
-        """The bias as tiles read it."""
-        if self.bias is None:
-            return None
-        (batch, heads, q_len, _), (_, kv_heads, kv_len, _) = self.q_given.shape, self.k_given.shape
-        values = self.bias.detach().to(self.dtype)
-        return TileBias(values, self.by_distance, (batch, heads, q_len, kv_len), kv_heads)
-
-    def rules(self, schedule: Schedule, careful: bool) -> _tile.Rules:
-        """What every tile needs to know."""
-        seed = 0 if self.seed is None else int(self.seed)
-        return _tile.Rules(self.scale, Masks.of(schedule), self.tile_bias, self.dropout_p, seed, careful)
+    def rules(self, schedule: Schedule, nan_safe: bool) -> _tile.Rules:
+        """Return the settings of all tiles."""
+        masks = masks_of(schedule)
+        return _tile.Rules(self.scale, masks, self.tile_bias, self.dropout_p, self._seed, nan_safe)
 
 
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output in the dtype given, log-sum-exp in the dtype computed in."""
+    """Return the output in the caller's dtype, and the log-sum-exp in the dtype of the computation."""
     if call.native:
-        *found, finite = _native.forward(*call.tensors, call.schedule_given, call.scale)
+        *results, finite = _native.forward(*call.tensors, call.encoded, call.scale)
     else:
-        found = _forward(call, call.schedule, steady=False, careful=False)
-        if found is None:
-            found = _forward(call, call.schedule, steady=True, careful=False)
-        finite = found is not None and _finite(found[0])
+        schedule = call.schedule()
+        results = _forward(call, schedule, safe_softmax=False, nan_safe=False)
+        if results is None:
+            results = _forward(call, schedule, safe_softmax=True, nan_safe=False)
+        finite = results is not None and _finite(results[0])
     if not finite:
-        # What is not finite may have come from a cell that is forbidden; done again, it cannot.
-        found = _forward(call, call.schedule.without_segments, steady=True, careful=True)
-    assert found is not None, "steady tiles always come to an end"
-    return found[0].to(call.q_given.dtype), found[1]
+        # A number that is not finite may come from a forbidden cell. With `nan_safe` it cannot.
+        results = _forward(call, without_segments(call.schedule()), safe_softmax=True, nan_safe=True)
+    assert results is not None, "a safe softmax accepts scores of any size"
+    return results[0].to(call.inputs[0].dtype), results[1]
 
 
 def _forward(
-    call: TiledCall, schedule: Schedule, steady: bool, careful: bool
+    call: TiledCall, schedule: Schedule, safe_softmax: bool, nan_safe: bool
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Output and log-sum-exp, or None where scores are too large for tiles that are not steady."""
+    """Return output and log-sum-exp, or None where scores are too large for tiles without a safe softmax."""
     q, _, v = call.tensors
     make = torch.empty if schedule.complete else torch.zeros
     out = make((*q.shape[:3], v.shape[3]), dtype=call.dtype)
-    # a sum of weights is not negative: -1 is a row that no tile has seen
-    totals = torch.full(q.shape[:3], float("-inf") if steady else -1.0, dtype=call.dtype)
-    rules, buffers = call.rules(schedule, careful), _tile.Buffers(out)
-    places = _Places(call, out, totals)
-    looked = steady
+    # The sum of each row's weights, or with a safe softmax its log-sum-exp. A sum is never negative: -1 marks a row
+    # that no tile has.
+    totals = torch.full(q.shape[:3], float("-inf") if safe_softmax else -1.0, dtype=call.dtype)
+    rules, buffers = call.rules(schedule, nan_safe), _tile.Buffers(out)
+    lane_views = _LaneViews(call, out, totals)
+    checked = safe_softmax
     for number, tile in _numbered(schedule):
-        lanes, out_lanes, total_lanes = places.at(tile.batch, tile.head)
+        lanes, out_lanes, total_lanes = lane_views.get(tile.batch, tile.head)
         groups = lanes.q.shape[1]
-        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
+        for batch in batches(tile, number, lanes.q.shape[0], lanes.q.shape[1], q.itemsize):
             sums, total = _tile.forward(
-                rules, batch, batch.rows(lanes.q), batch.few_keys(lanes.k), batch.few_keys(lanes.v), steady, buffers
-            )
-            if not looked:  # where the first scores are too large, the others need not be tried
-                looked = True
+                rules, batch, batch.rows(lanes.q), batch.few_keys(lanes.k), batch.few_keys(lanes.v), safe_softmax,
+                buffers,
+            )  # fmt: skip
+            if not checked:  # where the first scores are too large, the others need not be tried
+                checked = True
                 if not _safe(total.log()):
                     return None
             by_head = (groups, tile.height)
             sums, total = sums.unflatten(1, by_head), total.unflatten(1, by_head)
             batch.put_rows(total_lanes, total)
-            if steady:
+            if safe_softmax:
                 batch.put_rows(out_lanes, sums)
             elif isinstance(tile.rows, slice):
                 torch.div(sums, total.unsqueeze(-1), out=batch.view_rows(out_lanes))
             else:
                 batch.put_rows(out_lanes, sums.div_(total.unsqueeze(-1)))
     lse = totals
-    if not steady:
-        unseen = totals < 0
-        lse = totals.log_().masked_fill_(unseen, 0.0)
+    if not safe_softmax:
+        absent = totals < 0
+        lse = totals.log_().masked_fill_(absent, 0.0)
         if not _safe(lse):
             return None
-        lse.masked_fill_(unseen, float("-inf"))
+        lse.masked_fill_(absent, float("-inf"))
     for batch_row, head, segment in schedule.segments:
-        lanes, *targets = places.at(batch_row, head)
+        lanes, *targets = lane_views.get(batch_row, head)
         results = _segment.forward(segment, lanes, call.scale)
         for target, result in zip(targets, results, strict=True):
             target[:, :, segment.q0 : segment.q1] = result
     return out, lse
 
 
-#: Weights made of score - lse are exact within it; beyond, the rounding of either shows in all weights of a row.
+#: Recomputed weights exp(score - lse) are exact for log-sum-exps up to this size. Beyond it, the rounding of either
+#: number shows in all weights of a row.
 _EXACT_LSE = 1024.0
 
 
 def _safe(lse: torch.Tensor, most: float = _tile.SAFE_LSE) -> bool:
-    """Whether no sum of weights came near an end of what numbers can hold; NaN is for a later look."""
+    """Return whether all log-sum-exps are smaller than `most`. NaN passes here; `_finite` finds it."""
     return not bool((lse.abs() >= most).any())
 
 
@@ -149,25 +151,27 @@ def backward(
     call: TiledCall, out: torch.Tensor, lse: torch.Tensor, d_out: torch.Tensor, d_lse: torch.Tensor | None,
     want_bias: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Gradients of q, k, v and, where wanted, of the bias, in their own dtypes."""
-    out, d_out = (_side_by_side(x.detach().to(call.dtype)) for x in (out, d_out))
+    """Return the gradients of q, k, v and, with `want_bias`, of the bias, in their own dtypes."""
+    out, d_out = (_contiguous_rows(x.detach().to(call.dtype)) for x in (out, d_out))
     rows = _Rows(out, lse.detach(), d_out, None if d_lse is None else d_lse.detach())
-    exact = _safe(rows.seen, _EXACT_LSE)
+    exact = _safe(rows.finite_lse, _EXACT_LSE)
     if call.native and exact:
-        grads = (*_native.backward(*call.tensors, call.schedule_given, call.scale, *rows), call.q_given.new_zeros(0))
+        no_bias = call.inputs[0].new_zeros(0)
+        gradients = (*_native.backward(*call.tensors, call.encoded, call.scale, *rows), no_bias)
     else:
-        # the fused backward has no place for a gradient of the log-sum-exp, and makes weights as the compiled one does
-        schedule = call.schedule if d_lse is None and exact else call.schedule.without_segments
-        grads = _backward(call, schedule, rows, want_bias, careful=False)
-    if not all(_finite(grad) for grad in grads):
-        grads = _backward(call, call.schedule.without_segments, rows, want_bias, careful=True)
-    given = (call.q_given, call.k_given, call.v_given, call.bias if want_bias else grads[3])
-    d_q, d_k, d_v, d_bias = (grad.to(x.dtype) for grad, x in zip(grads, given, strict=True))
+        # The fused backward takes no gradient of the log-sum-exp, and recomputes weights as the compiled one does.
+        schedule = call.schedule()
+        schedule = schedule if d_lse is None and exact else without_segments(schedule)
+        gradients = _backward(call, schedule, rows, want_bias, nan_safe=False)
+    if not all(_finite(gradient) for gradient in gradients):
+        gradients = _backward(call, without_segments(call.schedule()), rows, want_bias, nan_safe=True)
+    leaves = (*call.inputs, call.bias if want_bias and call.bias is not None else gradients[3])
+    d_q, d_k, d_v, d_bias = (gradient.to(x.dtype) for gradient, x in zip(gradients, leaves, strict=True))
     return d_q, d_k, d_v, d_bias
 
 
 class _Rows(NamedTuple):
-    """Results and gradients that came back, `(B, Hq, Q, ...)`."""
+    """Results of the forward and their gradients, `(B, Hq, Q, ...)` each; `d_lse` None = zero."""
 
     out: torch.Tensor
     lse: torch.Tensor
@@ -175,32 +179,37 @@ class _Rows(NamedTuple):
     d_lse: torch.Tensor | None
 
     @property
-    def seen(self) -> torch.Tensor:
-        """The log-sum-exps, 0 for rows that see nothing."""
+    def finite_lse(self) -> torch.Tensor:
+        """Log-sum-exps, with 0 for the rows that see nothing."""
         return self.lse.masked_fill(self.lse == float("-inf"), 0.0)
 
 
 def _backward(
-    call: TiledCall, schedule: Schedule, rows: _Rows, want_bias: bool, careful: bool
+    call: TiledCall, schedule: Schedule, rows: _Rows, want_bias: bool, nan_safe: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the gradients of q, k, v and, with `want_bias`, of the bias, in the dtype of the computation."""
     q, k, v = call.tensors
     d_q, d_k, d_v = (torch.zeros(x.shape, dtype=call.dtype) for x in (q, k, v))
     bias = call.tile_bias if want_bias else None
-    d_bias = call.q_given.new_zeros(0) if bias is None else torch.zeros(bias.values.shape, dtype=call.dtype)
-    rules, buffers = call.rules(schedule, careful), _tile.Buffers(d_q)
-    places = _Places(call, d_q, *rows, keys=(d_k, d_v))
+    d_bias = call.inputs[0].new_zeros(0) if bias is None else torch.zeros(bias.values.shape, dtype=call.dtype)
+    rules, buffers = call.rules(schedule, nan_safe), _tile.Buffers(d_q)
+    lane_views = _LaneViews(call, d_q, *rows, keys=(d_k, d_v))
     for batch, head, segment in schedule.segments:
-        lanes, d_q_lanes, out, lse, d_out, _, *d_keys = places.at(batch, head)
-        here = slice(segment.q0, segment.q1)
-        out, lse, d_out, d_q_rows = (x[:, :, here] for x in (out, lse, d_out, d_q_lanes))
+        lanes, d_q_lanes, out, lse, d_out, _, *d_keys = lane_views.get(batch, head)
+        segment_rows = slice(segment.q0, segment.q1)
+        out, lse, d_out, d_q_rows = (x[:, :, segment_rows] for x in (out, lse, d_out, d_q_lanes))
         _segment.backward(segment, lanes, call.scale, out, lse, d_out, d_q_rows, *d_keys)
-    steady = careful or not _safe(rows.seen)
+    safe_softmax = nan_safe or not _safe(rows.finite_lse)
     for number, tile in _numbered(schedule):
-        lanes, d_q_lanes, *results, d_k_lanes, d_v_lanes = places.at(tile.batch, tile.head)
-        for batch in batches(tile, number, *lanes.q.shape[:2], q.itemsize):
-            inputs = (batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v))
-            given = (None if x is None else batch.rows(x) for x in results)
-            d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(rules, batch, *inputs, *given, steady, buffers)
+        lanes, d_q_lanes, out_lanes, lse_lanes, d_out_lanes, d_lse_lanes, d_k_lanes, d_v_lanes = lane_views.get(
+            tile.batch, tile.head
+        )
+        for batch in batches(tile, number, lanes.q.shape[0], lanes.q.shape[1], q.itemsize):
+            d_lse = None if d_lse_lanes is None else batch.rows(d_lse_lanes)
+            d_rows, d_k_rows, d_v_rows, d_scores = _tile.backward(
+                rules, batch, batch.rows(lanes.q), batch.keys(lanes.k), batch.keys(lanes.v),
+                batch.rows(out_lanes), batch.rows(lse_lanes), batch.rows(d_out_lanes), d_lse, safe_softmax, buffers,
+            )  # fmt: skip
             batch.put_rows(d_q_lanes, d_rows.unflatten(1, (lanes.q.shape[1], tile.height)))
             batch.add_keys(d_k_lanes, d_k_rows)
             batch.add_keys(d_v_lanes, d_v_rows)
@@ -209,8 +218,8 @@ def _backward(
     return d_q, d_k, d_v, d_bias
 
 
-class _Places:
-    """The lanes of a call and of its results, each view made once.
+class _LaneViews:
+    """The lanes of a call, of its results and of its gradients; each view is built once.
 
     Args:
         rows: `(B, Hq, Q, ...)`, or None.
@@ -219,11 +228,11 @@ class _Places:
 
     def __init__(self, call: TiledCall, *rows: torch.Tensor | None, keys: Sequence[torch.Tensor] = ()) -> None:
         self.call, self.rows, self.keys = call, rows, keys
-        self.made: dict[tuple[int, int], list[Any]] = {}
+        self._views: dict[tuple[int, int], list[Any]] = {}
 
-    def at(self, batch: int, head: int) -> list[Any]:
-        """The lanes of q, k and v, then those of the rows and of the keys."""
-        if (batch, head) not in self.made:
+    def get(self, batch: int, head: int) -> list[Any]:
+        """Return the `Lanes` of q, k and v, followed by the lanes of the rows and of the keys; -1 = all."""
+        if (batch, head) not in self._views:
             q, k, v = self.call.tensors
             heads, kv_heads = q.shape[1], k.shape[1]
             lanes = Lanes(
@@ -232,22 +241,23 @@ class _Places:
                 key_lanes(v, heads, batch, head),
             )
             rows = [x if x is None else query_lanes(x, kv_heads, batch, head) for x in self.rows]
-            self.made[batch, head] = [lanes, *rows, *(key_lanes(x, heads, batch, head) for x in self.keys)]
-        return self.made[batch, head]
+            self._views[batch, head] = [lanes, *rows, *(key_lanes(x, heads, batch, head) for x in self.keys)]
+        return self._views[batch, head]
 
 
 def _numbered(schedule: Schedule) -> Iterator[tuple[int, Tile]]:
-    """The tiles, each with how many repeats of others came before it."""
+    """Yield (number of the tile's first repeat, tile)."""
     number = 0
     for tile in schedule.tiles:
         yield number, tile
         number += tile.repeats
 
 
-def _side_by_side(x: torch.Tensor) -> torch.Tensor:
+def _contiguous_rows(x: torch.Tensor) -> torch.Tensor:
+    """Return `x` with its last dimension contiguous, which the fused and compiled kernels require."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _finite(x: torch.Tensor) -> bool:
-    """Whether all is finite, in one pass; a sum that overflows only costs the time of being careful."""
+    """Return whether all numbers are finite, in one pass. A sum that overflows costs a `nan_safe` run, no more."""
     return bool(x.sum().isfinite())

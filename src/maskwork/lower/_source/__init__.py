@@ -1,1 +1,1 @@
-"""A mask as source code for other libraries, and as a formula."""
+"""A mask as Python source for other libraries, and as a formula of q and k."""

@@ -1,10 +1,8 @@
-"""Python source that makes a mask: for maskwork, FlexAttention, SDPA and Hugging Face. The tests run all of it."""
+"""Python source that makes a mask: for maskwork, FlexAttention, SDPA and Hugging Face. The tests run all source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import numpy as np
 
 from ...errors import ArgumentError, GridError
 from ...masks import BoundMask
@@ -39,7 +37,7 @@ def to_code(b: BoundMask, library: str = "maskwork") -> str:
     <BLANKLINE>
     """
     if library not in _WRITERS:
-        raise ArgumentError(f"code is written for {', '.join(_WRITERS)}, got {library[:40]!r}; choose one of them")
+        raise ArgumentError(f"library must be one of {', '.join(_WRITERS)}, got {library!r:.42}")
     return _WRITERS[library](b)
 
 
@@ -56,10 +54,11 @@ bound = mask.bind({_bind_arguments(b)})
 def _bind_arguments(b: BoundMask) -> str:
     """Return the fewest arguments with which `bind` makes the grid of `b`."""
     mask, grid = b.mask, b.grid
+    # Binding is free: no spans are computed.
     try:
         if mask.bind(grid.q_len).grid == grid:
             return f"{grid.q_len}"
-    except GridError:  # with q_start left out, lengths must reach the end
+    except GridError:  # without q_start, lengths must cover the sequence exactly
         pass
     sizes = (("batch", grid.batch, mask.batch), ("heads", grid.heads, mask.heads))
     planes = "".join(f", {name}={size}" for name, size, inferred in sizes if size != inferred)
@@ -103,7 +102,8 @@ attention_mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.fl
 
 
 def _dense(b: BoundMask) -> str:
-    """A bool tensor (B, H, Q, K), by the formula on index tensors that broadcast."""
+    """Return source for a bool tensor (B, H, Q, K): the formula on index tensors that broadcast."""
+    # b and h exist in the source only where the mask differs along them.
     formula, tables, batch, heads = _formula(b)
     planes = "".join(
         f"\n{name} = torch.arange({size}).view({shape})"
@@ -122,18 +122,14 @@ mask = mask.expand({batch or 1}, {heads or 1}, {b.grid.q_len}, {b.grid.kv_len})"
 def _formula(b: BoundMask) -> tuple[str, str, int | None, int | None]:
     """Return the formula, the source of its tables, and batch and heads where the mask differs along them."""
     formula = Formula(b.grid.q_len, b.grid.kv_len, b.grid.q_start)
-    text = formula.of(b.mask)
-    tables = "".join(f"{name} = torch.tensor({_listed(values)})\n" for name, values in formula.tables.items())
+    text = formula.write(b.mask)
+    tables = "".join(f"{name} = torch.tensor({values.tolist()!r})\n" for name, values in formula.tables.items())
     batch, heads = (size if size > 1 else None for size in b.shape[:2])
     return text, tables, batch, heads
 
 
-def _listed(values: np.ndarray) -> str:
-    return repr(values.tolist())
-
-
-def _shifted(name: str, by: int) -> str:
-    return f"{name} + {by}" if by else name
+def _shifted(name: str, offset: int) -> str:
+    return f"{name} + {offset}" if offset else name
 
 
 _WRITERS: dict[str, Callable[[BoundMask], str]] = {"maskwork": _maskwork, "flex": _flex, "sdpa": _sdpa, "hf": _hf}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from html import escape
 
-from .._bound import BoundMask
-from .picture import Picture, counted, cut, picture
+from ...spans import Spans
+from .._grid import Grid
+from .picture import Picture, caption, cut, picture
 
-_MOST = 96  # most tiles a side
-_DIGIT = 7.2  # pixels that a digit of the labels may take
-_RIGHT = 20.0  # margin beyond the last key, into which its label may reach
+_MOST = 96  # most tiles on a side
+_DIGIT = 7.2  # pixels for one digit of a label
+_RIGHT = 20.0  # margin beyond the last key, for the label of that key
 _INK, _LINE = "#1f2933", "#52606d"
 
-# By `Picture.levels`, 0 being white: fill, and the pattern that carries the meaning where there is no colour.
+# By `Picture.levels`, 0 is white: the name and fill of a pattern, and the marks that tell levels apart without colour.
 _PAINT = {
     1: ("u", "#fdf0d5", '<circle cx="3" cy="3" r=".8" fill="#7a4a00"/>'),
     2: ("v", "#f2b950", '<path d="M0 6L6 0M-1 1L1 -1M5 7L7 5" stroke="#5c3a00" stroke-width=".9"/>'),
@@ -21,25 +22,41 @@ _PAINT = {
 _FULL = "#1d4e89"
 
 
-def draw_svg(bound: BoundMask, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
-    """One plane: dark tiles are allowed whole, patterned ones in part, white ones not at all.
+def draw_svg(text: str, spans: Spans, grid: Grid, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
+    """Draw one batch row and head: dark tiles are fully allowed, patterned tiles in part, white tiles not at all.
 
-    Nothing in it is styled by class name, so that a notebook's page and its pictures leave each other alone.
+    Styles are attributes, never classes, so that the drawing and a notebook's page do not change each other.
+
+    Args:
+        text: the mask, for the title.
+        spans: the mask's geometry.
+        grid: the mask's grid.
+        b: batch row.
+        h: head.
+        size: pixels of the longer side, without labels.
+        labels: whether to write title, positions and legend.
     """
-    grid = bound.grid
-    tiles = picture(bound, _MOST, _MOST, b, h)
-    wide, high = _sides(bound, size)
+    # +------------- width ------------+
+    # | text, caption                  |
+    # |        keys → 0    16    32    |  top
+    # | queries +-- wide --+           |
+    # |    left |          | high      |
+    # |         +----------+     right |
+    # | legend                         |  bottom
+    # +--------------------------------+
+    tiles = picture(spans.plane(b, h), grid, _MOST, _MOST)
+    wide, high = _sides(grid, size)
     left = top = right = bottom = 1.0
     if labels:
         # The rotated caption, and room for the longest query position.
         left, right, top = 34 + _DIGIT * len(str(max(grid.q_end - 1, 0))), _RIGHT, 78.0
         bottom = 44.0 if tiles.exact else 60.0
     width, height = max(left + wide + right, 470.0 if labels else 0), top + high + bottom
-    count = counted(bound, b, h)
+    count = caption(spans, grid, b, h)
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(width)}" height="{_n(height)}" '
         f'viewBox="0 0 {_n(width)} {_n(height)}" role="img">',
-        f"<title>{escape(f'{cut(repr(bound.mask), 100)}: {count}')}</title>",
+        f"<title>{escape(f'{cut(text, 100)}: {count}')}</title>",
         *_patterns(tiles),
         f'<path fill="#fff" d="M0 0H{_n(width)}V{_n(height)}H0z"/>',
     ]
@@ -51,7 +68,7 @@ def draw_svg(bound: BoundMask, b: int = 0, h: int = 0, size: int = 384, labels: 
     )
     if labels:
         body.append(f'<g font-family="system-ui,sans-serif" font-size="12" fill="{_INK}">')
-        body.append(f'<text x="10" y="20" font-weight="bold">{escape(cut(repr(bound.mask), int(width / 7.6)))}</text>')
+        body.append(f'<text x="10" y="20" font-weight="bold">{escape(cut(text, int(width / 7.6)))}</text>')
         body.append(f'<text x="10" y="37">{escape(cut(count, int(width / 6.2)))}</text>')
         if grid.q_len and grid.kv_len:
             body += [*_axes(tiles, left, top, wide, high), *_legend(tiles, top + high + 32)]
@@ -59,9 +76,9 @@ def draw_svg(bound: BoundMask, b: int = 0, h: int = 0, size: int = 384, labels: 
     return "\n".join([*body, "</svg>\n"])
 
 
-def _sides(bound: BoundMask, size: int) -> tuple[float, float]:
-    """Width and height in the grid's proportions, but neither below an eighth of the other, nor a cell above 1/4."""
-    q, k = max(bound.grid.q_len, 1), max(bound.grid.kv_len, 1)
+def _sides(grid: Grid, size: int) -> tuple[float, float]:
+    """Return width and height in the grid's proportions; each is at least size / 8, and a cell at most size / 4."""
+    q, k = max(grid.q_len, 1), max(grid.kv_len, 1)
     longest = max(q, k)
     size = min(size, longest * size // 4)
     return max(size * k / longest, size / 8), max(size * q / longest, size / 8)
@@ -88,7 +105,7 @@ def _paint(level: int) -> str:
 
 
 def _tiles(tiles: Picture, wide: float, high: float) -> list[str]:
-    """One path a level. Neighbours in a row are one rectangle, and so are equal rows, so that the file stays small."""
+    """Draw one path per level. Equal neighbours in a row, and equal rows, are one rectangle: the file stays small."""
     levels = tiles.levels().tolist()
     tall, broad = high / len(levels), wide / len(levels[0])
     paths: dict[int, list[str]] = {}
@@ -112,7 +129,7 @@ def _tiles(tiles: Picture, wide: float, high: float) -> list[str]:
 
 
 def _lines(tiles: Picture, wide: float, high: float) -> list[str]:
-    """Thin lines between cells, where these are large enough to be told apart."""
+    """Draw thin lines between the cells of a small grid."""
     rows, columns = tiles.allowed.shape
     if not tiles.exact or max(rows, columns) > 32:
         return []
@@ -122,7 +139,7 @@ def _lines(tiles: Picture, wide: float, high: float) -> list[str]:
 
 
 def _axes(tiles: Picture, left: float, top: float, wide: float, high: float) -> list[str]:
-    """Round positions, as many as fit without touching: at most eight a side."""
+    """Label round positions, as many as fit without touching: at most eight per side."""
     out = [
         f'<text x="{_n(left)}" y="{_n(top - 24)}">keys →</text>',
         f'<text transform="translate(18 {_n(top)}) rotate(-90)" text-anchor="end">← queries</text>',
@@ -132,18 +149,18 @@ def _axes(tiles: Picture, left: float, top: float, wide: float, high: float) -> 
         need = _DIGIT * len(str(high)) + 8 if across else 16.0
         step = _round_step((high - low) / max(1, min(8, int(side / need))))
         for position in range(-(-low // step) * step, high, step) or [low]:
-            at = (position - low + (0.5 if tiles.exact else 0)) * side / (high - low)
-            if across and at + _DIGIT * len(str(position)) / 2 > side + _RIGHT:
+            offset = (position - low + (0.5 if tiles.exact else 0)) * side / (high - low)
+            if across and offset + _DIGIT * len(str(position)) / 2 > side + _RIGHT:
                 continue
             if across:
-                out.append(f'<text x="{_n(left + at)}" y="{_n(top - 7)}" text-anchor="middle">{position}</text>')
+                out.append(f'<text x="{_n(left + offset)}" y="{_n(top - 7)}" text-anchor="middle">{position}</text>')
             else:
-                out.append(f'<text x="{_n(left - 6)}" y="{_n(top + at + 4)}" text-anchor="end">{position}</text>')
+                out.append(f'<text x="{_n(left - 6)}" y="{_n(top + offset + 4)}" text-anchor="end">{position}</text>')
     return out
 
 
 def _round_step(least: float) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50, … that is at least this."""
+    """Return the smallest of 1, 2, 5, 10, 20, 50, … that is at least `least`."""
     power = 1
     while True:
         for digit in (1, 2, 5):
@@ -171,5 +188,5 @@ def _legend(tiles: Picture, y: float) -> list[str]:
 
 
 def _n(value: float) -> str:
-    """A number in as few characters as a hundredth of a pixel needs."""
+    """Format a number with at most two decimals and no trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

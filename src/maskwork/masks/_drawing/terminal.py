@@ -1,41 +1,49 @@
-"""A mask in the terminal: two tiles a character, shaded by exact counts, readable without colour."""
+"""A mask in the terminal: two tiles per character, shaded by exact counts, readable without colour."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
 
-from .._bound import BoundMask
-from .picture import Picture, counted, cut, picture
+from ...spans import Spans
+from .._grid import Grid
+from .picture import Picture, caption, cut, picture
 
 _SHADES = " ░▒▓█"  # by `Picture.levels`
 _HALVES = {(0, 0): " ", (4, 0): "▀", (0, 4): "▄", (4, 4): "█"}
-_SMALL = 32  # up to so many queries get a line each, and their keys two columns
+_SMALL = 32  # up to this number of queries, each has a line, and each key two columns
 
-#: For a terminal that cannot print blocks: the same drawing in ASCII.
+#: Blocks to ASCII, for a terminal that cannot print blocks.
 ASCII = str.maketrans("█▓▒░▀▄·↓→…", '#*+:"_.v>~')
 
 
-def draw_text(bound: BoundMask, width: int | None = None, *, b: int = 0, h: int = 0) -> str:
-    """The drawing of one plane, in at most `width` columns (the terminal's when left out).
+def draw_text(text: str, spans: Spans, grid: Grid, width: int | None = None, *, b: int = 0, h: int = 0) -> str:
+    """Draw one batch row and head in at most `width` columns (the terminal's when left out).
 
-    A small mask has two columns and a line for each cell. A wider one has a column for each key and a line for two
-    queries: `▀` is the upper one, `▄` the lower one, `█` both. Where even that is too wide, a character is a tile:
-    `█`, `▀` and `▄` where all pairs of it, or of its half, are allowed and none of the rest; `░▒▓` say up to a third,
+    A small mask has two columns and a line for each cell. A wider mask has a column for each key and a line for two
+    queries: `▀` is the upper query, `▄` the lower query, `█` both. Where even that is too wide, a character is a tile:
+    `█`, `▀` and `▄` where all pairs of the tile, or of one half, are allowed and no others; `░▒▓` mean up to a third,
     up to two thirds, and more. Rounding never makes a tile full or empty.
+
+    Args:
+        text: the mask, for the first line.
+        spans: the mask's geometry.
+        grid: the mask's grid.
+        width: columns.
+        b: batch row.
+        h: head.
     """
     width = max(1, shutil.get_terminal_size((80, 24)).columns if width is None else width)
-    grid = bound.grid
-    lines = [cut(repr(bound.mask), width), *_wrapped(counted(bound, b, h), width)]
+    lines = [cut(text, width), *_wrapped(caption(spans, grid, b, h), width)]
     if grid.q_len == 0 or grid.kv_len == 0:
         return "\n".join(lines)
     gutter = len(str(grid.q_end - 1)) + 1
-    gutter = gutter if width >= gutter + 8 else 0  # too narrow for both: the drawing goes first
+    gutter = gutter if width >= gutter + 8 else 0  # too narrow for query positions: the drawing has priority
     room = width - gutter
     small = grid.kv_len * 2 <= room and grid.q_len <= _SMALL
     # A character is about twice as high as wide, so that two tiles on top of each other are nearly square.
-    rows = room if grid.q_len <= room else room - room % 2  # no half line, unless it is a cell's
-    tiles = picture(bound, rows, room, b, h)
+    rows = room if grid.q_len <= room else room - room % 2  # two rows per line, unless a row is one query
+    tiles = picture(spans.plane(b, h), grid, rows, room)
     lines.append(" " * gutter + _key_axis(tiles, 2 if small else 1))
     drawn = _cells(tiles) if small else _half_blocks(tiles)
     for first, row in zip(tiles.q_edges[:-1].tolist()[:: 1 if small else 2], drawn, strict=True):
@@ -49,7 +57,7 @@ def _cells(tiles: Picture) -> list[str]:
 
 
 def _half_blocks(tiles: Picture) -> list[str]:
-    """One line for two rows of tiles; a shade where either tile is allowed in part, of the two counted together."""
+    """Draw one line for two rows of tiles; where a tile is partly allowed, the shade of both tiles together."""
     blank = "·" if tiles.exact else " "
     levels = tiles.levels()
     lines: list[str] = []
@@ -58,7 +66,7 @@ def _half_blocks(tiles: Picture) -> list[str]:
         allowed, cells = tiles.allowed[pair].sum(axis=0), tiles.cells[pair].sum(axis=0)
         both = Picture(tiles.q_edges[pair], tiles.k_edges, allowed, cells).levels().tolist()
         top = levels[i].tolist()
-        # Under the last of an odd number of rows there is nothing.
+        # Below the last of an odd number of rows the line is blank.
         bottom = levels[i + 1].tolist() if i + 1 < len(levels) else [0] * len(top)
         line = ""
         for above, below, level in zip(top, bottom, both, strict=True):
@@ -68,14 +76,14 @@ def _half_blocks(tiles: Picture) -> list[str]:
 
 
 def _key_axis(tiles: Picture, wide: int) -> str:
-    """Key positions over their columns, as many as fit without touching."""
+    """Return the line of key positions above their columns, as many as fit without touching."""
     axis = ""
     room = tiles.allowed.shape[1] * wide
     every = 4 if wide == 2 else 10  # columns from one label to the next
     for column, key in enumerate(tiles.k_edges[:-1].tolist()):
-        at, label = column * wide, str(key)
-        if column % every == 0 and at + len(label) <= room and (not axis or at >= len(axis) + 2):
-            axis = axis.ljust(at) + label
+        offset, label = column * wide, str(key)
+        if column % every == 0 and offset + len(label) <= room and (not axis or offset >= len(axis) + 2):
+            axis = axis.ljust(offset) + label
     return axis
 
 
@@ -90,7 +98,7 @@ def _legend(tiles: Picture, small: bool) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Words into lines of at most `width`; the entries of a legend, three spaces apart, stay whole where they can."""
+    """Wrap text into lines of at most `width`; three spaces separate legend entries, which stay intact if possible."""
     lines: list[str] = []
     for entry in text.split("   "):
         if lines and len(lines[-1]) + 3 + len(entry) <= width:
@@ -101,7 +109,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def printable(drawing: str, encoding: str | None) -> str:
-    """The drawing, in ASCII where the terminal's encoding has no blocks."""
+    """Return the drawing, in ASCII where the terminal's encoding has no blocks."""
     try:
         drawing.encode(encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):

@@ -1,1 +1,1 @@
-"""The questions that a bound mask answers: why, where masks differ, what they cost."""
+"""Questions about a bound mask: why a cell is allowed, where masks differ, what a mask costs, what it reaches."""

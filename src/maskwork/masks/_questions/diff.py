@@ -10,18 +10,28 @@ import numpy as np
 from ... import spans as sp
 from ...spans import Spans
 from .._arrays import Ints
-from .._bound import BoundMask
 from .._drawing.picture import cut, percent
 
 #: A cell in absolute positions: (b, h, q, k).
-Place = tuple[int, int, int, int]
+CellIndex = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Diff:
-    """Exact counts of cells, over the batch rows and heads in which either mask differs; they sum to all cells.
+    """The difference of two masks: exact counts of cells, which sum to all cells of the grid.
 
-    It is true when there is a difference, as a non-empty list of differences would be.
+    The counts are over the batch rows and heads in which either mask differs. A `Diff` is true when the masks differ,
+    as a non-empty list of differences would be.
+
+    Attributes:
+        left: text of the left mask.
+        right: text of the right mask.
+        both: cells that both masks allow.
+        only_left: cells that only the left mask allows.
+        only_right: cells that only the right mask allows.
+        neither: cells that no mask allows.
+        first_left: the first cells `(b, h, q, k)` of `only_left`, in the order of batch row, head, query, key.
+        first_right: the first cells of `only_right`.
 
     >>> import maskwork as mw
     >>> diff = mw.causal().bind(100).diff(mw.sliding_window(8))
@@ -44,10 +54,8 @@ class Diff:
     only_left: int
     only_right: int
     neither: int
-    #: The first cells, in the order of batch row, head, query, key, that only the left mask allows.
-    first_left: tuple[Place, ...]
-    #: The first that only the right one allows.
-    first_right: tuple[Place, ...]
+    first_left: tuple[CellIndex, ...]
+    first_right: tuple[CellIndex, ...]
 
     def __bool__(self) -> bool:
         return self.only_left + self.only_right > 0
@@ -64,50 +72,59 @@ class Diff:
         planes = any(b or h for b, h, _, _ in (*self.first_left, *self.first_right))
         lines = [f"left:  {cut(self.left, 100)}", f"right: {cut(self.right, 100)}"]
         for name, (count, cells) in counts.items():
-            first = "; ".join(_say(cell, planes) for cell in cells)
+            first = "; ".join(_cell_text(cell, planes) for cell in cells)
             lines.append(
                 f"{name:<10} {count:>{width},}  {percent(count, total):>5}" + (f"  first: {first}" if first else "")
             )
         return "\n".join(lines)
 
 
-def diff(left: BoundMask, right: BoundMask, first: int) -> Diff:
-    """The difference of two masks on one grid, with at most `first` cells of each kind."""
-    shape = np.broadcast_shapes(left.spans.shape, right.spans.shape)
-    here, there = left.spans.expand(shape), right.spans.expand(shape)  # type: ignore[arg-type]
-    shared = sp.intersection(here, there).sizes()
-    # A row's own cells less the shared ones are those that one side alone allows: no difference is formed.
-    only_here, only_there = here.sizes() - shared, there.sizes() - shared
-    both, only_left, only_right = (int(sizes.sum()) for sizes in (shared, only_here, only_there))
+def diff(texts: tuple[str, str], left: Spans, right: Spans, q_start: int, first: int) -> Diff:
+    """Compare two masks on one grid.
+
+    Args:
+        texts: both masks as text.
+        left: spans of the first mask.
+        right: spans of the second mask, on the same grid.
+        q_start: absolute position of the first query.
+        first: most cells of each difference that are listed.
+    """
+    shape = np.broadcast_shapes(left.shape, right.shape)
+    left, right = left.expand(shape), right.expand(shape)  # type: ignore[arg-type]  # NumPy types any shape
+    shared = sp.intersection(left, right).sizes()
+    # All cells of a row minus the shared ones are those that one side alone allows: no difference is formed.
+    rest_left, rest_right = left.sizes() - shared, right.sizes() - shared
+    both, only_left, only_right = (int(sizes.sum()) for sizes in (shared, rest_left, rest_right))
     return Diff(
-        left=repr(left.mask),
-        right=repr(right.mask),
+        left=texts[0],
+        right=texts[1],
         both=both,
         only_left=only_left,
         only_right=only_right,
-        neither=math.prod(shape) * left.grid.kv_len - both - only_left - only_right,
-        first_left=_first(here, there, only_here, first, left.grid.q_start),
-        first_right=_first(there, here, only_there, first, left.grid.q_start),
+        neither=math.prod(shape) * left.kv_len - both - only_left - only_right,
+        first_left=_first(left, right, rest_left, first, q_start),
+        first_right=_first(right, left, rest_right, first, q_start),
     )
 
 
-def _first(here: Spans, there: Spans, only_here: Ints, most: int, q_start: int) -> tuple[Place, ...]:
-    """The first `most` cells of `here` that `there` lacks, read from no more rows than hold them."""
-    cells: list[Place] = []
-    rows = np.flatnonzero(only_here)[:most]
-    for b, h, q in zip(*(axis.tolist() for axis in np.unravel_index(rows, here.shape)), strict=True):
-        row = sp.difference(_row(here, b, h, q), _row(there, b, h, q)).row(0)
+def _first(a: Spans, b: Spans, sizes: Ints, most: int, q_start: int) -> tuple[CellIndex, ...]:
+    """Return the first `most` cells that `a` allows and `b` does not; `sizes` counts them per row, `(B, H, Q)`."""
+    cells: list[CellIndex] = []
+    # Each of these rows has such a cell, so that no more than `most` rows are needed.
+    rows = np.flatnonzero(sizes)[:most]
+    for batch, h, q in zip(*(axis.tolist() for axis in np.unravel_index(rows, a.shape)), strict=True):
+        row = sp.difference(_row(a, batch, h, q), _row(b, batch, h, q)).row(0)
         for start, end in row:
             end = min(end, start + most - len(cells))
-            cells += [(b, h, q + q_start, key) for key in range(start, end)]
+            cells += [(batch, h, q + q_start, key) for key in range(start, end)]
     return tuple(cells)
 
 
 def _row(spans: Spans, b: int, h: int, q: int) -> Spans:
-    at = np.s_[:, b : b + 1, h : h + 1, q : q + 1]
-    return Spans(spans.planes_starts[at], spans.planes_ends[at], spans.kv_len).trim()
+    index = np.s_[:, b : b + 1, h : h + 1, q : q + 1]
+    return Spans(spans.planes_starts[index], spans.planes_ends[index], spans.kv_len).trim()
 
 
-def _say(cell: Place, planes: bool) -> str:
+def _cell_text(cell: CellIndex, planes: bool) -> str:
     b, h, q, k = cell
     return (f"batch {b}, head {h}, " if planes else "") + f"query {q}, key {k}"

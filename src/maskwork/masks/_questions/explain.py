@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,15 @@ _MOST_TEXT = 60  # characters of a term's text in one line
 
 @dataclass(frozen=True)
 class Cell:
-    """One (query, key) pair that a term is asked about, in that term's own positions."""
+    """One (query, key) pair of one batch row and head, in the positions of the term that explains the pair.
+
+    Attributes:
+        query: the query's position; inside `within` it restarts at 0 in each document.
+        key: the key's position, counted likewise.
+        batch: batch row.
+        head: head.
+        kv_len: number of keys of the term's grid.
+    """
 
     query: int
     key: int
@@ -29,17 +36,18 @@ class Cell:
     kv_len: int
 
     def row(self, mask: Mask) -> Row:
-        """The keys that `mask` allows this query: one row of geometry, whatever the size of the grid."""
+        """Return the keys that `mask` allows this query: one row of geometry, whatever the size of the grid."""
+        # An axis of size 1 stands for every batch row or head.
         spans = mask._spans(np.full((1, 1, 1), self.query, dtype=np.int64), self.kv_len)
         batch, heads, _ = spans.shape
         return spans.row(0, self.batch if batch > 1 else 0, self.head if heads > 1 else 0)
 
     def move(self, query: int, key: int, kv_len: int) -> Cell:
-        """The same pair in other positions, as `within` restarts them."""
+        """Return the same pair in other positions, as `within` restarts them."""
         return Cell(query, key, self.batch, self.head, kv_len)
 
     def distance(self) -> str:
-        """Where the key stands from the query, in words: what windows and triangles are about."""
+        """Return the distance of the key from the query in words, for masks that depend on the distance."""
         steps = self.query - self.key
         if steps == 0:
             return f"key {self.key} is query {self.query} itself"
@@ -48,10 +56,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A term, whether it allows the cell, and the fewest terms below it that settle that.
+    """A term of a mask, whether the term allows the cell, and the fewest terms below that decide this.
 
-    Fixing `.terms` alone settles the cell: whatever the other terms of the expression said, it would stay allowed or
-    blocked. No smaller set of term occurrences does; among equals, the first in the mask's canonical order is given.
+    The occurrences in `.terms` decide the cell: whatever the other terms of the expression say, the cell stays allowed
+    or blocked. No smaller set of occurrences does; among sets of equal size, the first in the mask's canonical order
+    is returned.
+
+    Attributes:
+        mask: the term.
+        allowed: whether the term allows the cell.
+        query: the query's position as this term counts it: inside `within` it restarts at 0 in each document.
+        key: the key's position, counted likewise.
+        batch: batch row.
+        head: head.
+        reason: one line of words and numbers.
+        children: the operands that decide the term; an atom has none.
 
     >>> import maskwork as mw
     >>> why = (mw.causal() & (mw.sliding_window(8) | mw.sinks(2))).bind(16).explain(12, 3)
@@ -67,7 +86,6 @@ class Explanation:
 
     mask: Mask
     allowed: bool
-    #: Positions as this term counts them: inside `within` they restart at 0 in each document.
     query: int
     key: int
     batch: int
@@ -75,13 +93,13 @@ class Explanation:
     reason: str
     children: tuple[Explanation, ...] = ()
 
-    @cached_property
+    @property
     def terms(self) -> tuple[Explanation, ...]:
-        """The occurrences of atoms that settle the cell, from left to right."""
+        """The occurrences of atoms that decide the cell, from left to right."""
         return tuple(term for child in self.children for term in child.terms) if self.children else (self,)
 
     def __str__(self) -> str:
-        """One line a term under a line that says what was asked."""
+        """Return a line for the cell and a line for each term below it."""
         plane = f", batch {self.batch}, head {self.head}" if self.batch or self.head else ""
         verdict = "allowed" if self.allowed else "blocked"
         return "\n".join([f"{verdict}: query {self.query}, key {self.key}{plane}", *self._lines("")])
@@ -97,23 +115,25 @@ class Explanation:
 def explanation(
     mask: Mask, cell: Cell, allowed: bool, reason: str, children: Sequence[Explanation] = ()
 ) -> Explanation:
-    """The explanation of one term at `cell`."""
+    """Build the explanation of one term at `cell`."""
     return Explanation(mask, allowed, cell.query, cell.key, cell.batch, cell.head, reason, tuple(children))
 
 
 def explain_atom(mask: Mask, cell: Cell) -> Explanation:
-    """A term without parts: it is its own explanation."""
+    """Explain a term without operands: the row of the query decides."""
     row = cell.row(mask)
     allowed = any(start <= cell.key < end for start, end in row)
     return explanation(mask, cell, allowed, mask._reason(cell, row))
 
 
 def explain_joined(mask: Mask, cell: Cell, parts: Sequence[Explanation], decisive: bool | None) -> Explanation:
-    """One operand that says `decisive` settles it: the smallest such is given, or else all, since all count.
+    """Explain a term of several operands, `parts`.
 
-    For `&` that is False, for `|` True; `^` has none.
+    One operand whose answer is `decisive` decides the term: False for `&`, True for `|`. Of these operands, the
+    operand with the fewest terms is returned; without any, all operands count. `^` has no decisive answer: None.
     """
     if decisive is None:
+        # `^` allows the cell when an odd number of operands does: each operand counts.
         odd = sum(part.allowed for part in parts)
         return explanation(mask, cell, odd % 2 == 1, f"{odd} of {len(parts)} operands are allowed", parts)
     deciding = [part for part in parts if part.allowed == decisive]
@@ -128,8 +148,9 @@ def _word(allowed: bool) -> str:
 
 
 def reason_of_row(cell: Cell, row: Row) -> str:
-    """What can be said of any atom: the keys that the query does see, nearest first where they are many."""
+    """Return the reason that fits any atom: the keys that the query sees, of many runs the three nearest to the key."""
 
+    # keys between the run and the cell's key, 0 inside the run
     def gap(run: tuple[int, int]) -> int:
         return max(run[0] - cell.key, cell.key - run[1] + 1, 0)
 

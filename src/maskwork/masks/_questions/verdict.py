@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verdict:
-    """A yes, or a no with its counterexample.
+    """The answer to a question about two masks: true, or false with a counterexample.
+
+    Attributes:
+        claim: the statement that is judged.
+        counterexample: a cell `(b, h, q, k)` in absolute positions, None when the claim holds.
 
     >>> import maskwork as mw
     >>> verdict = mw.full().bind(4).subset_of(mw.causal())
@@ -16,7 +20,6 @@ class Verdict:
     """
 
     claim: str
-    #: `(b, h, q, k)` in absolute positions, or None when the claim holds.
     counterexample: tuple[int, int, int, int] | None
 
     def __bool__(self) -> bool:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Literal
 
 import torch
 
 from .._expect import Expected
-from .._probes.black_box import Sets, Whole
 from .._probes.locate import locate
 from .._probes.subject import CannotRun, Subject
 from .._probes.survey import Survey
 from .._probes.tolerance import nan_words
-from .._verdicts.outcome import Outcome, finding, shortest
-from .._verdicts.report import Cause, Finding
+from .._probes.whole_model import BlackBox, ForbiddenSets
+from .._verdicts.patterns import shortest_pair
+from .._verdicts.report import Cause, Finding, Outcome, make_finding
 
 _ROWS = 4
 _EVAL = "eval mode"
+
+# Attention implementations of transformers that run everywhere; others need a device or a package of their own.
 _IMPLEMENTATIONS = ("eager", "sdpa")
 
 
-def check_determinism(subject: Subject, reach: torch.Tensor | None, clear: Whole | None) -> Outcome:
-    """Every mode and implementation: the same call twice is the same, and forbidden inputs change no bit.
+def check_determinism(subject: Subject, reach: torch.Tensor | None, clean: BlackBox | None) -> Outcome:
+    """Check in every mode and implementation that equal calls agree and forbidden inputs change no bit.
 
     Args:
         subject: the model.
-        reach: bool `(L, L)`, what may influence what.
-        clear: the model in eval mode, where that is known not to leak.
+        reach: bool `(L, L)`, the pairs that may influence; None where that is not known.
+        clean: the model in eval mode, where that is known not to leak.
     """
     tried: list[str] = []
     findings: list[Finding] = []
@@ -35,57 +38,56 @@ def check_determinism(subject: Subject, reach: torch.Tensor | None, clear: Whole
     for name, variant in _variants(subject):
         with variant:
             tried.append(name)
-            known = clear if name == _EVAL else None
+            # The check `mask` has already tried every set in eval mode.
+            proven = clean if name == _EVAL else None
             try:
-                whole = known or Whole(subject, most_rows=_ROWS)
+                black_box = proven or BlackBox(subject, most_rows=_ROWS)
             except CannotRun:
-                whole = None
-            if whole is None or whole.noise:
+                black_box = None
+            if black_box is None or black_box.noise:
                 warning = warning or f"two equal calls differ ({name})"
-            elif nan := nan_words(whole.out):
+            elif nan := nan_words(black_box.out):
                 warning = warning or f"{nan} ({name})"
-            elif known is None and reach is not None and (leak := _leak(subject, whole, reach, name)) is not None:
+            elif proven is None and reach is not None and (leak := _leak(subject, black_box, reach, name)) is not None:
                 findings.append(leak)
     leak = f"; forbidden inputs leak in {len(findings)}" if findings else "; forbidden inputs change no bit"
     evidence = f"{', '.join(tried)}: two equal calls agree{leak if reach is not None else ''}"
     return Outcome(findings[:1], evidence, warning)
 
 
-def _leak(subject: Subject, whole: Whole, reach: torch.Tensor, name: str) -> Finding | None:
-    sets = Sets.of(reach)
+def _leak(subject: Subject, black_box: BlackBox, reach: torch.Tensor, name: str) -> Finding | None:
+    sets = ForbiddenSets.from_allowed(reach)
     if not len(sets.keys):
         return None
     # The check `mask` tries every set; here a few, spread over all.
-    sets = sets.spread(4 * _ROWS if whole.substitutions(len(sets.keys)) > 1 else _ROWS)
-    influences = whole.forbidden(sets)
-    if influences.unsettled and (wide := subject.float64()) is not None:
-        influences = whole.forbidden(sets, settle=Whole(wide, most_rows=_ROWS))
-    if not (influences.effect > 0).any():
+    sets = sets.spread(4 * _ROWS if black_box.substitutions(len(sets.keys)) > 1 else _ROWS)
+    effects = black_box.forbidden(sets)
+    if effects.unsettled and (wide := subject.float64()) is not None:
+        effects = black_box.forbidden(sets, settle=BlackBox(wide, most_rows=_ROWS))
+    effect = effects.effect
+    if not (effect > 0).any():
         return None
-    effect = influences.effect
+    # The module is looked for with the set that changes an output most.
     worst = int(effect.amax(1).argmax())
-    place = locate(subject, sets.keys[worst], sets.queries[worst])
+    site = locate(subject, sets.keys[worst], sets.queries[worst])
     leaks = sets.nearest(effect)
-    cause = Cause.NO_MASK if place is None or place.attends else Cause.MIXES_OUTSIDE_ATTENTION
-    return finding("determinism", shortest(leaks), float(effect.max()), int(leaks.sum()), cause, place, f"in {name}")
+    cause = Cause.NO_MASK if site is None or site.attends else Cause.MIXES_OUTSIDE_ATTENTION
+    pair = shortest_pair(leaks)
+    return make_finding("determinism", pair, float(effect.max()), int(leaks.sum()), cause, site, f"in {name}")
 
 
-def _variants(subject: Subject) -> Iterator[tuple[str, object]]:
+def _variants(subject: Subject) -> Iterator[tuple[str, AbstractContextManager[None]]]:
+    """Yield each mode and implementation with the context in which the model is in it."""
     model = subject.module
-    yield _EVAL, _as_is()
+    yield _EVAL, nullcontext()
     if model is None:
         return
     yield "training mode", _training(model)
-    now = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    if now in _IMPLEMENTATIONS and hasattr(model, "set_attn_implementation"):
+    current = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if current in _IMPLEMENTATIONS and hasattr(model, "set_attn_implementation"):
         for name in _IMPLEMENTATIONS:
-            if name != now and (variant := _attention(model, name, now)) is not None:
+            if name != current and (variant := _attention(model, name, current)) is not None:
                 yield f"{name} attention", variant
-
-
-@contextmanager
-def _as_is() -> Iterator[None]:
-    yield
 
 
 @contextmanager
@@ -97,7 +99,8 @@ def _training(model: torch.nn.Module) -> Iterator[None]:
         model.eval()
 
 
-def _attention(model: torch.nn.Module, name: str, before: str) -> object | None:
+def _attention(model: torch.nn.Module, name: str, before: str) -> AbstractContextManager[None] | None:
+    """Return the context in which the model runs with this attention; None when the model refuses it."""
     try:
         model.set_attn_implementation(name)  # type: ignore[operator]
     except (ValueError, ImportError, RuntimeError, AttributeError):
@@ -117,13 +120,13 @@ def _attention(model: torch.nn.Module, name: str, before: str) -> object | None:
     return switched()
 
 
-def whole_reach(
-    subject: Subject, expected: Expected, layers: object, found: Callable[[], Survey]
+def known_reach(
+    subject: Subject, expected: Expected, layers: int | Literal["auto"], survey: Callable[[], Survey]
 ) -> torch.Tensor | None:
-    """What may influence what through the model, or None where that cannot be said."""
+    """Return the pairs that may influence through the model, None where they are not known."""
     if not expected.spreads:
-        return expected.steps[0]  # whatever the layers, so that they need not be counted
+        return expected.tables[0]  # whatever the layers, so that they need not be counted
     try:
-        return expected.reach(found(), layers, subject.config)[0]  # type: ignore[arg-type]
+        return expected.reach(survey(), layers, subject.config)[0]
     except CannotRun:
         return None

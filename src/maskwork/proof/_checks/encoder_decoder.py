@@ -11,23 +11,17 @@ import torch
 from ...errors import ArgumentError
 from ...masks import Mask, causal, full
 from .._expect import through
-from .._probes.black_box import Sets, Whole
 from .._probes.locate import locate
 from .._probes.subject import CannotRun, Subject
-from .._verdicts.cause import cause_of
-from .._verdicts.outcome import Outcome, finding, shortest
-from .._verdicts.picture import picture
+from .._probes.whole_model import BlackBox, ForbiddenSets
+from .._verdicts.patterns import cause_of, picture, shortest_pair
+from .._verdicts.report import Outcome, make_finding
 
 PARTS = ("encoder", "decoder", "cross")
 
 
-def is_encoder_decoder(subject: Subject) -> bool:
-    """Whether the model takes two sequences."""
-    return subject.accepts("input_ids", "decoder_input_ids") and not subject.inputs.is_floating_point()
-
-
 def three_masks(expect: Any) -> dict[str, Mask]:
-    """A mapping of masks as given, with what it leaves out; one mask is the decoder's."""
+    """Return the masks of all three parts: missing ones are the usual ones, and one mask alone is the decoder's."""
     usual = {"encoder": full(), "decoder": causal(), "cross": full()}
     if not isinstance(expect, Mapping):
         return usual if expect is None else {**usual, "decoder": expect}
@@ -36,47 +30,62 @@ def three_masks(expect: Any) -> dict[str, Mask]:
     return {**usual, **expect}
 
 
+# Inputs and outputs of the views; the other sequence is held still.
+#
+#   view          inputs             outputs
+#   encoder_view  input_ids          encoder_last_hidden_state
+#   decoder_view  decoder_input_ids  logits
+#   check_cross   input_ids          logits
+
+
 def encoder_view(subject: Subject) -> Subject:
-    """Inputs are the encoder's, outputs its last hidden states; the decoder's tokens stay."""
+    """Return the view of the encoder: its inputs, and its last hidden states as outputs."""
     return replace(
-        subject, name="input_ids", fixed={"decoder_input_ids": _other(subject)}, pick="encoder_last_hidden_state"
+        subject,
+        name="input_ids",
+        fixed={"decoder_input_ids": _other_sequence(subject)},
+        pick="encoder_last_hidden_state",
     )
 
 
 def decoder_view(subject: Subject) -> Subject:
-    """Inputs and outputs are the decoder's; the encoder's tokens stay, and its mask is not the decoder's."""
-    speak_of_encoder = frozenset({"attention_mask", "position_ids"})
-    return replace(subject, name="decoder_input_ids", fixed={"input_ids": _other(subject)}, refuses=speak_of_encoder)
+    """Return the view of the decoder: its inputs and its outputs; `attention_mask` is the encoder's and not used."""
+    encoder_arguments = frozenset({"attention_mask", "position_ids"})
+    return replace(
+        subject, name="decoder_input_ids", fixed={"input_ids": _other_sequence(subject)}, refuses=encoder_arguments
+    )
 
 
-def check_cross(subject: Subject, masks: dict[str, Mask], enc: torch.Tensor, dec: torch.Tensor) -> Outcome:
-    """What of the encoder's input may influence which output; `enc`, `dec` are the reach of either side."""
-    decoder = _other(subject)
+def check_cross(
+    subject: Subject, masks: dict[str, Mask], encoder_reach: torch.Tensor, decoder_reach: torch.Tensor
+) -> Outcome:
+    """Judge which of the encoder's inputs influence which outputs, through the reach of either side."""
+    decoder = _other_sequence(subject)
     view = replace(subject, name="input_ids", fixed={"decoder_input_ids": decoder}, out_length=decoder.shape[1])
     q_len, kv_len = decoder.shape[1], subject.length
-    step = torch.from_numpy(masks["cross"].bind(q_len, kv_len, q_start=0).dense()[0].any(0))
-    reach = through(dec[:q_len, :q_len], through(step, enc))
-    whole = Whole(view)
-    sets = Sets.of(reach)
+    cross = torch.from_numpy(masks["cross"].bind(q_len, kv_len, q_start=0).dense()[0].any(0))
+    reach = through(decoder_reach[:q_len, :q_len], through(cross, encoder_reach))
+    black_box = BlackBox(view)
+    sets = ForbiddenSets.from_allowed(reach)
     if len(sets.keys):
-        effect = whole.forbidden(sets).effect
+        effect = black_box.forbidden(sets).effect
         if (effect > 0).any():
-            seen = whole.pairs() > 0
-            leaks = seen & ~reach
+            observed = black_box.pairs() > 0
+            leaks = observed & ~reach
             if not leaks.any():
                 raise CannotRun("inputs leak together but none alone: shorten the sequence and look at pairs")
             worst = int(effect.amax(1).argmax())
-            place = locate(view, sets.keys[worst], sets.queries[worst])
-            pair = shortest(leaks)
-            drawn = picture(reach, seen, *pair)
-            cause, words = cause_of(leaks, seen, reach), "from the encoder's input to the decoder's output"
-            leak = finding("mask", pair, float(effect.max()), int(leaks.sum()), cause, place, words, drawn)
+            site = locate(view, sets.keys[worst], sets.queries[worst])
+            pair = shortest_pair(leaks)
+            drawn = picture(reach, observed, *pair)
+            cause, words = cause_of(leaks, observed, reach), "from the encoder's input to the decoder's output"
+            leak = make_finding("mask", pair, float(effect.max()), int(leaks.sum()), cause, site, words, drawn)
             return Outcome([leak], "cross: leak")
-    if not (whole.pairs() > 0).any():
+    if not (black_box.pairs() > 0).any():
         return Outcome(warning="no token of the encoder reaches the decoder's output")
     return Outcome(evidence=f"cross: {int((~reach).sum())} forbidden pairs, no output changes by a bit")
 
 
-def _other(subject: Subject) -> torch.Tensor:
-    """`(1, L - 3)`: the other sequence, of another length so that the two axes cannot be taken for each other."""
+def _other_sequence(subject: Subject) -> torch.Tensor:
+    """Return `(1, L - 3)`: the other sequence, of another length, so that nothing confuses the two axes."""
     return subject.inputs.flip(0)[: max(2, subject.length - 3)][None]

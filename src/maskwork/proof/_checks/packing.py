@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import cached_property
+from itertools import accumulate
 
 import torch
 
 from ...errors import GridError
 from ...lower import to_dense
-from ...masks import Mask, causal, document
-from .._expect import step_table
-from .._probes.black_box import Sets, Whole
-from .._probes.calls import Call, alone, packed
-from .._probes.deviation import deviation
-from .._probes.locate import locate
+from ...masks import Mask, document
+from .._expect import sees_later_keys, table_of
+from .._probes.calling_conventions import CallingConvention, alone, packed
+from .._probes.locate import ComparedCall, locate, locate_deviation
 from .._probes.subject import CannotRun, Subject
 from .._probes.tolerance import change, nan_words, tolerance, tolerance_words
-from .._verdicts.cause import cause_of
-from .._verdicts.outcome import Outcome, finding, shortest
-from .._verdicts.picture import picture
-from .._verdicts.report import Cause, Finding
+from .._probes.whole_model import BlackBox, ForbiddenSets
+from .._verdicts.patterns import cause_of, picture, shortest_pair
+from .._verdicts.report import Cause, Finding, Outcome, make_finding
 
 
 def check_packing(subject: Subject, expect: Mask) -> Outcome:
-    """Three documents: no other document's tokens change a bit, and each is as it is alone, in each way of calling."""
+    """Check each calling convention: no other document changes a bit, and each document comes out as it does alone.
+
+    The sequence is cut into three documents of different lengths:
+
+        tokens      a b c d e f g h i j k l
+        documents   0 0 0 1 1 1 1 1 2 2 2 2
+    """
     if subject.inputs.is_floating_point():
         raise CannotRun("this check needs token ids")
     length = subject.length
+    # The documents' lengths differ, so that a fault cannot hide behind equal positions.
     lengths = [length // 4, length // 2 - length // 8]
     lengths.append(length - sum(lengths))
     try:
@@ -35,56 +39,70 @@ def check_packing(subject: Subject, expect: Mask) -> Outcome:
             expect.bind(n)
     except GridError as error:
         raise CannotRun(f"the expected mask fits only the whole sequence: {error}") from None
-    sees_past = bool(expect.bind(length).subset_of(causal()))
-    calls = packed(subject, expect, lengths, 1, sees_past)
-    parts = subject.rows(1).split(lengths, dim=1)
-
-    @cache
-    def single() -> torch.Tensor:
-        return torch.cat([subject.run(p, **alone(subject, expect, p.shape[1]))[0] for p in parts])
-
+    row = _PackedDocuments(subject, expect, lengths)
     findings: list[Finding] = []
     evidence: list[str] = []
     warning = ""
-    for i, call in enumerate(calls):
-        outcome = _one_call(subject, expect, lengths, call, i, sees_past, single)
+    for i, convention in enumerate(row.conventions(rows=1)):
+        outcome = _check_convention(row, convention, i)
         findings += outcome.findings
-        evidence.append(f"{call.name}: {outcome.evidence}")
+        evidence.append(f"{convention.name}: {outcome.evidence}")
         warning = warning or outcome.warning
     return Outcome(findings, "; ".join(evidence), warning)
 
 
-def _one_call(
-    subject: Subject,
-    expect: Mask,
-    lengths: list[int],
-    call: Call,
-    at: int,
-    sees_past: bool,
-    each_alone: Callable[[], torch.Tensor],
-) -> Outcome:
-    length = sum(lengths)
+class _PackedDocuments:
+    """The sequence as one row of three documents, and each of them alone."""
 
-    def run(inputs: torch.Tensor, subject: Subject = subject) -> torch.Tensor:
-        parts = inputs.split(1) if call.flat else [inputs]
-        return torch.cat(
-            [subject.run(p, **packed(subject, expect, lengths, len(p), sees_past)[at].options) for p in parts]
-        )
+    def __init__(self, subject: Subject, expect: Mask, lengths: list[int]) -> None:
+        self.subject, self.expect, self.lengths = subject, expect, lengths
+        self.causal = not sees_later_keys(expect, sum(lengths))
+        #: bool `(L, L)`: positions of the same document.
+        self.table = to_dense(document(lengths).bind(sum(lengths)))[0, 0]
 
-    whole = Whole(subject, run, len(lengths))
-    documents = to_dense(document(lengths).bind(length))[0, 0]
-    sets = Sets.of(documents)
-    influences = whole.forbidden(sets)
-    if influences.unsettled:
+    def conventions(self, rows: int) -> list[CallingConvention]:
+        """Return the ways in which the model takes these documents in each of `rows` rows."""
+        return packed(self.subject, self.expect, self.lengths, rows, self.causal)
+
+    def run(self, inputs: torch.Tensor, index: int, subject: Subject | None = None) -> torch.Tensor:
+        """Run packed rows `(B, L)` in the convention of this index, with a copy of the model if one is given."""
+        flat = self.conventions(rows=1)[index].flat
+        # A flat convention describes one row, so the rows of a batch are run one after another.
+        parts = inputs.split(1) if flat else [inputs]
+        model = subject or self.subject
+        return torch.cat([model.run(p, **self.conventions(len(p))[index].options) for p in parts])
+
+    def run_alone(self, part: slice) -> torch.Tensor:
+        """Run the tokens of one document as a row of its own."""
+        ids = self.subject.rows(1)[:, part]
+        return self.subject.run(ids, **alone(self.subject, self.expect, ids.shape[1]))
+
+    @cached_property
+    def each_alone(self) -> torch.Tensor:
+        """Outputs `(L, …)` of the documents, each run alone."""
+        return torch.cat([self.run_alone(part)[0] for part in self.parts])
+
+    @property
+    def parts(self) -> list[slice]:
+        """The positions of each document."""
+        return [slice(end - n, end) for n, end in zip(self.lengths, accumulate(self.lengths), strict=True)]
+
+
+def _check_convention(row: _PackedDocuments, convention: CallingConvention, index: int) -> Outcome:
+    subject, lengths = row.subject, row.lengths
+    black_box = BlackBox(subject, lambda inputs: row.run(inputs, index), len(lengths))
+    sets = ForbiddenSets.from_allowed(row.table)
+    effects = black_box.forbidden(sets)
+    if effects.unsettled:
         wide = subject.float64()
         if wide is not None:
-            influences = whole.forbidden(sets, settle=Whole(wide, lambda inputs: run(inputs, wide), len(lengths)))
-    if (influences.effect > 0).any():
-        return Outcome(
-            [_joined(subject, whole, documents, expect, sets, influences.effect, run, call)], "documents meet"
-        )
-    together = whole.before[0]
-    single = each_alone()
+            exact = BlackBox(wide, lambda inputs: row.run(inputs, index, wide), len(lengths))
+            effects = black_box.forbidden(sets, settle=exact)
+    if (effects.effect > 0).any():
+        return Outcome([_joined(row, black_box, sets, effects.effect, convention, index)], "documents meet")
+    # No other document changes a bit. Now its place: alone, a document has other positions in its row.
+    together = black_box.baseline[0]
+    single = row.each_alone
     differ = change(single, together).cpu()
     room = tolerance(single, subject.model)
     words = f"other documents' tokens change no bit; alone and packed differ by at most {float(differ.max()):.2g}, "
@@ -92,52 +110,52 @@ def _one_call(
     wrong = int((differ > room).sum())
     if not wrong:
         return Outcome([], words, nan_words(together))
-    document_at = int(differ.argmax())
-    start = 0
-    for n in lengths:
-        if document_at < start + n:
-            break
-        start += n
-    part = slice(start, start + n)
-    place = deviation(
+    # The document that differs most, alone and in the row.
+    worst = int(differ.argmax())
+    part = next(part for part in row.parts if worst < part.stop)
+    site = locate_deviation(
         subject,
-        (lambda: subject.run(subject.rows(1)[:, part], **alone(subject, expect, n)), slice(None), 0),
-        (lambda: run(subject.rows(1)), part, 0),
+        ComparedCall(lambda: row.run_alone(part)),
+        ComparedCall(lambda: row.run(subject.rows(1), index), part),
     )
-    words = f"{call.name}: a document differs from itself alone"
-    cause, at = Cause.POSITIONS_NOT_RESTARTED, (document_at, None)
-    leak = finding("packing", at, float(differ.max()), wrong, cause, place, words)
+    words = f"{convention.name}: a document differs from itself alone"
+    cause, pair = Cause.POSITIONS_NOT_RESTARTED, (worst, None)
+    leak = make_finding("packing", pair, float(differ.max()), wrong, cause, site, words)
     return Outcome([leak], "documents differ from themselves alone")
 
 
 def _joined(
-    subject: Subject,
-    whole: Whole,
-    documents: torch.Tensor,
-    expect: Mask,
-    sets: Sets,
+    row: _PackedDocuments,
+    black_box: BlackBox,
+    sets: ForbiddenSets,
     effect: torch.Tensor,
-    run: Callable[[torch.Tensor, Subject], torch.Tensor],
-    call: Call,
+    convention: CallingConvention,
+    index: int,
 ) -> Finding:
-    # In a large model only what the sets show: one pair for each output that changed.
-    large = whole.substitutions(len(documents)) == 1
-    seen = documents.clone() if large else whole.pairs() > 0
-    leaks = seen & ~documents
+    documents = row.table
+    # A large model is judged by the sets alone: one pair for each output that changed.
+    large = black_box.substitutions(len(documents)) == 1
+    observed = documents.clone() if large else black_box.pairs() > 0
+    leaks = observed & ~documents
     if not leaks.any():
         leaks = sets.nearest(effect)
-        seen = seen | leaks
+        observed = observed | leaks
     worst = int(effect.amax(1).argmax())
-    place = locate(
-        subject, sets.keys[worst], sets.queries[worst], lambda s, inputs: run(inputs, s), rows=1 if call.flat else 3
+    site = locate(
+        row.subject,
+        sets.keys[worst],
+        sets.queries[worst],
+        lambda subject, inputs: row.run(inputs, index, subject),
+        rows=1 if convention.flat else 3,
     )
-    allowed = step_table(expect, len(documents)) & documents
-    pair = shortest(leaks)
-    cause = Cause.DOCUMENTS_JOINED if large else cause_of(leaks, seen, allowed, documents=documents)
-    if place is not None and place.module and not place.attends:
+    allowed = table_of(row.expect, len(documents)) & documents
+    pair = shortest_pair(leaks)
+    cause = Cause.DOCUMENTS_JOINED if large else cause_of(leaks, observed, allowed, documents=documents)
+    # Attention is not at fault where a module without attention is the first to differ.
+    if site is not None and site.module and not site.attends:
         cause = Cause.MIXES_OUTSIDE_ATTENTION
-    drawn = picture(allowed, seen, *pair)
-    words = f"through {call.name}"
-    if "default" in call.name:
+    drawn = picture(allowed, observed, *pair)
+    words = f"through {convention.name}"
+    if "default" in convention.name:
         words += "; with a cache in use the model does not look for documents: pass use_cache=False"
-    return finding("packing", pair, float(effect.max()), int(leaks.sum()), cause, place, words, drawn)
+    return make_finding("packing", pair, float(effect.max()), int(leaks.sum()), cause, site, words, drawn)

@@ -2,91 +2,132 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from ...masks import Mask
-from .._probes.black_box import affordable_substitutions
-from .._probes.calls import alone, pad_token, padded
-from .._probes.deviation import deviation
-from .._probes.locate import locate
-from .._probes.subject import CannotRun, Subject
-from .._probes.substitutes import substitutes
+from .._probes.calling_conventions import CallingConvention, alone, pad_token, padded
+from .._probes.locate import ComparedCall, locate, locate_deviation
+from .._probes.subject import CannotRun, Subject, substitutes
 from .._probes.tolerance import change, nan_words, tolerance, tolerance_words
-from .._verdicts.outcome import Outcome, Place, finding
-from .._verdicts.report import Cause
+from .._probes.whole_model import affordable_substitutions
+from .._verdicts.report import Cause, Outcome, Site, make_finding
 
-#: Positions of padding at most; of a short sequence less, so that some of it is left.
+# Positions of padding at most; of a short sequence less, so that real positions are left.
 _LEFT, _RIGHT = 2, 3
-_ROWS = 1
 
 
 def check_padding(subject: Subject, expect: Mask) -> Outcome:
-    """Left, right and both: what padding holds must not change a bit, and its place no more than rounding."""
+    """Check padding on either side and on both: its tokens change no bit, and its place no more than rounding.
+
+    A row of a sequence with real positions r and padding `-`:
+
+        right        r r r r r - - -
+        left         - - r r r r r r
+        both sides   - - r r r - - -
+    """
     token = pad_token(subject)
     total = subject.length
-    worst, room, call, left_out, warning = 0.0, "", "", "", ""
+    worst, room, convention, untried, warning = 0.0, "", "", "", ""
     tried: list[str] = []
     most_left, most_right = min(_LEFT, total // 4), min(_RIGHT, total // 3)
     for side, left, right in (("right", 0, most_right), ("left", most_left, 0), ("both sides", most_left, most_right)):
-        real = subject.inputs[: total - left - right]
         start, end = left, total - right
         try:
-            told = padded(subject, expect, [start] * _ROWS, [end] * _ROWS, total)
+            call = padded(subject, expect, [start], [end], total)
         except CannotRun as why:
-            if not call:
+            # No side can be tried at all: the check cannot run. Otherwise the other sides still count.
+            if not convention:
                 raise
-            left_out = f"; {side} not tried: {why}"
+            untried = f"; {side} not tried: {why}"
             continue
-        call = told.name
+        convention = call.name
         tried.append(side)
-        pads = torch.ones(total, dtype=torch.bool)
+        row = _PaddedRow(subject, side, start, end, token, call)
+        outcome = row.check_content()
+        if outcome is not None:
+            return outcome
+        single = row.run_alone(expect)[0]
+        differ = change(single, row.baseline).cpu()
+        worst, room = max(worst, float(differ.max())), tolerance_words(single, subject.model)
+        warning = warning or nan_words(single)
+        if float(differ.max()) > tolerance(single, subject.model):
+            return row.deviates(expect, differ)
+    evidence = f"{', '.join(tried)} ({convention}): padding's tokens change no bit, padded and alone differ by at most "
+    return Outcome(evidence=f"{evidence}{worst:.2g}, {room}{untried}", warning=warning)
+
+
+class _PaddedRow:
+    """One row with real positions from `start` to `end` and padding around them.
+
+    Attributes:
+        row: int64 `(1, L)`.
+        baseline: outputs of the real positions with padding tokens as padding.
+    """
+
+    def __init__(self, subject: Subject, side: str, start: int, end: int, token: int, call: CallingConvention) -> None:
+        self.subject, self.side, self.start, self.end, self.call = subject, side, start, end, call
+        self.real = subject.inputs[: end - start]
+        self.row = torch.full((1, subject.length), token, device=self.real.device)
+        self.row[:, start:end] = self.real
+        self.baseline = self._run(self.row)[0, start:end]
+
+    def _run(self, inputs: torch.Tensor) -> torch.Tensor:
+        # The arguments are those of one row, and not every model broadcasts them over a larger batch.
+        options = {
+            name: value.expand(len(inputs), *value.shape[1:]) if isinstance(value, torch.Tensor) else value
+            for name, value in self.call.options.items()
+        }
+        return self.subject.run(inputs, **options)
+
+    def run_alone(self, expect: Mask) -> torch.Tensor:
+        """Run the real positions without padding."""
+        return self.subject.run(self.real[None].clone(), **alone(self.subject, expect, len(self.real)))
+
+    def check_content(self) -> Outcome | None:
+        """Return a finding where a bit of a real position changes with the padding's tokens, else None."""
+        subject, start, end = self.subject, self.start, self.end
+        pads = torch.ones(subject.length, dtype=torch.bool)
         pads[start:end] = False
-        rows = torch.full((_ROWS, total), token, device=real.device)
-        rows[:, start:end] = real
-        quiet = subject.run(rows, **told.options)[:, start:end]
-        other = substitutes(subject, min(2, affordable_substitutions(subject, 3)))
-        effect = torch.zeros(len(real), dtype=torch.float64)
-        for new in other:
-            loud = rows.clone()
-            loud[:, pads] = new[pads]
-            effect = torch.maximum(effect, change(subject.run(loud, **told.options)[0, start:end], quiet[0]).cpu())
-        if float(effect.max()) > _rounding(subject, quiet[0]):
-            sequence = Subject(subject.model, subject.call, rows[0])
-            place = locate(sequence, pads, ~pads, lambda s, x, t=told: s.run(x, **_first(t.options, len(x))))
-            cause = Cause.PADDING_VISIBLE if place is None or place.attends or not place.module else None
-            return _leak(side, effect, start, cause or Cause.MIXES_OUTSIDE_ATTENTION, place, "what the padding holds")
-        unpadded = alone(subject, expect, len(real), _ROWS)
-        single = subject.run(real.expand(_ROWS, -1).clone(), **unpadded)
-        differ = change(single[0], quiet[0]).cpu()
-        worst, room = max(worst, float(differ.max())), tolerance_words(single[0], subject.model)
-        warning = warning or nan_words(single[0])
-        if float(differ.max()) > tolerance(single[0], subject.model):
-            place = deviation(
-                subject,
-                (lambda a=real, u=unpadded: subject.run(a.expand(_ROWS, -1).clone(), **u), slice(None), 0),
-                (lambda r=rows, t=told: subject.run(r, **t.options), slice(start, end), 0),
-            )
-            outside = place is not None and place.module and not place.attends and not left
-            cause = Cause.MIXES_OUTSIDE_ATTENTION if outside else Cause.POSITIONS_NOT_RESTARTED
-            cause = cause if left or outside else Cause.PADDING_VISIBLE
-            return _leak(side, differ, start, cause, place, "where the padding lies")
-    evidence = f"{', '.join(tried)} ({call}): padding's tokens change no bit, padded and alone differ by at most "
-    return Outcome(evidence=f"{evidence}{worst:.2g}, {room}{left_out}", warning=warning)
+        effect = torch.zeros(len(self.real), dtype=torch.float64)
+        # The padding's tokens are replaced by others: real positions must not change by a bit.
+        for new in substitutes(subject, min(2, affordable_substitutions(subject, 3))):
+            changed = self.row.clone()
+            changed[:, pads] = new[pads]
+            effect = torch.maximum(effect, change(self._run(changed)[0, start:end], self.baseline).cpu())
+        if float(effect.max()) <= self._rounding():
+            return None
+        padded_sequence = replace(subject, inputs=self.row[0])
+        site = locate(padded_sequence, pads, ~pads, lambda _, inputs: self._run(inputs))
+        # The model's own code between its modules counts as attention, since padding masks are built there.
+        outside = site is not None and site.module and not site.attends
+        cause = Cause.MIXES_OUTSIDE_ATTENTION if outside else Cause.PADDING_VISIBLE
+        return self._leak(effect, cause, site, "what the padding holds")
 
+    def _rounding(self) -> float:
+        """Return how much routing by data may move the last place; a padded key that is seen moves far more."""
+        finite = self.baseline[self.baseline.isfinite()].abs().double()
+        largest = float(finite.max()) if self.baseline.is_floating_point() and finite.numel() else 0.0
+        eps = torch.finfo(self.baseline.dtype).eps if largest else 0.0
+        return 16 * max(eps * largest, self.subject.noise)
 
-def _rounding(subject: Subject, quiet: torch.Tensor) -> float:
-    """What routing by data may move in the last place; a padded key that is seen moves far more."""
-    finite = quiet[quiet.isfinite()].abs().double()
-    largest = float(finite.max()) if quiet.is_floating_point() and finite.numel() else 0.0
-    return 16 * max(torch.finfo(quiet.dtype).eps * largest if largest else 0.0, subject.noise)
+    def deviates(self, expect: Mask, differ: torch.Tensor) -> Outcome:
+        """Return the outcome of a row whose real positions differ from themselves alone."""
+        site = locate_deviation(
+            self.subject,
+            ComparedCall(lambda: self.run_alone(expect)),
+            ComparedCall(lambda: self._run(self.row), slice(self.start, self.end)),
+        )
+        # Padding on the right moves no position, so attention sees the padding; padding on the left moves them all.
+        if site is not None and site.module and not site.attends and not self.start:
+            cause = Cause.MIXES_OUTSIDE_ATTENTION
+        else:
+            cause = Cause.POSITIONS_NOT_RESTARTED if self.start else Cause.PADDING_VISIBLE
+        return self._leak(differ, cause, site, "where the padding lies")
 
-
-def _first(options: dict[str, object], rows: int) -> dict[str, object]:
-    return {name: v[:rows] if isinstance(v, torch.Tensor) else v for name, v in options.items()}
-
-
-def _leak(side: str, effect: torch.Tensor, start: int, cause: Cause, place: Place | None, what: str) -> Outcome:
-    wrong = int((effect > 0).sum())
-    at = int(effect.argmax()) + start, None
-    words = f"padded on the {side}: {what} changes real positions"
-    return Outcome([finding("padding", at, float(effect.max()), wrong, cause, place, words)], words)
+    def _leak(self, effect: torch.Tensor, cause: Cause, site: Site | None, what_changes: str) -> Outcome:
+        wrong = int((effect > 0).sum())
+        pair = int(effect.argmax()) + self.start, None
+        words = f"padded on the {self.side}: {what_changes} changes real positions"
+        return Outcome([make_finding("padding", pair, float(effect.max()), wrong, cause, site, words)], words)

@@ -1,1 +1,1 @@
-"""What an audit says: outcomes, causes, reports, pictures."""
+"""The verdicts of an audit: reports, causes and pictures."""

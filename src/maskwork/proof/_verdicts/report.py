@@ -1,4 +1,4 @@
-"""What an audit says: findings, and for each check clean, leak, warning or why it could not run."""
+"""The verdicts of an audit: the outcome of each check, its findings, and the report that joins them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 
 class Cause(StrEnum):
-    """What most likely went wrong."""
+    """The fault that a pattern of leaks most likely comes from."""
 
     NO_MASK = "no_mask"
     OFF_BY_ONE = "off_by_one"
@@ -25,6 +25,7 @@ class Cause(StrEnum):
     MIXES_OUTSIDE_ATTENTION = "mixes_outside_attention"
 
 
+# For each cause, the first thing to look at.
 _HINTS = {
     Cause.NO_MASK: "attention sees what the mask forbids, whatever the distance: pass the mask",
     Cause.OFF_BY_ONE: "one token too far: compare k <= q with k <= q + 1, and how targets are shifted",
@@ -44,59 +45,113 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One leak: its shortest pair, how many pairs there are, and the first module that lets it in."""
+    """One leak: its shortest pair, how many pairs there are, and the first module that lets it in.
+
+    Attributes:
+        query: position of the output in the shortest forbidden pair: input `key` changes the output at `query`.
+        key: position of the input; None where no single input is to blame.
+        effect: largest absolute change of an output, or the largest gradient where only a gradient shows the flow.
+        pairs: number of (query, key) pairs, or of positions where no key is to blame.
+        module: qualified name of the first module at whose output the influence appears; "" is the model itself, None
+            unknown.
+        modules: every module that leaks, the first one included.
+        evidence: by which method the leak shows, in which mode, and what float64 showed.
+        picture: expected against observed, drawn in characters.
+    """
 
     check: str
-    #: Positions of the shortest forbidden pair: input `key` changes the output at `query`.
     query: int
     key: int | None
-    #: Largest absolute change of an output, or the largest gradient where only a gradient shows the flow.
     effect: float
-    #: Number of (query, key) pairs, or of positions where no key is to blame.
     pairs: int
     cause: Cause | None = None
-    #: Qualified name of the first module at whose output the influence appears; "" is the model itself, None unknown.
     module: str | None = None
-    #: Every module that leaks, the first one included.
     modules: tuple[str, ...] = ()
-    #: How it was told: by which method, in which mode, what float64 said.
     evidence: str = ""
-    #: Expected against observed, drawn.
     picture: str = field(default="", compare=False)
 
     @property
     def hint(self) -> str:
-        """What to look at first."""
+        """The first thing to look at in the model's code."""
         return _HINTS[self.cause] if self.cause else "no known pattern: look at the pairs near this one"
 
     def __str__(self) -> str:
-        blame = f"output {self.query}" if self.key is None else f"input {self.key} reaches output {self.query}"
-        where = "" if self.module is None else f" in {self.module or 'the model itself'}"
-        if others := len(self.modules) - 1 if self.modules else 0:
-            where += f" (and {others} more)"
+        pair = f"output {self.query}" if self.key is None else f"input {self.key} reaches output {self.query}"
+        place = "" if self.module is None else f" in {self.module or 'the model itself'}"
+        # The first module is named; the others often leak for the same reason.
+        if more := len(self.modules) - 1 if self.modules else 0:
+            place += f" (and {more} more)"
         cause = f" [{self.cause}]" if self.cause else ""
-        text = f"{self.check}: {blame}{where}, effect {self.effect:.3g}, {self.pairs} in all{cause}: {self.hint}"
+        text = f"{self.check}: {pair}{place}, effect {self.effect:.3g}, {self.pairs} in all{cause}: {self.hint}"
         if self.evidence:
             text += f"\n    {self.evidence}"
         return text + "".join(f"\n    {line}" for line in self.picture.splitlines())
 
 
 @dataclass(frozen=True)
+class Site:
+    """The module at which an influence enters.
+
+    Attributes:
+        module: qualified name; "" is the model's own code.
+        attends: whether that module, or a part of it, attends.
+    """
+
+    module: str
+    attends: bool
+
+
+def make_finding(
+    check: str,
+    pair: tuple[int, int | None],
+    effect: float,
+    pairs: int,
+    cause: Cause | None,
+    site: Site | None,
+    evidence: str,
+    drawn: str = "",
+) -> Finding:
+    """Build a finding at one (query, key) and at one site, if that is known."""
+    module = None if site is None else site.module
+    modules = () if module is None else (module,)
+    return Finding(check, *pair, effect, pairs, cause, module, modules, evidence, drawn)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one check: findings, what was compared, and why a check without findings may not be clean."""
+
+    findings: list[Finding] = field(default_factory=list)
+    evidence: str = ""
+    warning: str = ""
+
+    @property
+    def state(self) -> str:
+        """The check's state in the report: "leak", "warning" or "clean"."""
+        return "leak" if self.findings else "warning" if self.warning else "clean"
+
+
+@dataclass(frozen=True)
 class Report:
-    """The answer of `mw.audit`. `ok` is True when nothing leaks or is odd and the mask was really checked."""
+    """The report of `mw.audit`. `ok` is True when nothing leaks or is odd and the mask was really checked.
+
+    Attributes:
+        findings: the leaks of every check.
+        checks: check -> "clean", "leak", "warning" or "cannot run: why".
+        evidence: check -> what was compared, with figures.
+        warnings: check -> why it is not clean though nothing leaks.
+    """
 
     findings: tuple[Finding, ...]
-    #: check -> "clean", "leak", "warning" or "cannot run: why"
     checks: Mapping[str, str]
-    #: check -> what was compared, with figures
     evidence: Mapping[str, str]
-    #: check -> why it is not clean though nothing leaks
     warnings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """No leak, no warning, something was really checked, and the mask was if that was asked for."""
+        """Whether there is no leak and no warning, some check ran, and the check `mask` did if it was requested."""
         states = self.checks.values()
+        # A check that cannot run says nothing against the model, but then another one has to be clean.
         fine = all(state == "clean" or state.startswith("cannot run") for state in states)
         return fine and "clean" in states and self.checks.get("mask", "clean") == "clean"
 
@@ -106,7 +161,7 @@ class Report:
         return "leak" in self.checks.values()
 
     def to_json(self) -> str:
-        """The whole report as JSON text."""
+        """Return the report as JSON text."""
         findings = [{**asdict(finding), "hint": finding.hint} for finding in self.findings]
         return json.dumps(
             {
@@ -120,10 +175,11 @@ class Report:
         )
 
     def to_junit(self, name: str = "maskwork audit") -> str:
-        """The report as a JUnit XML file: one test case for each check, for dashboards that read those."""
+        """Return the report as a JUnit XML file for dashboards: one test case for each check."""
         cases: list[str] = []
         failures = skipped = 0
         for check, state in self.checks.items():
+            # A warning is not ok, so it fails the test case as a leak does; a check that could not run is skipped.
             body = ""
             if state in ("leak", "warning"):
                 failures += 1
@@ -138,6 +194,7 @@ class Report:
         return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *cases, "</testsuite>", ""])
 
     def __str__(self) -> str:
+        # One line for each check, its warning below, and the findings at the end.
         lines: list[str] = []
         for name, state in self.checks.items():
             lines.append(f"{name}: {state}  ({self.evidence.get(name, 'nothing compared')})")
@@ -148,5 +205,5 @@ class Report:
 
 
 def _printable(text: str) -> str:
-    """XML 1.0 has no control characters, not even escaped."""
+    """Drop the control characters: XML 1.0 has none, not even escaped."""
     return "".join(c for c in text if c in "\n\t" or ord(c) >= 32)

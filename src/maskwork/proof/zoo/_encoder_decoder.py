@@ -1,4 +1,4 @@
-"""An encoder-decoder that translates as it goes: output q may depend on the source up to q, however long either is."""
+"""An encoder-decoder that translates as it goes: output q may depend on the source up to q, whatever both lengths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._specimens import CONTEXT, HEADS, VOCABULARY, WIDTH
 
 @dataclass
 class Translated:
-    """As transformers returns it."""
+    """An output in the form that transformers gives it."""
 
     logits: torch.Tensor
     encoder_last_hidden_state: torch.Tensor
@@ -31,10 +31,12 @@ class Translator(nn.Module):
         self.head = nn.Linear(WIDTH, VOCABULARY)
 
     def forward(self, input_ids: torch.Tensor, decoder_input_ids: torch.Tensor) -> Translated:
-        """Logits `(B, Q, V)` for a source `(B, K)` and a target `(B, Q)`."""
+        """Compute logits `(B, Q, V)` for a source `(B, K)` and a target `(B, Q)`."""
         source, target = self._embed(input_ids), self._embed(decoder_input_ids)
+        # Each attention is added to its input: a residual connection.
         source = source + _attend(self.encoder, source, source, 0)
         target = target + _attend(self.decoder, target, target, 0)
+        # Counted from the bottom right corner, the triangle of a longer source reaches further ahead.
         ahead = source.shape[1] - target.shape[1] if self.bottom_right else 0
         target = target + _attend(self.cross, target, source, ahead)
         return Translated(self.head(target), source)
@@ -44,6 +46,6 @@ class Translator(nn.Module):
 
 
 def _attend(attention: nn.Module, x: torch.Tensor, y: torch.Tensor, ahead: int) -> torch.Tensor:
-    """Query q sees keys up to `q + ahead`."""
+    """Attend from `x` to `y`: query q sees keys up to `q + ahead`."""
     ignore = torch.ones(x.shape[1], y.shape[1], dtype=torch.bool).triu(1 + ahead)
     return attention(x, y, y, attn_mask=ignore, need_weights=False)[0]

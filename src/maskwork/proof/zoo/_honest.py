@@ -1,4 +1,4 @@
-"""The clean zoo: honest models of every kind, in which the audit must find nothing; beside it `mutants`."""
+"""The clean zoo: honest models of every kind, in which the audit must find no leak."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ._routing import Router
 from ._specimens import VOCABULARY, WIDTH, Functional, Specimen, seeded
 from ._varlen import FlashArguments, Varlen
 
+# Checks by what a model can do: every one; without padding, documents and cache; without padding and documents.
 EVERY = ("mask", "padding", "packing", "cache", "batch", "determinism")
 _ALONE = ("mask", "batch", "determinism")
 _CACHED = ("mask", "cache", "batch", "determinism")
@@ -35,7 +36,7 @@ class Honest:
     checks: tuple[str, ...] = EVERY
 
     def build(self, seed: int = 0) -> nn.Module:
-        """The model with weights of this seed."""
+        """Build the model with weights of this seed."""
         return seeded(self.make, seed)
 
 
@@ -61,13 +62,14 @@ class Convolutional(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         x = self.embedding(ids).transpose(1, 2)
+        # Padded on the left alone, so that an output sees no later input.
         for i, layer in enumerate(self.layers):
             x = x + torch.tanh(layer(nn.functional.pad(x, (2 * 2**i, 0))))
         return x.transpose(1, 2)
 
 
 class TorchEncoder(nn.Module):
-    """torch's own encoder layers, sequence first, with a causal mask: True = ignore, their convention."""
+    """Encoder layers of torch, sequence first, with a causal mask: True = ignore, their convention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +88,7 @@ def _transformer(mask: str) -> Callable[[], nn.Module]:
             vocab_size=VOCABULARY, layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=64, mask=mask
         )
         model = Transformer(config)
+        # The seed comes from torch's own state, which `Honest.build` has seeded.
         model.init_weights(torch.Generator().manual_seed(int(torch.randint(0, 1 << 30, ()))))
         return model
 
@@ -93,19 +96,20 @@ def _transformer(mask: str) -> Callable[[], nn.Module]:
 
 
 def _silent_layer() -> nn.Module:
-    """One layer begun at zero, as some recipes do: it influences nothing, and that is no fault."""
+    """Build a decoder with one layer at zero, as some recipes begin: it influences nothing, and that is no fault."""
     model = Specimen()
     nn.init.zeros_(model.blocks[1].attention.out.weight)  # type: ignore[union-attr]
     return model
 
 
 def honest_models() -> list[Honest]:
-    """Models that need nothing but this package.
+    """Return models that need no other package than this one.
 
     >>> from maskwork.proof.zoo import honest_models
     >>> len(honest_models()) >= 15
     True
     """
+    # Sinks are the first keys of the row, so padding on the left would move them: no check of padding.
     windowed = causal() & (sliding_window(5) | sinks(2))
     return [
         Honest("decoder", Specimen),
@@ -119,8 +123,8 @@ def honest_models() -> list[Honest]:
         Honest("sliding window", lambda: Specimen(sliding_window(6)), sliding_window(6)),
         Honest("chunked attention", lambda: Specimen(causal() & chunked(8)), causal() & chunked(8), _CACHED),
         Honest("packed documents", lambda: Specimen(_packed()), _packed(), _ALONE),
-        Honest("documents told by cu_seqlens", Varlen, causal(), ("packing",)),
-        Honest("documents told in transformers' names", FlashArguments, causal(), ("mask", "packing", "batch")),
+        Honest("documents by cu_seqlens", Varlen, causal(), ("packing",)),
+        Honest("documents in transformers' names", FlashArguments, causal(), ("mask", "packing", "batch")),
         Honest("grouped queries, rotary positions", _transformer("causal")),
         Honest(
             "a window for each head",
@@ -145,13 +149,19 @@ def _packed() -> Mask:
 
 
 def hugging_face_models() -> list[Honest]:
-    """Tiny models of transformers, without `packing`: their default call, with a cache, does not separate documents."""
+    """Return tiny models of transformers, without `packing`: their default call does not separate documents."""
     import transformers as hf
 
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": VOCABULARY}
-    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    wide = {**sizes, **ends, "intermediate_size": 48}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": VOCABULARY,
+    }
+    ends: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    wide: dict[str, Any] = {**sizes, **ends, "intermediate_size": 48}
     decoder = ("mask", "padding", "cache", "batch", "determinism")
+    # Two layers of width 32 keep the audit fast; faults of a mask do not depend on the size.
     gpt2 = hf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=VOCABULARY, n_positions=64, **ends)
     llama = hf.LlamaConfig(num_key_value_heads=2, **wide)
     mistral = hf.MistralConfig(num_key_value_heads=2, sliding_window=6, **wide)

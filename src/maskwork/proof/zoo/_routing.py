@@ -1,4 +1,4 @@
-"""Modules that mix positions, or rows, without attention: what models of the zoos have in a block."""
+"""Modules that mix positions, or rows, without attention: extra modules in a block of a specimen."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ._specimens import WIDTH
 
 
 class SequenceNorm(nn.Module):
-    """Normalises over positions as well as features."""
+    """Normalisation over positions as well as features."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - x.mean((1, 2), keepdim=True)) / (x.std((1, 2), keepdim=True) + 1e-5)
 
 
 class PerRowNorm(nn.Module):
-    """Normalises each position over the rows of the batch: it mixes rows, and no positions."""
+    """Normalisation of each position over the rows of the batch: rows are mixed, positions are not."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x - x.mean(0, keepdim=True)
@@ -32,6 +32,7 @@ class SequenceConvolution(nn.Module):
         self.scale = ahead
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Two taps on the present and the past, and one on the next position: `ahead` scales the leak.
         causal = self.convolution(nn.functional.pad(x, (0, 0, 1, 0)).transpose(1, 2)).transpose(1, 2)
         return causal + self.scale * nn.functional.pad(self.ahead(x)[:, 1:], (0, 0, 0, 1))
 
@@ -45,30 +46,32 @@ class Router(nn.Module):
         self.experts = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(experts))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, L, W)` -> `(B, L, W)`."""
+        """Send each position to its expert: `(B, L, W)` -> `(B, L, W)`."""
         flat = x.reshape(-1, WIDTH)
         scores = self.gate(x)
         chosen = scores.argmax(-1).reshape(-1)
-        kept = self.kept(scores).reshape(-1)
+        has_room = self.capacity(scores).reshape(-1)
         out = torch.zeros_like(flat)
+        # Each expert takes its positions of all rows at once, as a dispatch to devices does.
         for e, expert in enumerate(self.experts):
-            mine = (chosen == e) & kept
+            mine = (chosen == e) & has_room
             out[mine] = expert(flat[mine])
         return out.view_as(x)
 
-    def kept(self, scores: torch.Tensor) -> torch.Tensor:
-        """bool `(B, L)`: which positions their expert takes; all of them here."""
+    def capacity(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return bool `(B, L)`: which positions their expert has room for; all of them."""
         return torch.ones(scores.shape[:-1], dtype=torch.bool)
 
 
 class CapacityRouter(Router):
     """Experts take only so many positions, those of the highest scores: later ones push earlier ones out."""
 
-    def kept(self, scores: torch.Tensor) -> torch.Tensor:
+    def capacity(self, scores: torch.Tensor) -> torch.Tensor:
         best, chosen = scores.max(-1)
-        kept = torch.zeros_like(best, dtype=torch.bool)
+        room = torch.zeros_like(best, dtype=torch.bool)
         for e in range(scores.shape[-1]):
+            # This expert's positions; in each row the four with the highest scores have room.
             mine = torch.where(chosen == e, best, -torch.inf)
             top = mine.topk(min(4, mine.shape[1]), dim=1)
-            kept.scatter_(1, top.indices, top.values > -torch.inf)
-        return kept
+            room.scatter_(1, top.indices, top.values > -torch.inf)
+        return room

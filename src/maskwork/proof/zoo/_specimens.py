@@ -1,4 +1,4 @@
-"""A plain decoder that can be built with a fault in any layer: most models of `mutants` and `honest` are made of it."""
+"""A plain decoder that can be built with a fault in any layer: most models of the zoo are made of it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ WIDTH, HEADS, LAYERS, VOCABULARY, CONTEXT = 32, 4, 3, 61, 96
 
 
 @dataclass(frozen=True)
-class Told:
-    """What an attention layer is told, one part at a time, so that a fault can forget any of them."""
+class AttentionInputs:
+    """The parts of an attention layer's mask, one by one, so that a fault can forget any of them.
 
-    rule: torch.Tensor  # bool (1, H or 1, Q, K): the mask's own cells
-    real: torch.Tensor | None  # bool (B, 1, 1, K): which keys are no padding
-    same: torch.Tensor | None  # bool (B, 1, Q, K): same document
-    start: int  # position of the first query
+    Attributes:
+        rule: bool `(1, H or 1, Q, K)`, the mask's own cells.
+        real: bool `(B, 1, 1, K)`, which keys are no padding; None without padding.
+        same_document: bool `(B, 1, Q, K)`; None without documents.
+        start: position of the first query.
+    """
+
+    rule: torch.Tensor
+    real: torch.Tensor | None
+    same_document: torch.Tensor | None
+    start: int
 
     def allowed(self) -> torch.Tensor:
-        """bool, all parts together."""
+        """Return the cells that all parts allow, bool."""
         out = self.rule
         out = out if self.real is None else out & self.real
-        return out if self.same is None else out & self.same
+        return out if self.same_document is None else out & self.same_document
 
 
-#: What a layer makes of what it is told: bool (True = may attend), or floats that are added to the scores.
-Twist = Callable[[Told], torch.Tensor]
+#: A layer's mask from its inputs, with a fault: bool (True = may attend), or floats that are added to the scores.
+Twist = Callable[[AttentionInputs], torch.Tensor]
 
 
-class Attention(nn.Module):
+class SpecimenAttention(nn.Module):
     """Multi-head attention with an explicit mask; `twist` is the fault, if any."""
 
     def __init__(self, twist: Twist | None) -> None:
@@ -43,15 +50,17 @@ class Attention(nn.Module):
         self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
         self.twist = twist
 
-    def forward(self, x: torch.Tensor, told: Told, past: list[torch.Tensor] | None) -> torch.Tensor:
-        """`(B, Q, W)` -> `(B, Q, W)`; `past` holds keys and values and grows."""
+    def forward(self, x: torch.Tensor, inputs: AttentionInputs, past: list[torch.Tensor] | None) -> torch.Tensor:
+        """Attend: `(B, Q, W)` -> `(B, Q, W)`; `past` holds keys and values and grows."""
         batch, length, _ = x.shape
+        # (B, Q, 3W) -> three of (B, H, Q, D)
         q, k, v = self.qkv(x).view(batch, length, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
         if past is not None:
             if past:
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
             past[:] = [k, v]
-        allowed = told.allowed() if self.twist is None else self.twist(told)
+        allowed = inputs.allowed() if self.twist is None else self.twist(inputs)
+        # A bool mask becomes 0 and the dtype's minimum; floats are added as they are, faults included.
         bias = allowed
         if allowed.dtype == torch.bool:
             bias = torch.zeros(allowed.shape, dtype=x.dtype).masked_fill(~allowed, torch.finfo(x.dtype).min)
@@ -59,25 +68,25 @@ class Attention(nn.Module):
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, WIDTH))
 
 
-class Block(nn.Module):
-    """Attention, feed-forward, and whatever else a fault puts in."""
+class SpecimenBlock(nn.Module):
+    """Attention, feed-forward, and an extra module that a fault may add."""
 
     def __init__(self, twist: Twist | None, extra: nn.Module | None) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.attention = Attention(twist)
+        self.attention = SpecimenAttention(twist)
         self.feed_forward = nn.Sequential(nn.Linear(WIDTH, 48), nn.GELU(), nn.Linear(48, WIDTH))
         self.extra = extra
 
-    def forward(self, x: torch.Tensor, told: Told, past: list[torch.Tensor] | None) -> torch.Tensor:
-        x = x + self.attention(self.norm1(x), told, past)
+    def forward(self, x: torch.Tensor, inputs: AttentionInputs, past: list[torch.Tensor] | None) -> torch.Tensor:
+        x = x + self.attention(self.norm1(x), inputs, past)
         x = x + self.feed_forward(self.norm2(x))
         return x if self.extra is None else x + self.extra(x)
 
 
 @dataclass
 class Output:
-    """As transformers returns it."""
+    """An output in the form that transformers gives it."""
 
     logits: torch.Tensor
     past_key_values: list[list[torch.Tensor]] | None = None
@@ -87,10 +96,10 @@ class Specimen(nn.Module):
     """A decoder with learned positions, padding, documents and a cache, called as transformers calls its models.
 
     Args:
-        mask: what its layers are told.
+        mask: the mask of every layer.
         twists: layer -> the fault in its attention.
         extras: layer -> a module beside its feed-forward.
-        places: the fault in the positions: from the ones given (or None), and the default ones.
+        places: the fault in the positions: from `position_ids` (or None) and the default positions, the ones to use.
         dropout: on the embeddings, in training mode.
     """
 
@@ -108,7 +117,7 @@ class Specimen(nn.Module):
         self.places = places
         self.embedding, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(CONTEXT, WIDTH)
         twists, extras = twists or {}, extras or {}
-        self.blocks = nn.ModuleList(Block(twists.get(i), extras.get(i)) for i in range(LAYERS))
+        self.blocks = nn.ModuleList(SpecimenBlock(twists.get(i), extras.get(i)) for i in range(LAYERS))
         self.dropout, self.norm, self.head = nn.Dropout(dropout), nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY)
 
     def forward(
@@ -120,47 +129,50 @@ class Specimen(nn.Module):
         past_key_values: list[list[torch.Tensor]] | None = None,
         use_cache: bool = False,
     ) -> Output:
-        """Logits `(B, L, V)` for ids `(B, L)`; with a cache, the new tokens alone, and `attention_mask` of all keys."""
+        """Compute logits `(B, L, V)` for ids `(B, L)`; with a cache these are new tokens."""
         length = input_ids.shape[1]
+        # Each layer's cache is a list that the layer fills; without a cache it is None.
         caches = past_key_values or ([[] for _ in self.blocks] if use_cache else [None] * len(self.blocks))
         start = caches[0][0].shape[2] if caches[0] else 0
         default = torch.arange(start, start + length).expand(input_ids.shape[0], -1)
         places = default if position_ids is None else position_ids
         if self.places is not None:
             places = self.places(position_ids, default)
-        told = Told(
+        inputs = AttentionInputs(
             to_dense(self.mask.bind(length, start + length, q_start=start)),
             None if attention_mask is None else attention_mask.bool()[:, None, None, :],
             None if document_ids is None else document_ids[:, None, :, None] == document_ids[:, None, None, :],
             start,
         )
+        # Learned positions: a position that is wrong shows in every output.
         x = self.dropout(self.embedding(input_ids) + self.positions(places))
         for block, cache in zip(self.blocks, caches, strict=True):
-            x = block(x, told, cache)
+            x = block(x, inputs, cache)
         return Output(self.head(self.norm(x)), caches if use_cache else None)  # type: ignore[arg-type]
 
 
 def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A model with weights of this seed; torch's own random state stays."""
+    """Build a model with weights of this seed; torch's own random state stays."""
+    # The weights are drawn from torch's own generator, which is restored on leaving.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make().eval()
 
 
-def of_head(head: int, inside: torch.Tensor, elsewhere: torch.Tensor) -> torch.Tensor:
-    """`inside` in one head and `elsewhere` in the others: `(B, H, Q, K)`."""
-    here = (torch.arange(HEADS) == head)[None, :, None, None]
-    return torch.where(here, inside, elsewhere)
+def in_head(head: int, inside: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
+    """Combine cells `(B, H, Q, K)`: `inside` in one head and `outside` in the others."""
+    is_head = (torch.arange(HEADS) == head)[None, :, None, None]
+    return torch.where(is_head, inside, outside)
 
 
-def beyond(position: int, told: Told, inside: torch.Tensor) -> torch.Tensor:
-    """`inside` for queries from `position` on, what is allowed for the others."""
-    late = (torch.arange(told.rule.shape[-2]) + told.start >= position)[:, None]
-    return torch.where(late, inside, told.allowed())
+def from_position(position: int, inputs: AttentionInputs, inside: torch.Tensor) -> torch.Tensor:
+    """Combine cells: `inside` for queries from `position` on, the allowed cells for the others."""
+    late = (torch.arange(inputs.rule.shape[-2]) + inputs.start >= position)[:, None]
+    return torch.where(late, inside, inputs.allowed())
 
 
 def tokens(length: int, seed: int) -> torch.Tensor:
-    """int64 `(L,)`, for the zoo's models."""
+    """Draw int64 `(L,)`, tokens for the zoo's models."""
     return torch.randint(1, VOCABULARY, (length,), generator=torch.Generator().manual_seed(seed))
 
 

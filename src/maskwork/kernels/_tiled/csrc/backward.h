@@ -1,10 +1,13 @@
-/* The same rows, backward: gradients of their queries, and what they add to those of keys and values. */
+/* Some rows of a tile against all its keys, backward. With weights p = 2^(score - lse) and delta = out . d_out - d_lse:
+
+       d_score = scale p (d_out . v - delta)        d_q = d_score k        d_k += d_score^T q        d_v += p^T d_out */
 
 #pragma once
 
 #include "forward.h"
 
-/* The backward of the same rows. Adds to d_k and d_v (kv_len, dim) of their lane, and writes their d_q. */
+/* Adds to d_k (kv_len, dim) and d_v (kv_len, v_dim) of the rows' lane, and writes d_q of the rows. In this pass, s->top
+   and s->total are the two parts of each row's log-sum-exp, and s->o accumulates d_q. */
 static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Scratch *s) {
     const Tile *t = r->tile;
     long dim = c->dim, v_dim = c->v_dim, wide = up(dim, NR), v_wide = up(v_dim, NR);
@@ -12,7 +15,7 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
     real scale = c->scale;
     const real *k = keys_of(r, c->k, c->k_by), *v = keys_of(r, c->v, c->v_by);
     Masked m = {0, 0};
-    if (few) { /* which fill no whole group: what they leave must be finite */
+    if (few) { /* a group is then not full, and its other rows must be finite */
         memset(s->scores, 0, sizeof(real) * groups * MR * BLOCK);
         memset(s->d_scores, 0, sizeof(real) * groups * MR * BLOCK);
     } else {
@@ -24,13 +27,13 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
     memset(s->o, 0, sizeof(real) * groups * MR * wide);
     memset(s->cursor, 0, 4 * r->rows);
     for (long i = 0; i < groups * MR; i++) {
-        s->top[i] = INFINITY; /* 2^-inf: rows that see nothing, or are not there, have no weights */
+        s->top[i] = INFINITY; /* weights 2^-inf = 0 for rows that see nothing and for missing rows */
         s->total[i] = s->delta[i] = 0;
         if (i >= r->n) continue;
         long head = r->head0 + i / r->rows, row = row_at(r, i % r->rows);
         long at = (r->batch * c->heads + head) * c->q_len + row;
         if (c->lse[at] == -INFINITY) continue;
-        double lse = c->lse[at] * M_LOG2E; /* in two parts: its rounding would show in all weights of the row */
+        double lse = c->lse[at] * M_LOG2E; /* in two parts: one rounding error would show in all weights of the row */
         s->top[i] = lse;
         s->total[i] = lse - s->top[i];
         s->delta[i] = dot(row_of(r, c->out, c->out_by, i), s->d_out_rows + i * v_wide, v_dim) - (c->d_lse ? c->d_lse[at] : 0);
@@ -50,7 +53,7 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
             pack_keys(v, c->v_by[2], s->keys, n, v_dim, s->v);
         }
         const real *keys = key_rows(k, c->k_by[2], s->keys, n, dim, s->k_rows, &ldk);
-        long low = groups, high = 0; /* groups that see any of the block */
+        long low = groups, high = 0; /* [low, high): the groups that see a key of the block */
         for (long g = 0; g < groups; g++) {
             const uint8_t *state = s->state + g * PANELS;
             real *p = s->scores + g * MR * BLOCK, *ds = s->d_scores + g * MR * BLOCK;
@@ -91,7 +94,7 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
         }
         long rows = least(high * MR, r->n) - low * MR;
         if (rows <= 0) continue;
-        /* straight into the gradients where the block's keys lie as its columns do */
+        /* write into the gradients directly if the block's keys are contiguous */
         int there = s->keys[n - 1] - s->keys[0] == n - 1 && n % MR == 0;
         int k_there = there && dim % NR == 0, v_there = there && v_dim % NR == 0;
         real *to_k = k_there ? d_k + s->keys[0] * dim : s->d_k, *to_v = v_there ? d_v + s->keys[0] * v_dim : s->d_v;

@@ -1,11 +1,11 @@
-/* Some rows of a tile against one block of its keys: what they read, packed, and what each of them sees. */
+/* Some rows of a tile against one block of its keys: packed copies, and which row sees which key. */
 
 #pragma once
 
 #include "schedule.h"
 
-/* Some rows of a tile, with all query heads that share a key head: row r of them is row r % rows of the tile's part,
-   in query head head0 + r / rows. */
+/* Some rows of a tile, in all query heads that share a key head. `n` = rows x heads; entry i is row row0 + i % rows of
+   the tile, in query head head0 + i / rows. */
 typedef struct {
     const Tile *tile;
     long repeat, batch, kv_head, head0, row0, rows, n;
@@ -24,7 +24,12 @@ INLINE const real *keys_of(const Rows *r, const real *x, const int64_t by[3]) {
     return x + r->batch * by[0] + r->kv_head * by[1];
 }
 
-/* A thread's memory. Scores are (rows, BLOCK); what is packed holds MR rows, or NR keys, beside each other. */
+/* Memory of one thread. Scores are (rows, BLOCK). Packed arrays interleave MR rows, or NR keys, so that a product reads
+   them in sequence:
+
+       rows a0 a1 a2 ..  b0 b1 b2 ..    ->    a0 b0 .. a1 b1 .. a2 b2 ..
+
+   `top` and `total` are each row's maximum and sum of weights, `words` and `state` the mask of the current block. */
 typedef struct {
     real *q, *o, *top, *total, *scores, *k, *v, *q_rows, *k_rows, *d_out, *d_out_rows, *d_scores, *d_k, *d_v, *delta;
     uint32_t *words;
@@ -53,12 +58,12 @@ static Scratch make_scratch(const Call *c, int backward) {
     char *at = (char *)(((uintptr_t)s.all + 63) / 64 * 64);
     for (long i = 0; i < count; i++) {
         *wanted[i].at = at;
-        at += up(wanted[i].bytes, 64) + 64; /* a line apart, so that equal sizes do not meet in the cache */
+        at += up(wanted[i].bytes, 64) + 64; /* a line apart: equal sizes must not share cache sets */
     }
     return s;
 }
 
-/* Rows of x (gathered through `Rows`) as panels of MR beside each other, times a factor; missing rows are 0. */
+/* Packs the rows of x in panels of MR interleaved rows, multiplied by a factor; missing rows are 0. */
 static void pack_rows(const Rows *r, const real *x, const int64_t by[3], long dim, real factor, real *to) {
     for (long i = 0; i < up(r->n, MR); i++) {
         real *panel = to + i / MR * MR * dim + i % MR;
@@ -80,14 +85,14 @@ static void copy_rows(const Rows *r, const real *x, const int64_t by[3], long di
     }
 }
 
-/* Keys of one block as panels of NR beside each other: (panel, dim, NR). */
+/* Packs the keys of one block in panels of NR interleaved keys: (panel, dim, NR). */
 static void pack_keys(const real *x, long by, const int32_t *keys, long n, long dim, real *to) {
     for (long first = 0; first < n; first += NR) {
         real *panel = to + first * dim;
         long here = least(NR, n - first), d = 0;
 #if defined(__AVX__) && !defined(__AVX512F__) && !defined(__clang__) && !DOUBLE
         for (; here == NR && d + 8 <= dim; d += 8) {
-            for (long half = 0; half < NR; half += 8) { /* 8 x 8 numbers turned over */
+            for (long half = 0; half < NR; half += 8) { /* transpose 8 x 8 numbers */
                 vec a[8], b[8];
                 UNROLL for (int i = 0; i < 8; i++) a[i] = load(x + keys[first + half + i] * by + d);
                 ints low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
@@ -117,7 +122,8 @@ static void pack_keys(const real *x, long by, const int32_t *keys, long n, long 
     }
 }
 
-/* The rows of these keys one below the other, NR-wide: where they lie if they lie so, else copied into `to`. */
+/* Returns the vectors of these keys in sequence, padded to a multiple of NR numbers: in place if they already have this
+   layout, else copied to `to`. `ld` is the stride from key to key. */
 static const real *key_rows(const real *x, long by, const int32_t *keys, long n, long dim, real *to, long *ld) {
     if (keys[n - 1] - keys[0] == n - 1 && n % NR == 0 && dim % NR == 0) {
         *ld = by;
@@ -132,7 +138,8 @@ static const real *key_rows(const real *x, long by, const int32_t *keys, long n,
     return to;
 }
 
-/* Columns [first, first + n) of a tile, as keys; ranges are walked on from `range`, with `before` columns ahead of it. */
+/* Converts columns [first, first + n) of a tile to keys. `range` is the current range of keys and `before` the number
+   of columns before that range; both advance from block to block. */
 static void list_keys(const Rows *r, long first, long n, long *range, long *before, int32_t *keys) {
     const Tile *t = r->tile;
     for (long j = 0; j < n; j++) {
@@ -158,11 +165,11 @@ INLINE void set_bits(uint32_t *words, long a, long b, int value) {
     }
 }
 
-/* Where a block's masked columns stand: which range is next, and how many masked columns lie before it. */
+/* The next range of masked columns, and the number of masked columns before that range. */
 typedef struct { long range, before; } Masked;
 
-/* What each row of the part sees of columns [first, first + n): a word of NR bits a panel. Returns whether any row
-   misses any of them; blocks come in order, and each row's runs are walked on by its cursor. */
+/* Computes which of the columns [first, first + n) each row sees: a word of NR bits for each panel. Returns whether any
+   row misses any column. Blocks come in order, so each row's `cursor` advances through the row's runs. */
 static int read_mask(const Rows *r, long first, long n, Masked *m, Scratch *s) {
     const Tile *t = r->tile;
     long last = first + n, ragged = n % NR != 0;
@@ -183,12 +190,12 @@ static int read_mask(const Rows *r, long first, long n, Masked *m, Scratch *s) {
         for (long j = m->range; j < t->n_masked && t->masked[2 * j] < last; j++) {
             long a = t->masked[2 * j], b = t->masked[2 * j + 1], shift = a - before;
             set_bits(words, most(a, first) - first, least(b, last) - first, 0);
-            /* runs are counted in masked columns: column = run + shift */
+            /* runs are in masked columns: column = masked column + shift */
             while (run < t->runs) {
                 long start = t->starts[run * t->pattern_height + row], end = t->ends[run * t->pattern_height + row];
                 long low = most(most(start + shift, a), first), high = least(least(end + shift, b), last);
                 if (low < high) set_bits(words, low - first, high - first, 1);
-                if (end + shift > least(b, last)) break; /* it goes on in a later range or block */
+                if (end + shift > least(b, last)) break; /* the run continues in a later range or block */
                 run++;
             }
             before += b - a;
@@ -200,7 +207,7 @@ static int read_mask(const Rows *r, long first, long n, Masked *m, Scratch *s) {
 
 enum { NONE, SOME, ALL };
 
-/* How much of each panel each MR rows see: (groups, PANELS). Returns whether there is anything. */
+/* Computes how much of each panel each group of MR rows sees: (groups, PANELS). Returns whether any row sees a key. */
 static int read_state(const Rows *r, long n, int masked, Scratch *s) {
     long groups = up(r->n, MR) / MR, panels = up(n, NR) / NR;
     if (!masked) {
@@ -225,7 +232,7 @@ static int read_state(const Rows *r, long n, int masked, Scratch *s) {
     return any;
 }
 
-/* -inf in place of the scores that MR rows may not see, in a panel that some of them may. */
+/* Writes -inf over the scores that the rows of group g may not see, in one panel. */
 INLINE void hide(const Rows *r, long g, long panel, const uint32_t *words, real *scores) {
     ints bit;
     for (int i = 0; i < VL; i++) bit[i] = (whole)1 << i;

@@ -5,12 +5,13 @@
 #include "block.h"
 
 static int all_finite(const real *x, long n) {
-    real none = 0; /* 0 times what is not finite is NaN */
+    real none = 0; /* 0 x inf and 0 x NaN are NaN */
     for (long i = 0; i < n; i++) none += x[i] * 0;
     return none == 0;
 }
 
-/* The softmax of MR rows goes on over `n` more columns: weights in place of scores, sums and maxima moved on. */
+/* Extends the softmax of MR rows by `n` columns: replaces scores by weights 2^(score - top), and updates the sums. When
+   a row's maximum `top` grows, its sum and output so far shrink by 2^(old top - new top). */
 static void soften(real *scores, long n, real *top, real *total, real *o, long wide) {
     for (long i = 0; i < MR; i++) {
         real *x = scores + i * BLOCK;
@@ -18,7 +19,7 @@ static void soften(real *scores, long n, real *top, real *total, real *o, long w
         for (long j = 0; j < n; j += NR) m0 = larger(load(x + j), m0), m1 = larger(load(x + j + VL), m1);
         real before = top[i], now = max_of(larger(m0, m1));
         now = before > now ? before : now;
-        if (now == -INFINITY) { /* nothing seen yet; a NaN is not larger than anything, and shows in the sum */
+        if (now == -INFINITY) { /* no key seen yet; a NaN is larger than nothing, so add it to the sum */
             vec sum = {0};
             for (long j = 0; j < n; j += VL) {
                 vec y = load(x + j);
@@ -48,8 +49,7 @@ static void soften(real *scores, long n, real *top, real *total, real *o, long w
     }
 }
 
-/* Rows [0, n) of one lane against all keys of their tile, ending in output and log-sum-exp. Returns whether the output
-   is finite. */
+/* Computes output and log-sum-exp of some rows against all keys of their tile. Returns whether the output is finite. */
 static int forward_rows(const Call *c, const Rows *r, Scratch *s) {
     const Tile *t = r->tile;
     long wide = up(c->v_dim, NR), groups = up(r->n, MR) / MR, range = 0, before = 0;
@@ -80,7 +80,7 @@ static int forward_rows(const Call *c, const Rows *r, Scratch *s) {
             if (!seen) continue;
             real *o = s->o + g * MR * wide;
             soften(s->scores, seen * NR, s->top + g * MR, s->total + g * MR, o, wide);
-            for (long i = 0, j; i < seen; i = j) { /* panels that follow each other in one product */
+            for (long i = 0, j; i < seen; i = j) { /* adjacent panels are one product */
                 for (j = i + 1; j < seen && at[j] == at[j - 1] + 1;) j++;
                 for (long d = 0; d < wide; d += NR)
                     product_rows(
@@ -108,7 +108,8 @@ static real dot(const real *a, const real *b, long n) {
     return sum;
 }
 
-/* One row times each of n keys, where they lie. Its sums are of VL parts, and err less than those of a product. */
+/* Computes the dot products of one row and n keys in place, times a factor. Each sum has VL partial sums, and so a
+   smaller error than `product`. */
 static void dots(const real *a, const real *x, long by, const int32_t *keys, long n, long dim, real factor, real *to) {
     long even = dim / VL * VL;
     for (long j = 0; j < n; j += 4) {
@@ -127,12 +128,12 @@ static void dots(const real *a, const real *x, long by, const int32_t *keys, lon
     }
 }
 
-/* Asks for n numbers before they are needed: one row reads faster than the memory would guess. */
+/* Prefetches n numbers: one row needs keys faster than the processor's own prefetching delivers them. */
 INLINE void fetch(const real *p, long n) {
     for (long i = 0; i < n; i += 64 / sizeof(real)) __builtin_prefetch(p + i);
 }
 
-/* One row, its keys read once and where they lie: decoding. */
+/* Computes one row, as in decoding: reads each key once and in place. Returns whether the output is finite. */
 static int forward_row(const Call *c, const Rows *r, Scratch *s) {
     const Tile *t = r->tile;
     long range = 0, before = 0, wide = up(c->v_dim, VL);
@@ -147,7 +148,7 @@ static int forward_row(const Call *c, const Rows *r, Scratch *s) {
         int masked = read_mask(r, first, n, &m, s);
         if (!read_state(r, n, masked, s)) continue;
         list_keys(r, first, n, &range, &before, s->keys);
-        for (long j = 0; j < n; j += 16) { /* values arrive while scores are made, and the next keys with them */
+        for (long j = 0; j < n; j += 16) { /* prefetch values, and the keys of the next block, while computing scores */
             for (long i = j; i < least(j + 16, n); i++) fetch(v + s->keys[i] * c->v_by[2], c->v_dim);
             for (long i = j; i < least(j + 16, n) && s->keys[i] + BLOCK < c->kv_len; i++)
                 fetch(k + (s->keys[i] + BLOCK) * c->k_by[2], c->dim);

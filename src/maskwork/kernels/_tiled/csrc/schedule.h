@@ -1,10 +1,12 @@
-/* What a call is given, and its schedule taken apart: which rows meet which keys. See maskwork/lower/_tiles.py. */
+/* The arguments of a call, and the schedule decoded into units of work. The top of schedule.py describes the layout of
+   the schedule, column by column. */
 
 #pragma once
 
 #include "vectors.h"
 
-/* What the caller passes, all in one: see _native.py. Strides count numbers; the last dimension is contiguous. */
+/* The arguments of a call, in the order in which native.py packs them. A null pointer is an absent tensor. Strides are
+   in numbers, not bytes; the last dimension of every tensor is contiguous. */
 typedef struct {
     const int32_t *schedule;
     const real *q, *k, *v, *out, *lse, *d_out, *d_lse;
@@ -15,7 +17,8 @@ typedef struct {
     double scale;
 } Call;
 
-/* A tile of the schedule, or some rows of a segment. */
+/* A tile of the schedule, or some rows of a segment. `rows` is null for contiguous rows from q0. `triangle` is 0 for a
+   tile; in a segment with a triangle, row i sees the first `triangle + i` columns. */
 typedef struct {
     int32_t batch, head, q0, height, n_keys, n_masked, runs, pattern_height, repeats, row_step, triangle;
     int64_t width;
@@ -23,13 +26,13 @@ typedef struct {
     int32_t own_keys[2];
 } Tile;
 
-/* A repeat of a tile in one lane: a key head of a batch row, with its query heads. */
+/* A unit of work: one repeat of a tile in one lane. A lane is a key head of a batch row, with its query heads. */
 typedef struct {
     const Tile *tile;
     int32_t repeat, batch, kv_head, row;
 } Unit;
 
-/* The units in order of lanes, then of rows: neighbours read the same keys, while these are in the cache. */
+/* All units, sorted by lane and then by row: successive units read the same keys while those are in the cache. */
 typedef struct {
     Tile *tiles;
     Unit *units;
@@ -38,7 +41,7 @@ typedef struct {
 
 static const int32_t no_steps[1] = {0};
 
-/* Whether a tile lies within the call's tensors: a schedule of another grid must not write beyond them. */
+/* Returns whether a tile lies within the call's tensors. A schedule of another grid must not make us write beyond. */
 static int fits(const Call *c, const Tile *t) {
     long further = t->repeats - 1, last = t->q0 + t->height;
     for (long i = 0; t->rows && i < t->height; i++) last = most(last, t->rows[i] + 1);
@@ -56,7 +59,7 @@ static int by_lane(const void *one, const void *other) {
     return a->tile < b->tile ? -1 : a->tile > b->tile;
 }
 
-/* The units of a call; n is -1 where a tile does not fit. */
+/* Decodes the schedule. A segment is cut into tiles of at most SEGMENT_ROWS rows. n is -1 if a tile does not fit. */
 static Plan read_plan(const Call *c) {
     const int32_t *s = c->schedule;
     long n_segments = s[1], n_tiles = s[2], n_patterns = s[3], most_tiles = n_tiles, n = 0, units = 0;

@@ -1,5 +1,5 @@
-/* Vectors of numbers, 2^x, and the inner tile of every matrix product. They are those of GCC and Clang, so that this is
-   one source for every processor, and the precision is chosen when it is compiled. */
+/* Vectors, 2^x, and the inner tile of every matrix product. The vectors are extensions of GCC and Clang, so that one
+   source serves every processor; -DDOUBLE chooses the precision at compile time. */
 
 #pragma once
 
@@ -20,7 +20,7 @@ typedef float real;
 typedef int32_t whole;
 #endif
 
-/* Bytes in a vector, rows in a product's inner tile: its accumulators, MR x 2 vectors, fill the registers. */
+/* BYTES: size of a vector. MR: rows of a product's inner tile; its accumulators, MR x 2 vectors, fill the registers. */
 #if defined(__AVX512F__)
 #define BYTES 64
 #define MR 12
@@ -36,11 +36,11 @@ typedef int32_t whole;
 #endif
 #define VL ((int)(BYTES / sizeof(real)))
 #define NR (2 * VL)
-#define BLOCK 96 /* keys in a block: a multiple of MR and of NR */
+#define BLOCK 96 /* keys in a block, a multiple of MR and of NR */
 #define PANELS (BLOCK / NR)
-#define MOST_ROWS 192 /* rows, over all heads, that go through a block of keys together */
+#define MOST_ROWS 192 /* rows, over all heads, that share one pass over the keys */
 #define SEGMENT_ROWS 192
-#define FEW_ROWS 8 /* as few rows read keys where they lie */
+#define FEW_ROWS 8 /* up to so many rows read keys in place, without packed copies */
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
@@ -52,7 +52,7 @@ INLINE vec load(const real *p) { return *(const vec *)p; }
 INLINE void store(real *p, vec x) { *(vec *)p = x; }
 INLINE vec fill(real x) { return x - (vec){0}; }
 INLINE vec pick(ints yes, vec a, vec b) { return (vec)((yes & (ints)a) | (~yes & (ints)b)); }
-INLINE vec larger(vec a, vec b) { /* b where either is NaN */
+INLINE vec larger(vec a, vec b) { /* the larger number of each pair; b where either is NaN */
 #if defined(__AVX512F__) && DOUBLE
     return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
 #elif defined(__AVX512F__)
@@ -78,8 +78,8 @@ INLINE real max_of(vec x) {
     return m;
 }
 
-/* 2^x for x <= 0, to about one unit in the last place; 0 where that is too small for a normal number. NaN stays NaN.
-   x = n + f with a whole n; 2^f by its Taylor series, as far as the precision needs. */
+/* Returns 2^x for x <= 0, to about one unit in the last place; 0 where 2^x is too small for a normal number; NaN for
+   NaN. x = n + f with an integer n: 2^n is written into the exponent's bits, 2^f is a Taylor series. */
 INLINE vec exp2_of(vec x) {
     static const double series[] = {
         1.0, 0.6931471805599453, 0.2402265069591007, 0.055504108664821576, 0.009618129107628477,
@@ -87,18 +87,18 @@ INLINE vec exp2_of(vec x) {
         1.0178086009239696e-07, 7.054911620801121e-09, 4.44553827187081e-10,
         2.5678435993488196e-11, 1.3691488853904124e-12};
     const real lowest = DOUBLE ? -1023 : -127, big = DOUBLE ? 6755399441055744.0 : 12582912.0; /* 1.5 * 2^52, 2^23 */
-    vec y = larger(fill(lowest), x), shifted = y + big; /* whose last bits are n */
+    vec y = larger(fill(lowest), x), shifted = y + big; /* the last bits of `shifted` are n */
     vec f = y - (shifted - big);
     const int degree = DOUBLE ? 13 : 7;
     vec p = fill(series[degree]);
     UNROLL for (int i = degree - 1; i >= 0; i--) p = p * f + (real)series[i];
-    return p * (vec)((ints)(shifted + -lowest) << (DOUBLE ? 52 : 23)); /* the bits of 2^n; those of 0 at the lowest */
+    return p * (vec)((ints)(shifted + -lowest) << (DOUBLE ? 52 : 23)); /* the bits of 2^n; of 0 at `lowest` */
 }
 
-/* C (MR x NR) (+)= A (MR x k) B (k x NR); A(i, j) lies at a[i * by_row + j * by_col]. */
+/* C = A B, or with `add` C += A B, for C (MR x NR), A (MR x k) and B (k x NR). A(i, j): a[i * by_row + j * by_col]. */
 INLINE void product(
     long k, const real *a, long by_row, long by_col, const real *b, long ldb, real *c, long ldc, int add) {
-    vec acc[MR][2] = {0}; /* from 0, even to be added: sums of sums err less */
+    vec acc[MR][2] = {0}; /* from 0 even with `add`: a sum of partial sums has a smaller error */
     for (long j = 0; j < k; j++) {
         vec b0 = load(b), b1 = load(b + VL);
         UNROLL for (int i = 0; i < MR; i++) {

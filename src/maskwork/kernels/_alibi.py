@@ -1,0 +1,64 @@
+"""`alibi`: attention with linear biases (Press et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .._shared.numbers import is_integer
+from ..errors import ArgumentError
+from ._bias import PositionBias, describe
+
+
+def alibi(slopes: torch.Tensor | int) -> PositionBias:
+    """Return the bias `-slope * |k - q|` (ALiBi, Press et al. 2022), symmetrical where keys may lie ahead.
+
+    Args:
+        slopes: floating point `(H,)`, one per query head; or a number of heads, for the paper's geometric slopes
+            `2 ** (-8 / H), 2 ** (-16 / H), …`. Where H is no power of two, the slopes of the next smaller power come
+            first, followed by every other slope of the next larger power, as in the authors' code.
+
+    Raises:
+        ArgumentError: slopes are neither.
+
+    >>> import torch, maskwork as mw
+    >>> q = torch.zeros(1, 4, 3, 8)
+    >>> v = torch.eye(3).expand(1, 4, 3, 3)
+    >>> mw.attention(q, q, v, mw.causal(), bias=mw.alibi(4))[0, 0]      # nearer keys weigh more
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.4378, 0.5622, 0.0000],
+            [0.2543, 0.3265, 0.4192]])
+    """
+    if isinstance(slopes, torch.Tensor):
+        if slopes.ndim == 1 and slopes.is_floating_point() and len(slopes):
+            return _Alibi(slopes)
+    elif is_integer(slopes) and int(slopes) >= 1:
+        return _Alibi(_geometric_slopes(int(slopes)))
+    raise ArgumentError(
+        f"slopes must be a floating point tensor (H,) or a number of heads of at least 1, got {describe(slopes)}; "
+        "pass one slope for each query head"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Alibi(PositionBias):
+    slopes: torch.Tensor
+
+    @property
+    def heads(self) -> int:
+        return self.slopes.shape[0]
+
+    def of_distances(self, distances: torch.Tensor) -> torch.Tensor:
+        # At least float32: bfloat16 cannot tell distance 257 from 256.
+        slopes = self.slopes.to(distances.device, torch.promote_types(self.slopes.dtype, torch.float32))
+        return torch.outer(slopes, -distances.abs().to(slopes.dtype))
+
+
+def _geometric_slopes(heads: int) -> torch.Tensor:
+    """Return the paper's slopes, float32 `(heads,)`."""
+    power = 1 << (heads.bit_length() - 1)
+    slopes = [2.0 ** (-8.0 * i / power) for i in range(1, power + 1)]
+    # Heads beyond the power of two take the odd entries of the sequence for twice as many heads.
+    extra = [2.0 ** (-4.0 * i / power) for i in range(1, 2 * (heads - power), 2)]
+    return torch.tensor(slopes + extra, dtype=torch.float32)

@@ -1,0 +1,21 @@
+"""A specimen of the zoo whose forward pass is replaced by a function of the test's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskwork.proof.zoo import Specimen, seeded
+
+
+class WrappedSpecimen(nn.Module):
+    """A specimen whose forward pass is `twist(self, ids, run)`; `run` is the specimen's own."""
+
+    def __init__(self, twist: Callable[..., Any]) -> None:
+        super().__init__()
+        self.inner, self.twist, self.calls = seeded(Specimen, 0), twist, 0
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        self.calls += 1
+        return self.twist(self, ids, lambda x: self.inner(x).logits)
