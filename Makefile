@@ -1,19 +1,19 @@
-# Every target needs only Python (3.11 or later), pip and make: what else it uses goes into .venv.
-# Another interpreter: make PYTHON=python3.13 test. Another index or wheel folder: set pip's own PIP_* variables.
+# Every target needs only Python (3.11 or later), pip and make; everything else is installed into .venv.
+# `make PYTHON=python3.13 test` takes another interpreter, and pip's PIP_* variables another index or wheel folder.
 PYTHON ?= python3
 BIN := .venv/bin
-# Modules are compiled when they are imported first: most of what is installed never is.
+# Python compiles a module at its first import (--no-compile): most installed modules are never imported.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-# Bytecode is kept whatever the shell says: tests begin many processes, and each would compile torch's source anew, which
-# takes as long again as to import it.
+# Bytecode is written even if the shell forbids it: tests start many processes, and each would compile torch's source
+# anew, which takes as long as the import itself.
 export PYTHONDONTWRITEBYTECODE :=
 
-# One process for each core, a test's tensors being small and on one thread each.
+# One process for each core: the tensors of a test are small, and each process has one thread.
 WORKERS := --numprocesses=auto
 
-# From npm, for the tests of the explorer: rules of accessibility, and types of JavaScript. `make test` checks types
-# where there is npm.
+# npm packages for the tests of the explorer: rules of accessibility, and types of JavaScript. `make test` checks the
+# types if npm is installed.
 NODE_TOOLS := axe-core@4.14.1 typescript@7.0.2
 NODE_DONE := $(if $(shell command -v npm),.venv/node.done)
 
@@ -23,7 +23,7 @@ demo: .venv/demo.done
 	$(BIN)/maskwork demo
 
 test: check $(NODE_DONE)
-	$(BIN)/python -m pytest $(WORKERS) --dist=loadscope  # the examples of a page build on each other
+	$(BIN)/python -m pytest $(WORKERS) --dist=loadscope  # the examples of one page build on each other
 
 # Format, lint and types, without the tests.
 check: .venv/dev.done
@@ -31,26 +31,26 @@ check: .venv/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 
-# Minutes: the whole demo, and what needs a C++ compiler.
+# Takes minutes: the whole demo, and the tests that need a C++ compiler.
 test-slow: .venv/dev.done
 	$(BIN)/python -m pytest $(WORKERS) --dist=worksteal -m slow
 
 test-cuda: .venv/dev.done
 	$(BIN)/python -m pytest -m cuda
 
-# The explorer in a real browser: needs chromium, or its headless shell, on the PATH, and npm.
+# Tests the explorer in a real browser; needs npm, and chromium or its headless shell on the PATH.
 test-browser: .venv/dev.done .venv/node.done
 	$(BIN)/python -m pytest $(WORKERS) --dist=worksteal -m browser tests/browser
 
-# The pictures of the explorer in the README and docs/: needs chromium on the PATH.
+# Takes the screenshots of the explorer in the README and docs/; needs chromium on the PATH.
 screenshots: .venv/dev.done
 	$(BIN)/python docs/make_screenshots.py
 
-# The figures of the house beside their goals: folders, circles of imports, names, prose, types, tests. Half a minute.
+# Prints figures beside their goals: folders, circles of imports, names, prose, types, tests. Takes half a minute.
 house: .venv/dev.done
 	$(BIN)/python tools/house.py
 
-# Ten minutes on a quiet machine. With nanoGPT's character-level text also its training setting:
+# Takes ten minutes on an idle machine. With nanoGPT's character-level text, it also trains at nanoGPT's setting:
 # make bench DATA=path/to/tinyshakespeare.txt
 bench: .venv/dev.done
 	-$(BIN)/python benchmarks/masks.py
@@ -67,7 +67,8 @@ bench: .venv/dev.done
 bench-cuda: .venv/dev.done
 	$(BIN)/python benchmarks/attention_cuda.py
 
-# Minutes: two taggers on a Universal Dependencies treebank, make pos-tagging DATA=folder/of/its/conllu/files
+# Takes minutes: trains two taggers on a Universal Dependencies treebank.
+# make pos-tagging DATA=folder/of/its/conllu/files
 pos-tagging: .venv/demo.done
 	$(BIN)/python examples/pos_tagging.py --data "$(DATA)"
 

@@ -7,5 +7,5 @@ pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()], patterns=["README.md", "docs/*.md", "docs/**/*.md"]
 ).pytest()
 
-# Old addresses, kept for one release: to import them is to be warned.
+# These modules are the old addresses, which exist for one release: importing them warns.
 collect_ignore = [f"src/maskwork/proof/{name}.py" for name in ("honest", "mutants", "specimens")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from maskwork.proof import USUAL_CHECKS as CHECKS
 
-#: What was found on looking at a model whose check `mask` says that it leaks.
+#: Architecture -> why its check `mask` reports a leak, from reading its source.
 _NOTES = {
     "CpmAntForCausalLM": "true, and by how it is called: `CpmAntModel.forward` marks every token as context, and "
     "context is seen from both sides.",
@@ -25,7 +25,7 @@ _SHORT = {"clean": "clean", "leak": "**leak**", "warning": "warning", "cannot ru
 
 
 def write_page(path: Path, rows: dict[str, dict[str, Any]], version: str) -> None:
-    """Write the table, what each finding says, and why the others could not run."""
+    """Write the table, the findings, the warnings, and why the other architectures could not run."""
     counts = Counter(state.split(":")[0] for row in rows.values() for state in row["checks"].values())
     mask = Counter(row["checks"].get("mask", "cannot run").split(":")[0] for row in rows.values())
     lines = [
@@ -54,9 +54,9 @@ def write_page(path: Path, rows: dict[str, dict[str, Any]], version: str) -> Non
     for name, f in findings:
         text = f"`{f['module']}`, {f['cause']}, {f['pairs']} pairs, effect {f['effect']:.2g}; {f['evidence']}"
         lines.append(f"- {name}, {f['check']}: {text}")
-    warned = [(name, c, words) for name, row in rows.items() for c, words in row.get("warnings", {}).items()]
-    lines += ["", "## Warnings", ""] if warned else []
-    lines += [f"- {name}, {check}: {words}" for name, check, words in warned]
+    warnings = [(name, c, words) for name, row in rows.items() for c, words in row.get("warnings", {}).items()]
+    lines += ["", "## Warnings", ""] if warnings else []
+    lines += [f"- {name}, {check}: {words}" for name, check, words in warnings]
     missing = [(name, row["why"]) for name, row in rows.items() if not row["checks"]]
     lines += ["", "## Not audited", ""] if missing else []
     lines += [f"- {name}: {why}" for name, why in missing]

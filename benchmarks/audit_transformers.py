@@ -1,10 +1,10 @@
-"""What does the audit find in every causal language model that transformers can build tiny?
+"""Audit every causal language model of transformers that can be built tiny.
 
     python benchmarks/audit_transformers.py --out sweep --page docs/transformers.md
 
 Each architecture is built with random weights and audited in a process of its own, which may crash, hang or grow. One
-JSON file per architecture goes to `--out`; a sweep that was interrupted goes on from there. Exit code 0: no leak, 1: a
-leak, 2: cannot run.
+JSON file per architecture is written to `--out`; an interrupted sweep continues from these files. Exit code 0: no leak,
+1: a leak, 2: cannot run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from _transformers_page import write_page
 
 from maskwork.proof import USUAL_CHECKS as CHECKS
 
-_TOKENS = 31  # no usual width: an axis as long as the sequence is then the sequence
+_TOKENS = 31  # no usual width: an axis of this length is the sequence
 
 
 def architectures(only: str = "") -> list[str]:
@@ -33,7 +33,7 @@ def architectures(only: str = "") -> list[str]:
     try:
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     except ImportError:
-        _refuse("this benchmark needs transformers, which is not installed; pip install maskwork[hf]")
+        _refuse("this benchmark needs transformers, got none installed; pip install maskwork[hf]")
     names = {
         name
         for value in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
@@ -43,15 +43,17 @@ def architectures(only: str = "") -> list[str]:
 
 
 def sweep(out: Path, *, only: str, timeout: float, memory: float, page: Path | None) -> int:
-    """Audit each architecture in a process of its own, but not those that `out` holds; return the exit code."""
+    """Audit each architecture that `out` does not hold in a process of its own; return the exit code."""
     import torch
     import transformers
 
     names = architectures(only)
     if not names:
-        _refuse(f"--only must be part of an architecture's name, got {only!r}; leave it out to see them all")
+        _refuse(
+            f"--only must be part of an architecture's name, got {only!r}; leave --only out to audit every architecture"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # before the fork: a child cannot use threads that its parent began
+    torch.set_num_threads(1)  # before the fork: a child cannot use the threads of its parent
     start = time.monotonic()
     for i, name in enumerate(names):
         path = out / f"{name}.json"
@@ -71,7 +73,7 @@ def sweep(out: Path, *, only: str, timeout: float, memory: float, page: Path | N
 
 
 def read_row(path: Path) -> dict[str, Any] | None:
-    """Return a finished row; None when there is none, or half of one."""
+    """Return the row of a file; None if the file is missing or incomplete."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,7 +88,7 @@ def line(row: dict[str, Any]) -> str:
 
 def _audit_in_a_process(name: str, path: Path, timeout: float, memory: float) -> dict[str, Any]:
     """Return the row of one architecture, whatever happens to the process that makes it."""
-    # Forked, because importing transformers takes longer than most audits; Windows and macOS start afresh.
+    # Forking avoids the import of transformers, which takes longer than most audits. Windows and macOS cannot fork.
     if sys.platform == "linux":
         context = multiprocessing.get_context("fork")
     else:
@@ -109,7 +111,7 @@ def _child(name: str, path: str, memory: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
-    os.dup2(quiet, 2)  # a stranger's warnings are not part of the table
+    os.dup2(quiet, 2)  # warnings of other libraries are no part of the table
     start = time.monotonic()
     row = audit_one(name)
     row["seconds"] = round(time.monotonic() - start, 2)
@@ -132,11 +134,11 @@ def audit_one(name: str) -> dict[str, Any]:
             if hasattr(part, "is_decoder"):
                 part.is_decoder = True
         model = build_random(kind, config, shrink=True, seed=0)
-    except Exception as error:  # whatever a stranger's constructor raises
+    except Exception as error:  # a constructor of transformers may raise anything
         return {"checks": {}, "why": f"cannot be built tiny: {type(error).__name__}: {_first_line(error)}"}
     size = sum(p.numel() for p in model.parameters())
     try:
-        # Their windows are far longer than the sequence, so that causal() is what each layer should keep.
+        # Windows are far longer than the sequence, so that each layer should keep causal().
         report = audit(model, tokens_for(describe_model(model), _TOKENS, 0), causal(), checks=CHECKS)
     except Exception as error:
         return {"checks": {}, "parameters": size, "why": f"{type(error).__name__}: {_first_line(error)}"}
@@ -156,10 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Audit, print a line per architecture, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("audit-transformers"), help="folder of the results")
-    parser.add_argument("--only", default="", help="architectures whose name holds this")
+    parser.add_argument("--only", default="", help="part of the names of the architectures to audit")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for each model")
     parser.add_argument("--memory", type=float, default=8.0, help="GiB for each model")
-    parser.add_argument("--page", type=Path, help="write a Markdown page too")
+    parser.add_argument("--page", type=Path, help="write the results as a Markdown page too")
     return sweep(**vars(parser.parse_args(arguments)))
 
 

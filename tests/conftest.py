@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread a process, no deadlines, lines that are printed at the end of the run."""
+"""Settings of all tests: one thread a process, no deadlines, and lines printed at the end of the run."""
 
 import os
 import signal
@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-# A shell that starts the tests in the background has Ctrl-C ignored, for them and for what they start.
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and so do the processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The tests' tensors are small: threads would cost more than they bring, here and in the processes that tests begin.
+# The tests' tensors are small: more threads are slower, here and in the processes that tests start.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -20,7 +20,7 @@ settings.load_profile("maskwork")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a GPU skips with a reason where there is none."""
+    """Skip the tests marked `cuda`, with a reason, if there is no GPU."""
     if not torch.cuda.is_available():
         for item in items:
             if "cuda" in item.keywords:
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest):
-    """Print a line at the end of the run, whatever is captured: scores that a reader of the log should see."""
-    # properties of a test's report also come back from another process that ran it
+    """Return a function that prints a line at the end of the run despite capturing, for scores in the log."""
+    # Properties of a report also arrive from the worker process that ran the test.
     return lambda line: request.node.user_properties.append(("said", line))
 
 

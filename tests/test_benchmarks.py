@@ -1,4 +1,4 @@
-"""Benchmarks that need a machine of their own still start, measure and judge; no figure is looked at."""
+"""Benchmarks start, measure and judge on small inputs; no test looks at a figure."""
 
 import json
 import subprocess
@@ -41,8 +41,8 @@ def test_the_table_for_cuda_runs_small_on_the_cpu(tmp_path: Path):
     for mask in ("documents of 700", "Longformer"):
         rows = figures[f"{mask}, 256"]
         assert list(rows) == ["ours", "flex", "flash", "dense"]
-        for who in ("ours", "flash", "dense"):
-            assert {"forward", "forward, mask made anew", "both", "both, mask made anew"} <= rows[who].keys()
+        for contestant in ("ours", "flash", "dense"):
+            assert {"forward", "forward, mask made anew", "both", "both, mask made anew"} <= rows[contestant].keys()
         assert rows["flex"]["difference"] < 0.03
         assert "backward" in rows["flex"]["why no backward pass"]
 
@@ -81,7 +81,7 @@ def test_packing_is_measured_from_a_stream_and_judged(tmp_path: Path):
 
 
 @pytest.mark.slow  # several processes, each of which imports torch
-@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux tells them")
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads peaks of memory from Linux")
 def test_the_table_of_losses_runs_small(tmp_path: Path):
     path = tmp_path / "figures.json"
     done = run(
@@ -90,7 +90,7 @@ def test_the_table_of_losses_runs_small(tmp_path: Path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(path.read_text())
-    assert "missed" not in figures  # nothing is judged at other sizes
+    assert "missed" not in figures  # the bars apply to the default sizes only
     rows = figures["15%"]
     expected = rows["full logits, F.cross_entropy"]["loss"]
     assert len(rows) >= 3
@@ -99,7 +99,7 @@ def test_the_table_of_losses_runs_small(tmp_path: Path):
         assert {"seconds", "processor", "MB"} <= row.keys()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads memory from Linux")
 def test_the_explorer_is_visited_small(tmp_path: Path):
     path = tmp_path / "figures.json"
     done = run("explorer.py", "--tokens", 5000, "--documents", 3, "--requests", 5, "--json", path)

@@ -1,4 +1,4 @@
-"""The public names, pinned: a change here is a change of the interface."""
+"""The public names: a change of this list is a change of the interface."""
 
 import importlib
 import sys

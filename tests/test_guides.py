@@ -1,4 +1,4 @@
-"""The pictures and outputs in docs/ are what the code makes today, and the guide shows every picture."""
+"""The pictures and outputs in docs/ equal what the code makes today, and the guide shows every picture."""
 
 import importlib.util
 import io
@@ -55,7 +55,7 @@ def test_the_guide_shows_every_picture_and_every_atom():
     assert sorted(re.findall(r"\(\.\./pictures/([\w/]+)\.svg\)", guide)) == sorted(make_pictures.PICTURES)
     missing = [name for name in MAKERS if not re.search(rf"`{name}\(", guide)]
     missing += [f"recipes.{name}" for name in mw.recipes.__all__ if not re.search(rf"`recipes\.{name}\(", guide)]
-    assert not missing, f"docs/guides/masks.md says nothing of {missing}"
+    assert not missing, f"docs/guides/masks.md shows every atom and recipe, got none of {missing}"
     assert set(MAKERS) <= set(dir(mw))
 
 
@@ -66,7 +66,7 @@ def test_the_drawing_in_the_readme_is_what_is_drawn():
 
 
 def test_what_the_guide_to_loss_masks_prints_is_what_is_printed():
-    """Each block of text there follows the code that prints it, all of it."""
+    # A block of text in the guide is the whole output of the Python blocks between it and the block of text before.
     guide = (DOCS / "guides" / "loss-masks.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(python|text)\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
     names: dict[str, object] = {}
@@ -76,7 +76,7 @@ def test_what_the_guide_to_loss_masks_prints_is_what_is_printed():
             assert text.rstrip("\n") == printed.rstrip("\n")
             printed = ""
         else:
-            assert not printed, f"the guide does not show what is printed: {printed}"
+            assert not printed, f"the guide shows everything that is printed, got {printed} without a block of text"
             with redirect_stdout(out := io.StringIO()):
                 exec(text, names)
             printed = out.getvalue()

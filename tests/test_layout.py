@@ -1,4 +1,4 @@
-"""The house keeps its order: imports go one way, files stay small, nothing shadows a public function."""
+"""The layout of the package: imports go one way, files are small, no module shadows a public function."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ ORDER = (
     "hf", "proof", "testing", "training", "decoding", "web", "explorer", "cli",
 )  # fmt: skip
 
-#: The same within a folder, of its files and private folders.
+#: folder -> the order of its files and private folders, which import one way too.
 FLOORS = {
     "objectives": (
         "_arguments", "_batches", "_causal_lm", "_prefix_lm", "_masked_lm", "_denoising",
@@ -29,7 +29,7 @@ FLOORS = {
     "proof": ("_verdicts", "_probes", "_expect", "_checks", "_audit", "zoo", "mutants", "honest", "specimens"),
 }  # fmt: skip
 
-#: (importer, imported): pairs that are refused though the order would allow them, or before their folder is built.
+#: (importer, imported): pairs that are refused although `ORDER` would allow them; some folders do not exist yet.
 NEVER = (
     ("explorer", "serve"), ("serve", "explorer"), ("serve", "training"), ("models", "hf"), ("decoding", "engine"),
     ("cache", "models"), ("losses", "objectives"),
@@ -46,7 +46,7 @@ def folder_of(path: Path) -> str:
 
 
 def imported_modules(path: Path) -> set[tuple[str, ...]]:
-    """Return the maskwork modules that a file imports from, as parts below `maskwork`, however they are written."""
+    """Return the maskwork modules that a file imports from, as parts below `maskwork`, in any form of import."""
     package = ("maskwork", *path.relative_to(SOURCE).parent.parts)
     modules: set[tuple[str, ...]] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -62,7 +62,7 @@ def imported_modules(path: Path) -> set[tuple[str, ...]]:
 
 
 def rooms(path: Path, folder: str) -> tuple[str, set[str]]:
-    """Return the room of `folder` that a file lies in, and the rooms of it that the file imports from."""
+    """Return the room of `folder` that holds a file, and the rooms of `folder` that the file imports from."""
     parts = path.relative_to(SOURCE / folder).parts
     imported = {module[1] for module in imported_modules(path) if module[0] == folder and len(module) > 1}
     return parts[0].removesuffix(".py"), imported
@@ -94,7 +94,7 @@ def test_imports_within_a_folder_go_one_way(folder: str):
 
 
 def test_no_folder_is_crowded():
-    # The package's own folder holds the floors of `ORDER`, which the design lists one by one.
+    # The folder of the package itself holds the floors of `ORDER`, which the design lists one by one.
     for folder in {path.parent for path in SOURCE.rglob("*") if "__pycache__" not in path.parts} - {SOURCE}:
         entries = [entry for entry in folder.iterdir() if entry.name != "__pycache__"]
         assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(SOURCE)} holds {len(entries)} entries"
@@ -109,7 +109,7 @@ def test_a_private_folder_carries_the_underscore_and_its_files_do_not():
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_a_file_says_its_one_idea_and_stays_small(path: Path):
     text = path.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text)), "a file begins by saying what it holds"
+    assert ast.get_docstring(ast.parse(text)), "a file begins with a docstring"
     assert len(text.splitlines()) <= 500
 
 
@@ -117,7 +117,7 @@ def test_a_file_says_its_one_idea_and_stays_small(path: Path):
     "face", [path for path in FILES if path.name == "__init__.py"], ids=lambda p: str(p.parent.relative_to(SOURCE))
 )
 def test_no_file_bears_the_name_of_an_exported_function_beside_it(face: Path):
-    """Importing the file would put the module in the place of the function."""
+    # An import of such a file would replace the function by the module.
     module = importlib.import_module(".".join(("maskwork", *face.parent.relative_to(SOURCE).parts)))
     names = getattr(module, "__all__", ())
     functions = {name for name in names if inspect.isroutine(getattr(module, name))}

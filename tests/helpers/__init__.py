@@ -1,1 +1,1 @@
-"""What several tests share: strategies of masks, oracles, small models, processes."""
+"""Helpers of several tests: strategies of masks, oracles, small models, processes."""

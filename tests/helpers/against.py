@@ -1,4 +1,4 @@
-"""Comparing a mask of ours with somebody else's `mask_mod`, cell by cell."""
+"""Comparison of a mask with the `mask_mod` of another library, cell by cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCUMENTS = torch.repeat_interleave(torch.arange(4), torch.tensor([5, 9, 3, 7]))
 ISLANDS = torch.tensor([[-1] * 3 + [0] * 6 + [-1] * 4 + [1] * 8 + [-1] * 3, [0] * 12 + [1] * 12])
 
 
-def same(
+def assert_same_cells(
     mask: mw.Mask,
     mask_mod: Callable[..., torch.Tensor],
     q_len: int = N,
@@ -26,13 +26,13 @@ def same(
 ) -> None:
     """Assert that both allow the same cells of `q_len` queries from position `q_start` on and `kv_len` keys.
 
-    `create_mask` asks the function about every cell; its first query is `q_first`, or `q_start` when left out.
+    `create_mask` calls the function on every cell, with `q_first` as the first query (None: `q_start`).
     """
     first = q_start if q_first is None else q_first
 
-    def moved(b, h, q, k):
+    def shifted_mod(b, h, q, k):
         return mask_mod(b, h, q + first, k)
 
-    theirs = create_mask(moved, mask.batch, mask.heads, q_len, kv_len, device="cpu").numpy()
+    theirs = create_mask(shifted_mod, mask.batch, mask.heads, q_len, kv_len, device="cpu").numpy()
     ours = mask.bind(q_len, kv_len, q_start=q_start).dense()
     assert np.array_equal(np.broadcast_to(ours, theirs.shape), theirs)

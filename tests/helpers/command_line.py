@@ -1,4 +1,4 @@
-"""The command line, run in this process as a shell would run it, and runs for it."""
+"""The command line, run in this process as a shell would run it, and small run folders."""
 
 import io
 import sys
@@ -36,7 +36,7 @@ log_every = 2
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended, run in this process: torch takes seconds to import."""
+    """The result of a command, which ran in this process because torch takes seconds to import."""
 
     returncode: int
     stdout: str
@@ -44,6 +44,7 @@ class Done:
 
 
 def maskwork(*arguments: object, cwd: Path, stdin: str = "") -> Done:
+    """Run the command line in folder `cwd` and return its exit code and output."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(cwd)
@@ -58,7 +59,7 @@ def maskwork(*arguments: object, cwd: Path, stdin: str = "") -> Done:
 
 
 def refuses(done: Done, *words: str) -> None:
-    """Exit code 2 and one line (a caret's two more aside) that holds these words; no traceback."""
+    """Assert exit code 2 and an error of one line (a caret adds two lines) that holds these words; no traceback."""
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
@@ -68,10 +69,10 @@ def refuses(done: Done, *words: str) -> None:
 
 
 def tiny_run(folder: Path, context: int) -> Path:
-    """Return the folder of a run whose weights are random."""
+    """Create a run folder with random weights and return its path."""
     model = {"vocab_size": 20, "layers": 1, "width": 8, "heads": 2, "kv_heads": 1, "hidden": 8, "context": context}
     run = RunFolder.create(folder, {"model": model, "train": {}, "data": {}})
-    made = Transformer(ModelConfig.from_dict(model))
-    made.init_weights(torch.Generator().manual_seed(0))
-    save_weights(made, run.model_path)
+    network = Transformer(ModelConfig.from_dict(model))
+    network.init_weights(torch.Generator().manual_seed(0))
+    save_weights(network, run.model_path)
     return run.path

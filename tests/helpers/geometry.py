@@ -1,4 +1,4 @@
-"""Geometries of tests: cells as runs, blocks by looking at every cell, and scattered runs."""
+"""Geometry for tests: spans of dense cells, blocks classified cell by cell, and scattered runs."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ GridOf = tuple[int, int, int]
 
 
 def spans_of(cells: np.ndarray) -> sp.Spans:
-    """bool `(B, H, Q, K)` as runs."""
+    """Return the spans of a bool array `(B, H, Q, K)`."""
     *rows, kv_len = cells.shape
     return sp.scan_rows([cells.reshape(np.prod(rows), kv_len)], tuple(rows), kv_len)
 
@@ -21,14 +21,14 @@ def bind(case: Case, grid: GridOf) -> mw.BoundMask:
 
 
 def dense_blocks(dense: np.ndarray, q_size: int, kv_size: int, short_is_full: bool) -> np.ndarray:
-    """0 empty, 1 partial, 2 full, by looking at every cell of every block."""
+    """Classify every block from its cells: 0 empty, 1 partial, 2 full."""
     batch, heads, q_len, kv_len = dense.shape
     out = np.zeros((batch, heads, -(-q_len // q_size), -(-kv_len // kv_size)), dtype=np.int8)
     for i in range(out.shape[2]):
         for j in range(out.shape[3]):
             block = dense[..., i * q_size : (i + 1) * q_size, j * kv_size : (j + 1) * kv_size]
-            whole = short_is_full or block.shape[2:] == (q_size, kv_size)
-            out[..., i, j] = block.any((-1, -2)).astype(np.int8) + (block.all((-1, -2)) & whole)
+            may_be_full = short_is_full or block.shape[2:] == (q_size, kv_size)
+            out[..., i, j] = block.any((-1, -2)).astype(np.int8) + (block.all((-1, -2)) & may_be_full)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Tiny models of transformers with random weights, of every kind of mask, and what they should be held to."""
+"""Tiny models of transformers with random weights, one for each kind of mask, and the masks that they declare."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _other(kind: str, config: str, **shape: Any) -> Callable[[], Any]:
     return build
 
 
-#: name -> how to build it, and the masks that it declares, as text.
+#: name -> the function that builds the model, and the masks that the model declares, as text.
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "mistral": (_decoder("MistralForCausalLM", "MistralConfig", sliding_window=6), "sliding_window(6)"),
     "mistral without": (_decoder("MistralForCausalLM", "MistralConfig", sliding_window=None), "causal"),
@@ -96,6 +96,6 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 def built(name: str) -> Any:
-    """Return the model in evaluation mode, its weights random and the same each time."""
+    """Return the model in evaluation mode, with random weights from seed 0."""
     torch.manual_seed(0)
     return MODELS[name][0]().eval()

@@ -1,4 +1,4 @@
-"""One run of the resume tests, also as a program of its own: `killed_run.py FOLDER KILL_AT`."""
+"""One training run of the resume tests, also as a program: `killed_run.py FOLDER KILL_AT`."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ CONFIG = TrainConfig(
 
 
 def main(folder: Path, kill_at: int = 0, resume: bool = False) -> torch.nn.Module:
-    """Train; after step `kill_at`, leave half a line of metrics and die without a chance to tidy up."""
+    """Train; after step `kill_at`, write half a line of metrics and kill this process by SIGKILL."""
     rng = np.random.default_rng(0)
     rows = list(pack([rng.integers(0, 13, size=size).tolist() for size in (10, 7, 3, 5, 5, 9)], 10))
     model = Transformer(SHAPE)

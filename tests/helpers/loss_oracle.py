@@ -1,4 +1,4 @@
-"""The losses' reference: the plainest formula on whole logits in float64, one position at a time."""
+"""The reference of the losses: the plain formula on full logits in float64, one position at a time."""
 
 import torch
 
@@ -7,7 +7,7 @@ NAN = float("nan")
 
 
 def formula(logits, targets, weights, reduction, label_smoothing=0.0, z_loss=0.0):
-    """The loss of float64 logits (..., V); differentiable, so that autograd's gradients are the reference too."""
+    """Compute the loss of float64 logits (..., V), differentiably, so that autograd gives reference gradients too."""
     vocabulary = logits.shape[-1]
     flat, t = logits.reshape(-1, vocabulary), targets.reshape(-1).tolist()
     w = [1.0] * len(t) if weights is None else weights.reshape(-1).tolist()
@@ -20,16 +20,18 @@ def formula(logits, targets, weights, reduction, label_smoothing=0.0, z_loss=0.0
         log_p = torch.log_softmax(flat[i], -1)
         loss = -(1 - label_smoothing) * log_p[target] - label_smoothing * log_p.mean()
         losses.append(weight * (loss + z_loss * torch.logsumexp(flat[i], -1) ** 2))
-    each = torch.stack(losses) if losses else flat.sum() * torch.zeros(0, dtype=torch.float64)
+    per_position = torch.stack(losses) if losses else flat.sum() * torch.zeros(0, dtype=torch.float64)
     if reduction == "none":
-        return each.view(targets.shape)
+        return per_position.view(targets.shape)
     counted = torch.tensor([float(weight * use) for weight, use in zip(w, scored, strict=True)], dtype=torch.float64)
     if reduction == "sum":
-        return each.sum()
+        return per_position.sum()
     if reduction == "token_mean":
-        return each.sum() / (counted.sum() if counted.any() else 1)
+        return per_position.sum() / (counted.sum() if counted.any() else 1)
     length = targets.shape[-1]
     rows = range(len(t) // length if length else 0)
-    sums = [(each[r * length : (r + 1) * length].sum(), counted[r * length : (r + 1) * length].sum()) for r in rows]
+    sums = [
+        (per_position[r * length : (r + 1) * length].sum(), counted[r * length : (r + 1) * length].sum()) for r in rows
+    ]
     means = [total / weight for total, weight in sums if weight > 0]
-    return torch.stack(means).mean() if means else each.sum()
+    return torch.stack(means).mean() if means else per_position.sum()

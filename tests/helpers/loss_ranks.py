@@ -1,4 +1,4 @@
-"""A step's loss and gradient, cut into parts and over ranks; a module of its own, so that other processes import it."""
+"""The loss and gradient of a step, cut into parts and over ranks; a module that other processes can import."""
 
 from typing import NamedTuple
 
@@ -22,20 +22,20 @@ Sums = tuple[torch.Tensor, torch.Tensor]
 
 
 class Part(NamedTuple):
-    """A batch of rows, as far as a loss reads it."""
+    """The fields of a batch of rows that a loss reads."""
 
     hidden: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
 
 
-def whole(float_weights: bool) -> Part:
-    """Eight rows with very different counts, one of them with nothing to score."""
+def full_batch(float_weights: bool) -> Part:
+    """Return eight rows with very different counts of scored tokens; one row has none."""
     g = torch.Generator().manual_seed(0)
     hidden = torch.randn(ROWS, LENGTH, WIDTH, generator=g, dtype=torch.float64)
     targets = torch.randint(0, VOCABULARY, (ROWS, LENGTH), generator=g)
-    keep = torch.tensor([7, 1, 0, 3, 6, 2, 1, 5])
-    targets[torch.arange(LENGTH) >= keep[:, None]] = -100
+    counts = torch.tensor([7, 1, 0, 3, 6, 2, 1, 5])
+    targets[torch.arange(LENGTH) >= counts[:, None]] = -100
     weights = torch.rand(ROWS, LENGTH, generator=g, dtype=torch.float64) if float_weights else torch.ones(ROWS, LENGTH)
     weights[0, 2:4] = 0.0
     return Part(hidden, targets, weights)
@@ -47,7 +47,7 @@ def head() -> torch.Tensor:
 
 
 def loss_and_gradient(parts, reduction, linear, denominator) -> Sums:
-    """The parts' losses and the head's gradients, added up."""
+    """Sum the losses of the parts and the gradients of the head."""
     weight = head().requires_grad_()
     total = torch.zeros((), dtype=torch.float64)
     for hidden, targets, weights in parts:
@@ -70,25 +70,25 @@ def cut(part: Part, sizes: list[int]) -> list[Part]:
 
 
 def rank_main(rank: int, folder: str) -> None:
-    """One of four ranks, the first two of which are a group as well; writes every case's loss and gradient of both."""
+    """Run one of four ranks; ranks 0 and 1 also form a group. Write every case of both groups."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=4)
     pair = dist.new_group([0, 1])
-    results = {4: of_rank(rank, 4, None)}
+    results = {4: rank_sums(rank, 4, None)}
     if rank < 2:
-        results[2] = of_rank(rank, 2, pair)
-    # A rank with nothing at all still takes part.
-    results["uneven"] = count_targets([whole(False)] if rank == 0 else []).weight_sum
+        results[2] = rank_sums(rank, 2, pair)
+    # A rank without any batch still takes part in the sum.
+    results["uneven"] = count_targets([full_batch(False)] if rank == 0 else []).weight_sum
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def of_rank(rank: int, ranks: int, group: dist.ProcessGroup | None) -> dict[tuple[str, bool, bool], Sums]:
-    """Every case's sums over the ranks, each of which has its own rows, unevenly many."""
+def rank_sums(rank: int, ranks: int, group: dist.ProcessGroup | None) -> dict[tuple[str, bool, bool], Sums]:
+    """Return the sums of every case over the ranks, each of which has a different number of rows."""
     results = {}
     for reduction, float_weights, linear in CASES:
-        mine = cut(whole(float_weights), [1] * (ranks - 1) + [ROWS - ranks + 1])[rank]
-        parts = cut(mine, [1] * len(mine.targets))
+        rank_rows = cut(full_batch(float_weights), [1] * (ranks - 1) + [ROWS - ranks + 1])[rank]
+        parts = cut(rank_rows, [1] * len(rank_rows.targets))
         denominator = denominator_of(count_targets(parts, group), reduction)
         loss, gradient = loss_and_gradient(parts, reduction, linear, denominator)
         dist.all_reduce(loss, group=group)

@@ -1,4 +1,4 @@
-"""Processes, as Linux shows them, and what is waited for."""
+"""Whether a process runs on Linux, and waiting for a condition."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 def is_alive(process: int) -> bool:
-    """Whether it runs: one that has ended and waits to be noticed does not."""
+    """Return whether a process runs; a zombie, which has ended and waits for its parent, does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def eventually(held: Callable[[], bool], seconds: float = 300) -> None:
-    """Wait for what must come; so long that only what never comes fails."""
+def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Wait for a condition; the limit is so long that only a condition that never holds fails."""
     end = time.monotonic() + seconds
-    while not held():
-        assert time.monotonic() < end, "it never came"
+    while not condition():
+        assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
         time.sleep(0.01)

@@ -1,5 +1,4 @@
-"""Small models of every kind that the explorer opens, and folders of them: some keep `causal`, others say of themselves
-that they see more."""
+"""Small models of every kind that the explorer opens, and folders of them, with `causal` and with wider masks."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import torch
 from maskwork.models import ModelConfig, Transformer, save_weights
 from maskwork.training import RunFolder
 
-#: A prompt for them.
+#: A prompt for every model.
 IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
 
 
@@ -22,14 +21,14 @@ def transformer(mask: str = "causal") -> Transformer:
 
 
 def write_run(root: Path, name: str, mask: str) -> None:
-    """A run's folder, as `maskwork train` leaves it, without a tokenizer."""
+    """Write a run folder as `maskwork train` does, without a tokenizer."""
     model = transformer(mask)
     run = RunFolder.create(root / name, {"model": model.config.to_dict(), "train": {}, "data": {}})
     save_weights(model, run.model_path)
 
 
 def write_folders(root: Path) -> None:
-    """Runs `clean`, `ahead` (one key too far) and `everything`; Hugging Face's `llama` and `bert`."""
+    """Write runs `clean`, `ahead` (one key too far) and `everything`, and Hugging Face's `llama` and `bert`."""
     import transformers
 
     for name, mask in (("clean", "causal"), ("ahead", "causal | band(0, 1)"), ("everything", "full")):

@@ -1,4 +1,4 @@
-"""Random masks, each beside its definition written the obvious way: a function of (b, h, q, k) as dense arrays."""
+"""Random masks, each beside its plain definition: a function of (b, h, q, k) on dense arrays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Case:
     cell: Cell
 
     def dense(self, q_start: int, q_len: int, kv_len: int) -> np.ndarray:
-        """bool (B, H, Q, K)."""
+        """Evaluate the definition on a grid: bool (B, H, Q, K)."""
         shape = (self.mask.batch, self.mask.heads, q_len, kv_len)
         b, h, q, k = np.ogrid[: shape[0], : shape[1], q_start : q_start + q_len, :kv_len]
         return np.broadcast_to(self.cell(b, h, q, k), shape)
@@ -41,7 +41,7 @@ def _in_row(values: np.ndarray, b: np.ndarray, i: np.ndarray) -> np.ndarray:
 
 @st.composite
 def lengths(draw: st.DrawFn, batched: bool) -> list[int] | list[list[int]]:
-    """Document lengths that sum to LENGTH, ragged when batched; empty documents happen."""
+    """Draw document lengths that sum to LENGTH, ragged when batched; a document may be empty."""
     rows = []
     for _ in range(BATCH if batched else 1):
         cuts = sorted(draw(st.lists(st.integers(0, LENGTH), max_size=4)))
@@ -51,14 +51,14 @@ def lengths(draw: st.DrawFn, batched: bool) -> list[int] | list[list[int]]:
 
 @st.composite
 def _numbers(draw: st.DrawFn, low: int, high: int, batched: bool) -> np.ndarray:
-    """One number for every position, (LENGTH,) or (BATCH, LENGTH)."""
+    """Draw one number for every position, (LENGTH,) or (BATCH, LENGTH)."""
     shape = (BATCH, LENGTH) if batched else (LENGTH,)
     count = int(np.prod(shape))
     return np.array(draw(st.lists(st.integers(low, high), min_size=count, max_size=count))).reshape(shape)
 
 
 def _spelled(array: np.ndarray) -> st.SearchStrategy[object]:
-    """The same numbers as a list, an array or a tensor, and as bool where they are flags."""
+    """Draw a form of the same numbers: a list, an array or a tensor, and bool if the numbers are flags."""
     spellings = [array, array.tolist(), array.astype(np.uint8), torch.tensor(array)]
     if array.max() <= 1:
         spellings += [array.astype(bool), array.astype(bool).tolist(), torch.tensor(array, dtype=torch.bool)]
@@ -92,8 +92,8 @@ def atoms(draw: st.DrawFn) -> Case:
         size = (
             np.array(draw(st.lists(st.integers(1, LENGTH + 2), min_size=HEADS, max_size=HEADS))) if batched else n + 1
         )
-        of = (lambda h: size[h]) if batched else (lambda h: size)
-        return Case(mw.sliding_window(size), lambda b, h, q, k: (q - of(h) < k) & (k <= q))
+        size_of = (lambda h: size[h]) if batched else (lambda h: size)
+        return Case(mw.sliding_window(size), lambda b, h, q, k: (q - size_of(h) < k) & (k <= q))
     if kind == 5:
         return Case(mw.sinks(n), lambda b, h, q, k: k < n)
     if kind in (6, 7):
@@ -120,8 +120,8 @@ def atoms(draw: st.DrawFn) -> Case:
         return Case(mw.block_causal(blocks), lambda b, h, q, k: _in_row(block, b, k) <= _in_row(block, b, q))
     if kind == 13:
         marks = draw(_numbers(0, 1, batched))
-        maker, wanted = draw(st.sampled_from([(mw.real, 1), (mw.from_key_padding_mask, 0)]))
-        return Case(maker(draw(_spelled(marks))), lambda b, h, q, k: _in_row(marks, b, k) == wanted)
+        maker, mark = draw(st.sampled_from([(mw.real, 1), (mw.from_key_padding_mask, 0)]))
+        return Case(maker(draw(_spelled(marks))), lambda b, h, q, k: _in_row(marks, b, k) == mark)
     if kind == 14:
         q_ids, k_ids = draw(_numbers(-1, 2, batched)), draw(_numbers(-1, 2, draw(st.booleans())))
         return Case(
@@ -154,12 +154,12 @@ def _within(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
         cases = [draw(inner) for _ in sizes]
 
     def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
-        same = _in_row(ids, b, q) == _in_row(ids, b, k)
+        same_document = _in_row(ids, b, q) == _in_row(ids, b, k)
         q0, k0 = q - _in_row(starts, b, q), k - _in_row(starts, b, k)
         out = np.zeros(np.broadcast_shapes(b.shape, h.shape, q0.shape, k0.shape), dtype=bool)
         for i, case in enumerate(cases):
-            here = case.cell(b, h, q0, k0)
-            out |= same & here & ((_in_row(ids, b, q) == i) | (len(cases) == 1))
+            allowed = case.cell(b, h, q0, k0)
+            out |= same_document & allowed & ((_in_row(ids, b, q) == i) | (len(cases) == 1))
         return out
 
     return Case(mw.within(cases[0].mask if len(cases) == 1 else [case.mask for case in cases], sizes), cell)
@@ -170,14 +170,14 @@ def _per(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
     heads = draw(st.booleans())
     two = [draw(inner), draw(inner)]
     count = HEADS if heads else BATCH
-    which = draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))
+    choices = draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))
     maker = mw.per_head if heads else mw.per_row
 
     def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
-        first = np.array(which)[h if heads else b] == 0
+        first = np.array(choices)[h if heads else b] == 0
         return np.where(first, two[0].cell(b, h, q, k), two[1].cell(b, h, q, k))
 
-    return Case(maker([two[i].mask for i in which]), cell)
+    return Case(maker([two[i].mask for i in choices]), cell)
 
 
 @st.composite
@@ -195,8 +195,8 @@ def _shifted(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
     back = shifted(dq, dk)
     try:
         back.mask.bind(LENGTH, LENGTH, q_start=0)
-        back.dense(0, LENGTH, LENGTH)  # which holds all arrays, those too that the canonical form has dropped
-    except (GridError, IndexError):  # a shift back needs arrays that reach further
+        back.dense(0, LENGTH, LENGTH)  # this checks all arrays, also those that the canonical form has dropped
+    except (GridError, IndexError):  # a shift to lower positions needs longer arrays
         return shifted(abs(dq), abs(dk))
     return back
 
@@ -228,6 +228,6 @@ cases = st.recursive(atoms(), _joined, max_leaves=8)
 
 @st.composite
 def grids(draw: st.DrawFn) -> tuple[int, int, int]:
-    """(q_start, q_len, kv_len), within LENGTH so that every array covers it."""
+    """Draw (q_start, q_len, kv_len) within LENGTH, so that every array covers the grid."""
     q_start = draw(st.integers(0, LENGTH))
     return q_start, draw(st.integers(0, LENGTH - q_start)), draw(st.integers(0, LENGTH))

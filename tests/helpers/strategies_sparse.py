@@ -1,4 +1,4 @@
-"""Random sparse masks, each beside its definition written the obvious way; `strategies` holds the others."""
+"""Random sparse masks, each beside its plain definition; `strategies` holds the other masks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dilated(draw: st.DrawFn) -> Case:
 
 
 def _splitmix64(state: int) -> int:
-    """The generator as its authors print it, in Python's integers."""
+    """Return the next number of the generator, written as its authors print it, in Python's integers."""
     z = (state + 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
@@ -42,7 +42,7 @@ def _splitmix64(state: int) -> int:
 
 
 def floyd(per_row: int, blocks: int, seed: int, row: int) -> set[int]:
-    """The sampling as its authors print it."""
+    """Sample the blocks of one row by Floyd's algorithm, written as its authors print it."""
     chosen: set[int] = set()
     for i, top in enumerate(range(blocks - per_row, blocks)):
         pick = _splitmix64((_splitmix64((_splitmix64(seed) + row) % 2**64) + i) % 2**64) % (top + 1)
@@ -66,10 +66,10 @@ def tree(draw: st.DrawFn) -> Case:
     sees = np.zeros((rows, LENGTH, LENGTH), dtype=bool)
     for b, row in enumerate(parents):
         for i in range(LENGTH):
-            at = i
-            while at >= 0:
-                sees[b, i, at] = True
-                at = row[at]
+            ancestor = i
+            while ancestor >= 0:
+                sees[b, i, ancestor] = True
+                ancestor = row[ancestor]
     return Case(mw.tree(parents if rows > 1 else parents[0]), lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k])
 
 
@@ -81,13 +81,13 @@ def neighborhood(draw: st.DrawFn) -> Case:
     kernel = tuple(draw(st.integers(1, n)) for n in shape)
     tile = tuple(draw(st.sampled_from([i for i in range(1, n + 1) if n % i == 0])) for n in shape)
     tile = draw(st.sampled_from([shape, tile]))
-    # Cells in the order of their positions: by tile, then inside it.
+    # Cells in the order of their positions: by tile, then inside the tile.
     cells = sorted(np.ndindex(*shape), key=lambda c: ([i // t for i, t in zip(c, tile, strict=True)], c))
     sees = np.ones((len(cells), len(cells)), dtype=bool)
     for axis, (n, w) in enumerate(zip(shape, kernel, strict=True)):
-        at = np.array([c[axis] for c in cells])
-        centre = np.clip(at, w // 2, n - 1 - (w - 1) // 2)[:, None]  # the nearest whose whole window lies inside
-        sees &= (centre - w // 2 <= at) & (at <= centre + (w - 1) // 2)
+        coordinate = np.array([c[axis] for c in cells])
+        centre = np.clip(coordinate, w // 2, n - 1 - (w - 1) // 2)[:, None]  # nearest with its window inside
+        sees &= (centre - w // 2 <= coordinate) & (coordinate <= centre + (w - 1) // 2)
     return Case(mw.neighborhood(shape, kernel, tile=tile), lambda b, h, q, k: sees[q, k])
 
 
@@ -102,13 +102,13 @@ def from_dense(draw: st.DrawFn) -> Case:
 
 @st.composite
 def custom(draw: st.DrawFn) -> Case:
-    """A rule that reads some of b, q, k and no other: a sum in a remainder class."""
+    """Draw a rule that reads only some of b, q and k: a sum in a remainder class."""
     depends_on = draw(st.sampled_from(["", "q", "k", "qk", "b", "bk", "qb", "bqk"]))
-    of, lowest = draw(st.integers(2, 5)), draw(st.integers(0, 3))
+    modulus, lowest = draw(st.integers(2, 5)), draw(st.integers(0, 3))
     b1, q1, k1 = (int(letter in depends_on) for letter in "bqk")
 
     def rule(b, q, k):
-        return (2 * b1 * b + q1 * q * q + 3 * k1 * k + k1 * q1 * q * k) % of >= lowest
+        return (2 * b1 * b + q1 * q * q + 3 * k1 * k + k1 * q1 * q * k) % modulus >= lowest
 
     mask = mw.custom(lambda b, h, q_idx, kv_idx: rule(b, q_idx, kv_idx), "rule", depends_on,
                      batch=BATCH if b1 else 1)  # fmt: skip

@@ -1,4 +1,4 @@
-"""A specimen of the zoo whose forward pass is replaced by a function of the test's own."""
+"""A specimen of the zoo whose forward pass a function of the test replaces."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from maskwork.proof.zoo import Specimen, seeded
 
 
 class WrappedSpecimen(nn.Module):
-    """A specimen whose forward pass is `twist(self, ids, run)`; `run` is the specimen's own."""
+    """A specimen whose forward pass is `twist(self, ids, run)`; `run` is the specimen's unchanged forward pass."""
 
     def __init__(self, twist: Callable[..., Any]) -> None:
         super().__init__()

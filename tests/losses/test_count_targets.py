@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from helpers.loss_ranks import CASES, ROWS, Part, cut, denominator_of, loss_and_gradient, rank_main, whole
+from helpers.loss_ranks import CASES, ROWS, Part, cut, denominator_of, full_batch, loss_and_gradient, rank_main
 from maskwork.losses import count_targets
 
 
@@ -16,7 +16,7 @@ from maskwork.losses import count_targets
 @pytest.mark.parametrize("float_weights", [False, True])
 @pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
 def test_accumulation_steps_are_one_batch(reduction, float_weights, linear):
-    batch = whole(float_weights)
+    batch = full_batch(float_weights)
     expected = loss_and_gradient([batch], reduction, linear, None)
     for sizes in ([4, 4], [1, 1, 1, 5], [1] * ROWS):
         parts = cut(batch, sizes)
@@ -29,9 +29,9 @@ def test_accumulation_steps_are_one_batch(reduction, float_weights, linear):
 
 
 def test_counts():
-    counts = count_targets([whole(False)])
+    counts = count_targets([full_batch(False)])
     assert (counts.weight_sum, counts.n_targets, counts.n_sequences) == (23.0, 23, 7)
-    batch = whole(True)
+    batch = full_batch(True)
     counts = count_targets(iter(cut(batch, [3, 5])))
     used = (batch.targets != -100) & (batch.weights > 0)
     assert counts.weight_sum == pytest.approx(batch.weights[used].sum().item(), rel=1e-15)
@@ -58,5 +58,5 @@ def test_two_and_four_ranks_are_one_batch(tmp_path: Path):
         for sums in results.values():
             assert list(sums) == CASES
             for (reduction, float_weights, linear), got in sums.items():
-                expected = loss_and_gradient([whole(float_weights)], reduction, linear, None)
+                expected = loss_and_gradient([full_batch(float_weights)], reduction, linear, None)
                 torch.testing.assert_close(got, expected, rtol=1e-13, atol=1e-13)

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 import maskwork as mw
-from helpers.against import DOCUMENTS, ISLANDS, N, same
+from helpers.against import DOCUMENTS, ISLANDS, N, assert_same_cells
 
 
 def test_next_scale():
-    same(mw.recipes.next_scale([5, 9, 3, 7]), lambda b, h, q, k: DOCUMENTS[q] >= DOCUMENTS[k])
+    assert_same_cells(mw.recipes.next_scale([5, 9, 3, 7]), lambda b, h, q, k: DOCUMENTS[q] >= DOCUMENTS[k])
 
 
 def test_streaming_llm():
-    same(mw.recipes.streaming_llm(6, 2), lambda b, h, q, k: (k <= q) & ((q - k < 6) | (k < 2)))
+    assert_same_cells(mw.recipes.streaming_llm(6, 2), lambda b, h, q, k: (k <= q) & ((q - k < 6) | (k < 2)))
 
 
 def test_a_mask_mod_that_differs_in_the_batch_is_a_mask():
@@ -21,7 +21,7 @@ def test_a_mask_mod_that_differs_in_the_batch_is_a_mask():
         return (q >= k) | ((ISLANDS[b, q] == ISLANDS[b, k]) & (ISLANDS[b, q] >= 0))
 
     mask = mw.recipes.multimodal(ISLANDS)
-    same(mask, islands)
+    assert_same_cells(mask, islands)
     assert mw.custom(islands, depends_on="bqk", batch=2).bind(N).equals(mask)
 
 
@@ -37,7 +37,7 @@ def test_natten_of_any_shape(shape: tuple[int, ...]):
         return sees
 
     cells = int(np.prod(shape))
-    same(mw.neighborhood(shape, 3), natten, cells, cells)
+    assert_same_cells(mw.neighborhood(shape, 3), natten, cells, cells)
 
 
 def test_bigbird_is_its_blocks():
@@ -65,4 +65,4 @@ def test_trees_of_drafts():
     paths = [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0)]
     parents = [-1 if not path else paths.index(path[:-1]) for path in paths]
     ancestor = torch.tensor([[path[: len(other)] == other for other in paths] for path in paths])
-    same(mw.tree(parents), lambda b, h, q, k: ancestor[q, k], len(paths), len(paths))
+    assert_same_cells(mw.tree(parents), lambda b, h, q, k: ancestor[q, k], len(paths), len(paths))

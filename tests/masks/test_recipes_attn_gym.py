@@ -9,7 +9,7 @@ from attn_gym import masks as gym
 from torch.nn.attention.flex_attention import noop_mask
 
 import maskwork as mw
-from helpers.against import N, same
+from helpers.against import N, assert_same_cells
 
 LENGTHS = [5, 9, 3, 7]
 OFFSETS = torch.tensor([0, *np.cumsum(LENGTHS)])
@@ -85,7 +85,7 @@ SQUARE = {
 @pytest.mark.parametrize(("q_start", "q_len"), [(0, N), (17, 7)])
 def test_masks_of_one_sequence(name: str, q_start: int, q_len: int):
     mask, mask_mod = SQUARE[name]
-    same(mask, mask_mod, q_len, N, q_start)
+    assert_same_cells(mask, mask_mod, q_len, N, q_start)
 
 
 @pytest.mark.parametrize("name", SQUARE)
@@ -99,15 +99,15 @@ def test_a_mask_mod_is_a_mask(name: str):
 def test_natten(side: int, kernel: tuple[int, int]):
     """On a square alone: there rows are clamped by the width."""
     mask, n = mw.neighborhood((side, side), kernel), side**2
-    same(mask, gym.generate_natten(side, side, *kernel), n, n)
+    assert_same_cells(mask, gym.generate_natten(side, side, *kernel), n, n)
     # an even kernel is one wider there
-    same(mask, gym.generate_natten(side, side, kernel[0] - 1, kernel[1] - 1), n, n)
+    assert_same_cells(mask, gym.generate_natten(side, side, kernel[0] - 1, kernel[1] - 1), n, n)
 
 
 @pytest.mark.parametrize(("height", "width", "kernel"), [(4, 6, (3, 3)), (6, 9, (5, 3)), (6, 6, (3, 5))])
 def test_tiled_natten(height: int, width: int, kernel: tuple[int, int]):
     mask_mod = gym.generate_tiled_natten(width, height, kernel[1], kernel[0], 3, 2)
-    same(mw.neighborhood((height, width), kernel, tile=(2, 3)), mask_mod, height * width, height * width)
+    assert_same_cells(mw.neighborhood((height, width), kernel, tile=(2, 3)), mask_mod, height * width, height * width)
 
 
 def test_natten_along_a_morton_curve():
@@ -117,7 +117,7 @@ def test_natten_along_a_morton_curve():
     mask_mod = gym.generate_morton_natten(n, n, window, window)
     ours = mw.neighborhood((n, n), window).bind(n * n).select(q=x * n + y, k=x * n + y)
     assert np.array_equal(ours.dense(), mw.custom(mask_mod).bind(n * n).dense())
-    same(mw.custom(mask_mod), mask_mod, n * n, n * n)
+    assert_same_cells(mw.custom(mask_mod), mask_mod, n * n, n * n)
 
 
 @pytest.mark.parametrize("text", [0, 5])
@@ -137,7 +137,7 @@ def test_sliding_tiles(shape: tuple[int, ...], kernel: tuple[int, ...], tile: tu
     mask = mw.within([mw.recipes.sliding_tile(shape, kernel, tile), mw.full()], [n, text])
     if text:
         mask |= mw.global_tokens(range(n, n + text))
-    same(mask, generate(shape, kernel, tile, text), n + text, n + text)
+    assert_same_cells(mask, generate(shape, kernel, tile, text), n + text, n + text)
 
 
 def test_flamingo():
@@ -147,12 +147,12 @@ def test_flamingo():
     apart = torch.tensor([[2, 5], [5, 9], [9, 12]])
     of_text = torch.bucketize(torch.arange(text), torch.tensor([2, 5, 9]), right=True) - 1
     mask_mod = gym.generate_vision_cross_attention_mask_mod(apart, tokens)
-    same(mw.recipes.flamingo(of_text, image), mask_mod, text, 3 * tokens)
+    assert_same_cells(mw.recipes.flamingo(of_text, image), mask_mod, text, 3 * tokens)
     together = torch.tensor([[0, 7], [1, 7], [7, 12]])
     mask = mw.empty()
     for i, (first, last) in enumerate(together.tolist()):
         mask |= mw.recipes.flamingo([i if first <= q < last else -1 for q in range(text)], image)
-    same(mask, gym.generate_vision_cross_attention_mask_mod(together, tokens), text, 3 * tokens)
+    assert_same_cells(mask, gym.generate_vision_cross_attention_mask_mod(together, tokens), text, 3 * tokens)
 
 
 @pytest.mark.parametrize("prompt", [1, 4])
@@ -160,17 +160,17 @@ def test_jetspec(prompt: int):
     """There a query's index counts from the first draft; here its position counts from the first token."""
     nodes = len(TREE)
     drafts = gym.generate_jetspec_tree_causal_mask_mod(prompt, gym.build_tree_ancestor_matrix(TREE, "cpu"))
-    same(prompt_then(TREE, prompt), drafts, nodes, prompt + nodes, prompt, q_first=0)
+    assert_same_cells(prompt_then(TREE, prompt), drafts, nodes, prompt + nodes, prompt, q_first=0)
     blocks = gym.generate_jetspec_training_mask_mod(prompt, 4)
-    same(mw.recipes.shared_prefix(prompt, [4] * 3), blocks, 12, prompt + 12, prompt, q_first=0)
+    assert_same_cells(mw.recipes.shared_prefix(prompt, [4] * 3), blocks, 12, prompt + 12, prompt, q_first=0)
 
 
 def test_video_sparse_attention():
     """Tiles chosen by head; a tile at the edge of the video has padding at its end, which nobody sees."""
     heads = mw.per_head([shown_tiles(chosen) for chosen in TOP_K[0]])
-    same(heads, gym.generate_vsa_mask_mod(TOP_K, 4), 16, 16)
+    assert_same_cells(heads, gym.generate_vsa_mask_mod(TOP_K, 4), 16, 16)
     real = torch.cat([torch.arange(4) < n for n in TILES])
-    same(heads & mw.real(real[None]), gym.generate_vsa_mask_mod(TOP_K, 4, torch.tensor(TILES)), 16, 16)
+    assert_same_cells(heads & mw.real(real[None]), gym.generate_vsa_mask_mod(TOP_K, 4, torch.tensor(TILES)), 16, 16)
 
 
 def test_every_mask_is_compared():

@@ -10,7 +10,7 @@ import transformers
 from transformers import masking_utils as hf
 
 import maskwork as mw
-from helpers.against import DOCUMENTS, ISLANDS, N, same
+from helpers.against import DOCUMENTS, ISLANDS, N, assert_same_cells
 
 BATCH = 2
 LENGTHS = [5, 9, 3, 7]
@@ -76,7 +76,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize(("q_start", "q_len"), [(0, N), (17, 7)])
 def test_mask_functions(name: str, q_start: int, q_len: int):
     mask, mask_function = FUNCTIONS[name]
-    same(mask, mask_function, q_len, N, q_start)
+    assert_same_cells(mask, mask_function, q_len, N, q_start)
 
 
 # what a model defines for itself: module, function, arguments, and ours
@@ -100,7 +100,7 @@ MODELS = {
 def test_functions_of_models(name: str):
     model, function, arguments, mask = MODELS[name]
     module = import_module(f"transformers.models.{model}.modeling_{model}")
-    same(mask, getattr(module, function)(*arguments))
+    assert_same_cells(mask, getattr(module, function)(*arguments))
 
 
 CHUNKED_LEFT = mw.per_row([mw.recipes.chunked_local(5).shift(q=n, k=n) for n in STARTS]) & mw.padding(starts=STARTS)

@@ -1,4 +1,4 @@
-"""The measures of the house: each counts a planted offender and passes a clean tree."""
+"""The measures of `tools/house.py`: each counts a planted offender and passes a clean checkout."""
 
 import importlib
 import json
@@ -16,14 +16,14 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Import a module of tools/_house."""
+    """Return a function that imports a module of tools/_house."""
     monkeypatch.syspath_prepend(TOOLS)
     return lambda name: importlib.import_module(f"_house.{name}")
 
 
 @pytest.fixture
 def plant(house: Callable[[str], ModuleType], tmp_path: Path) -> Callable[..., Any]:
-    """Write files, those of the package by their path in it, and return the checkout that holds them."""
+    """Return a function that writes files (those of the package by keyword) and returns their checkout."""
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
 
     def write(files: dict[str, str] | None = None, **package: str) -> Any:
@@ -73,7 +73,7 @@ def test_a_circle_is_seen_through_a_package_and_inside_functions(house, plant):
     assert house("circles").measure(plant(files))[0].measured == 1
 
 
-def test_too_large_a_circle_is_no_goal_reached(house, plant):
+def test_a_circle_that_is_too_large_misses_the_goal(house, plant):
     ring = {f"r{i}.py": f"from . import r{(i + 1) % 8}\n" for i in range(8)}
     largest = house("circles").measure(plant(package(ring)))[0]
     assert (largest.measured, largest.ok) == (8, False)
