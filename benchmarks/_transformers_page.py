@@ -10,15 +10,15 @@ from maskwork.proof import USUAL_CHECKS as CHECKS
 
 #: Architecture -> why its check `mask` reports a leak, from reading its source.
 _NOTES = {
-    "CpmAntForCausalLM": "true, and by how it is called: `CpmAntModel.forward` marks every token as context, and "
-    "context is seen from both sides.",
-    "ProphetNetForCausalLM": "true, and faint: `get_predict_relative_pos_embeddings` flattens its rows with the "
-    "positions before the heads and unfolds them the other way round, so that a query's position bias is "
-    "computed from other, also later, positions. With `permute(0, 1, 4, 2, 3)` there the check is clean.",
-    "XLMWithLMHeadModel": "true, and by configuration: XLM attends both ways unless `causal=True`, with which it is "
-    "clean. Packed, documents meet for the same reason.",
-    "XLNetLMHeadModel": 'true, and by design: XLNet\'s default `attn_type="bi"` sees all tokens unless a `perm_mask` '
-    'forbids them; with `attn_type="uni"` it is clean.',
+    "CpmAntForCausalLM": "this is a real leak, caused by the call: `CpmAntModel.forward` marks every token as "
+    "context, and every token may see the context.",
+    "ProphetNetForCausalLM": "this is a real but small leak: `get_predict_relative_pos_embeddings` flattens its "
+    "rows with the positions before the heads and unfolds them the other way round, so that a query's position bias is "
+    "computed from other, also later, positions. With `permute(0, 1, 4, 2, 3)` in that function the check is clean.",
+    "XLMWithLMHeadModel": "this is a real leak, caused by the configuration: XLM attends both ways unless "
+    "`causal=True`. With `causal=True` the check is clean. Packed documents see each other for the same reason.",
+    "XLNetLMHeadModel": 'this is a real leak, by design: XLNet\'s default `attn_type="bi"` sees all tokens unless a '
+    '`perm_mask` forbids them. With `attn_type="uni"` the check is clean.',
 }
 
 _SHORT = {"clean": "clean", "leak": "**leak**", "warning": "warning", "cannot run": "—"}
@@ -36,8 +36,8 @@ def write_page(path: Path, rows: dict[str, dict[str, Any]], version: str) -> Non
         + ", ".join(f"{n} {state}" for state, n in sorted(mask.items()))
         + f"; all checks: {', '.join(f'{n} {state}' for state, n in sorted(counts.items()))}.",
         "",
-        "`packing` calls a model as a user would, with `position_ids` alone: with a cache in use, the default,",
-        "transformers does not look for documents. A dash: the check cannot run on this model.",
+        "`packing` calls a model as a user would, with `position_ids` alone. By default a cache is in use, and",
+        "transformers then ignores documents. A dash means that the check cannot run on this model.",
         "",
         f"| architecture | {' | '.join(CHECKS)} |",
         f"| --- |{' --- |' * len(CHECKS)}",
@@ -48,7 +48,7 @@ def write_page(path: Path, rows: dict[str, dict[str, Any]], version: str) -> Non
             lines.append(f"| {name} | {' | '.join(states)} |")
     leaks = [name for name, row in rows.items() if row["checks"].get("mask") == "leak"]
     lines += ["", "## Models that do not honour `causal()`", ""] if leaks else []
-    lines += [f"- {name}: {_NOTES.get(name, 'not looked at yet')}" for name in leaks]
+    lines += [f"- {name}: {_NOTES.get(name, 'the cause is not known yet')}" for name in leaks]
     findings = [(name, f) for name, row in rows.items() for f in row.get("findings", []) if f["check"] != "packing"]
     lines += ["", "## Findings beside packing", ""] if findings else []
     for name, f in findings:

@@ -26,8 +26,8 @@ VERBS = _words(
     """
     Accept Accumulate Add Adopt Adjust Advance Align Allocate Allow Answer Append Apply Approve Arrange Ask Assemble
     Assert Assign Attach Attend Audit Average Backpropagate Batch Begin Bind Block Bound Break Bring Broadcast Build
-    Buffer Cache Calculate Call Cancel Canonicalise Carry Cast Catch Change Check Choose Chunk Clamp Clean Clear
-    Close Collapse Collate Collect Combine Compare Compile Complete Compose Compress Compute Concatenate Configure
+    Buffer Cache Calculate Call Cancel Canonicalise Carry Cast Catch Change Check Choose Chunk Classify Clamp Clean
+    Clear Close Collapse Collate Collect Combine Compare Compile Complete Compose Compress Compute Concatenate Configure
     Connect Construct Consume Continue Convert Copy Correct Corrupt Cost Count Cover Create Cross Cut Cycle Deal
     Decide Decode Decompress Decorate Deepen Define Delete Derive Describe Detach Detect Determine Differentiate
     Disable Discard Dispatch Display Distribute Divide Document Download Drain Draw Drop Dump Embed Emit Empty
