@@ -1,4 +1,4 @@
-"""The sweep over transformers resumes, and survives what an architecture does to its process."""
+"""The sweep over transformers resumes, and survives a crash, a hang or too much memory of one architecture."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return audit_transformers
 
 
-def test_the_sweep_resumes_and_survives_what_goes_wrong(
+def test_the_sweep_resumes_and_survives_a_timeout(
     benchmark: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     out, page = tmp_path / "sweep", tmp_path / "page.md"
@@ -30,7 +30,7 @@ def test_the_sweep_resumes_and_survives_what_goes_wrong(
     row = json.loads(path.read_text())
     assert (row["checks"]["mask"], row["checks"]["packing"]) == ("clean", "leak")
     assert "| GPT2LMHeadModel | clean | clean | **leak** | clean | clean |" in page.read_text()
-    # a marked row is not done again, half of one is
+    # The sweep skips a complete row, which keeps its mark, and audits the architecture of an incomplete row again.
     path.write_text(json.dumps({**row, "mark": 1}))
     benchmark.main(arguments)
     assert json.loads(path.read_text())["mark"] == 1
