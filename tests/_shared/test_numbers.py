@@ -225,6 +225,10 @@ MASKS = [
     Parameter("shift(q)", lambda n: mw.causal().shift(q=n)),
     Parameter("count(q1)", lambda n: BOUND.count(0, n, 0, 8)),
     Parameter("rows(q1)", lambda n: BOUND.rows(0, n)),
+    Parameter("sliding_window(size per head)", lambda n: mw.sliding_window([4, n])),
+    Parameter("document(lengths)", lambda n: mw.document([3, n])),
+    Parameter("document(lengths per row)", lambda n: mw.document([[3, n], [3, n]])),
+    Parameter("svg(size)", lambda n: BOUND.svg(size=n)),
     Parameter("explain(q)", lambda n: BOUND.explain(n, 2)),
     Parameter("reach(layers)", lambda n: BOUND.reach(n)),
 ]

@@ -13,12 +13,14 @@ from typing import Any
 from .checkout import PACKAGE, Checkout
 from .figure import Figure
 
+#: The configuration of the folders that are checked strictly, beside pyproject.toml's of the whole package.
+STRICT = PurePosixPath("tools/pyright-strict.json")
 #: Levels of basedpyright that check at least as much as *standard*.
 LEVELS = ("standard", "strict", "recommended", "all")
 
 
 def measure(checkout: Checkout, *, run: bool = True) -> list[Figure]:
-    """Count the errors of basedpyright as pyproject.toml configures it, and the folders that it leaves out."""
+    """Count the errors of basedpyright, of the package and of its strict folders, and the folders left out."""
     return [
         _errors(checkout) if run else Figure("types", "errors of the type checker", "not measured", "0", False),
         coverage(checkout),
@@ -31,16 +33,20 @@ def _errors(checkout: Checkout) -> Figure:
     checker = shutil.which("basedpyright", path=":".join(places)) or shutil.which("basedpyright")
     if checker is None:
         return Figure("types", title, "not measured", "0", False, ("basedpyright isn't installed",))
-    process = subprocess.run([checker, "--outputjson"], cwd=checkout.root, capture_output=True, text=True)
-    try:
-        report = json.loads(process.stdout)
-        errors = [d for d in report["generalDiagnostics"] if d["severity"] == "error"]
-    except (ValueError, KeyError):
-        return Figure("types", title, "not measured", "0", False, tuple(process.stderr.splitlines()[-3:]))
+    errors: list[dict[str, Any]] = []
+    files = 0
+    for options in ([], ["-p", str(STRICT)] if (checkout.root / STRICT).is_file() else None):
+        if options is None:
+            continue
+        process = subprocess.run([checker, "--outputjson", *options], cwd=checkout.root, capture_output=True, text=True)
+        try:
+            report = json.loads(process.stdout)
+            errors += [d for d in report["generalDiagnostics"] if d["severity"] == "error"]
+            files = max(files, report["summary"]["filesAnalyzed"])
+        except (ValueError, KeyError):
+            return Figure("types", title, "not measured", "0", False, tuple(process.stderr.splitlines()[-3:]))
     details = tuple(_line(error, checkout) for error in errors)
-    return Figure(
-        "types", f"{title} ({report['summary']['filesAnalyzed']} files)", len(errors), "0", not errors, details
-    )
+    return Figure("types", f"{title} ({files} files)", len(errors), "0", not errors, details)
 
 
 def _line(error: dict[str, Any], checkout: Checkout) -> str:

@@ -16,6 +16,17 @@ from typing import SupportsFloat, SupportsIndex, TypeGuard
 from ..errors import ArgumentError, MaskworkError
 
 
+def is_bool(value: object) -> bool:
+    """Return whether `value` is a bool of Python, NumPy or torch, or an array of them.
+
+    >>> import numpy as np
+    >>> is_bool(True), is_bool(np.bool_(True)), is_bool(1)
+    (True, True, False)
+    """
+    # bool is a subclass of int; NumPy's and torch's bools are recognised by their dtype, without importing torch
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
 def is_integer(value: object) -> TypeGuard[SupportsIndex]:
     """Return whether `value` is one integer: an `int`, a NumPy integer, or an integer tensor of one element.
 
@@ -25,8 +36,7 @@ def is_integer(value: object) -> TypeGuard[SupportsIndex]:
     """
     if type(value) is int:  # nearly every call
         return True
-    # bool is a subclass of int; NumPy's and torch's bools are recognised by their dtype, without importing torch
-    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+    if is_bool(value):
         return False
     try:
         operator.index(value)  # type: ignore[arg-type]

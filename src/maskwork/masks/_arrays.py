@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .._shared.numbers import integer
+from .._shared.numbers import integer, is_bool
 from ..errors import MaskError
 from ..spans import Ints
 
@@ -56,6 +56,10 @@ def as_ints(
     if isinstance(value, (list, tuple)):
         rows = cast(Sequence[Any], value)
         ragged = rows and all(isinstance(row, (list, tuple)) for row in rows)
+        # NumPy would turn a bool among integers into 0 or 1.
+        flag = next((item for item in rows if type(item) is not int and is_bool(item)), None)
+        if flag is not None:
+            raise MaskError(f"{name} must hold integers, got {flag!r} among them; pass flags to mw.real")
         value = _fill_ragged(rows, name, fill) if ragged else rows
     array = as_array(value, name, "integers", ndims, hint)
     if array.dtype.kind not in "iu":

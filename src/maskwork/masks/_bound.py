@@ -331,6 +331,7 @@ class BoundMask:
         from ._drawing.terminal import draw_text, printable
 
         b, h = self.grid.check_plane(b, h)
+        width = None if width is None else as_int(width, "width", minimum=1)
         drawing = draw_text(repr(self.mask), self.spans, self.grid, width, b=b, h=h)
         print(printable(drawing, sys.stdout.encoding))
 
@@ -346,6 +347,7 @@ class BoundMask:
         from ._drawing.svg import draw_svg
 
         b, h = self.grid.check_plane(b, h)
+        size = as_int(size, "size", minimum=1)
         return draw_svg(repr(self.mask), self.spans, self.grid, b, h, size, labels)
 
     # Notebooks call this to display the mask.
