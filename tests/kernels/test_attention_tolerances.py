@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import pytest
 import torch
@@ -33,37 +34,53 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def errors(mask: mw.Mask, shape: str, dtype: torch.dtype, impl: str, backward: bool = True) -> None:
-    """Assert it of the output and, with `backward`, of the three gradients."""
-    q_len, kv_len, q_start, heads, kv_heads, dim, size = SHAPES[shape]
-    g = torch.Generator().manual_seed(0)
-    bound = mask.bind(q_len, kv_len, q_start=q_start)
-    allowed = torch.from_numpy(bound.dense())
-    q, k, v, towards = (
-        torch.randn(1, h, n, dim, generator=g)
-        for h, n in ((heads, q_len), (kv_heads, kv_len), (kv_heads, kv_len), (heads, q_len))
-    )
-    empty = torch.from_numpy(bound.empty_rows()).unsqueeze(-1)  # apart: what SDPA makes of them is its own affair
-    towards = towards.masked_fill(empty, 0.0)
+class Case:
+    """Inputs of one shape and dtype; attention and its gradients in float64, and SDPA's in that dtype."""
 
-    def both(attend: Attend, at: torch.dtype) -> list[torch.Tensor]:
-        leaves = [x.to(dtype).to(at).requires_grad_(backward) for x in (q * size, k, v)]
+    def __init__(self, mask: mw.Mask, shape: str, dtype: torch.dtype, backward: bool = True) -> None:
+        q_len, kv_len, q_start, heads, kv_heads, dim, size = SHAPES[shape]
+        g = torch.Generator().manual_seed(0)
+        self.bound = mask.bind(q_len, kv_len, q_start=q_start)
+        self.dtype, self.backward = dtype, backward
+        allowed = torch.from_numpy(self.bound.dense())
+        q, k, v, towards = (
+            torch.randn(1, h, n, dim, generator=g)
+            for h, n in ((heads, q_len), (kv_heads, kv_len), (kv_heads, kv_len), (heads, q_len))
+        )
+        self.inputs = q * size, k, v
+        # apart: what SDPA makes of empty rows is its own affair
+        self.empty = torch.from_numpy(self.bound.empty_rows()).unsqueeze(-1)
+        self.towards = towards.masked_fill(self.empty, 0.0)
+
+        def sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            k, v = (x.repeat_interleave(heads // kv_heads, 1) for x in (k, v))
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+
+        self.exact, self.theirs = self.results(sdpa, torch.float64), self.results(sdpa, dtype)
+
+    def results(self, attend: Attend, at: torch.dtype) -> list[torch.Tensor]:
+        """The output and, with `backward`, the three gradients."""
+        leaves = [x.to(self.dtype).to(at).requires_grad_(self.backward) for x in self.inputs]
         out = attend(*leaves)
-        found = [out.detach().masked_fill(empty, 0.0)]
-        if backward:
-            found += torch.autograd.grad(out, leaves, towards.to(dtype).to(at))
-        return [x.double() for x in found]
+        results = [out.detach().masked_fill(self.empty, 0.0)]
+        if self.backward:
+            results += torch.autograd.grad(out, leaves, self.towards.to(self.dtype).to(at))
+        return [x.double() for x in results]
 
-    def sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        k, v = (x.repeat_interleave(heads // kv_heads, 1) for x in (k, v))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+    def check(self, impl: str) -> None:
+        """Assert that `impl` errs at most twice as much as SDPA."""
+        ours = self.results(lambda q, k, v: mw.attention(q, k, v, self.bound, impl=impl), self.dtype)
+        few = 4 * torch.finfo(self.dtype).eps
+        for name, truth, a, b in zip(("out", "d_q", "d_k", "d_v"), self.exact, ours, self.theirs, strict=False):
+            assert (a - truth).abs().max() <= 2 * (b - truth).abs().max() + few * truth.abs().max(), name
+            most = 2 * (b - truth).norm() + few * math.sqrt(truth.numel()) * truth.abs().mean()
+            assert (a - truth).norm() <= most, name
 
-    exact, theirs = both(sdpa, torch.float64), both(sdpa, dtype)
-    ours = both(lambda q, k, v: mw.attention(q, k, v, bound, impl=impl), dtype)
-    for name, truth, a, b in zip(("out", "d_q", "d_k", "d_v"), exact, ours, theirs, strict=False):
-        few = 4 * torch.finfo(dtype).eps
-        assert (a - truth).abs().max() <= 2 * (b - truth).abs().max() + few * truth.abs().max(), name
-        assert (a - truth).norm() <= 2 * (b - truth).norm() + few * math.sqrt(truth.numel()) * truth.abs().mean(), name
+
+# What an implementation is measured by is computed once for all of them: their cases follow each other.
+@lru_cache(maxsize=1)
+def case(name: str, shape: str, dtype: torch.dtype) -> Case:
+    return Case(MASKS[name], shape, dtype)
 
 
 @pytest.mark.parametrize("impl", ["reference", "sdpa", "tiled"])
@@ -73,7 +90,7 @@ def errors(mask: mw.Mask, shape: str, dtype: torch.dtype, impl: str, backward: b
 def test_errors_are_within_twice_those_of_sdpa(name: str, shape: str, dtype: torch.dtype, impl: str):
     if impl == "tiled" and shape == "decode, one key head" and not _native.available(torch.float32):
         pytest.skip("without a C compiler: bmm of four rows errs up to five times as much as SDPA's own sums")
-    errors(MASKS[name], shape, dtype, impl)
+    case(name, shape, dtype).check(impl)
 
 
 @pytest.mark.slow
@@ -84,4 +101,4 @@ def test_errors_are_within_twice_those_of_sdpa(name: str, shape: str, dtype: tor
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_flexattentions_errors_too(dtype: torch.dtype):
     for name in ("window", "empty rows"):  # one class of shapes: compiled once
-        errors(MASKS[name], "sharp", dtype, "flex", backward=False)
+        Case(MASKS[name], "sharp", dtype, backward=False).check("flex")

@@ -1,5 +1,7 @@
 """The compiled tiles: what only they do. That they are right, test_attend.py shows."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -22,15 +24,26 @@ def results(mask: mw.Mask, q_len: int, heads: int, kv_heads: int, impl: str, dty
     return [out, lse, *torch.autograd.grad(total, (q, k, v))]
 
 
+@cache
+def reference(number: int, heads: int, kv_heads: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    """The reference's results of one of `masks(heads)`, which do not depend on the threads."""
+    return results(masks(heads)[number], 130, heads, kv_heads, "reference", dtype)
+
+
+def masks(heads: int) -> tuple[mw.Mask, ...]:
+    if heads >= 10:
+        return (WINDOW,)
+    return (WINDOW, mw.causal(), mw.dilated(4, 3), mw.per_head([WINDOW] * (heads - 1) + [mw.full()]))
+
+
 @compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("threads", [2, 3, 5])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (4, 1), (3, 3), (400, 1)])
 def test_threads_share_the_work_whatever_the_heads(threads: int, heads: int, kv_heads: int, dtype: torch.dtype):
-    masks = (WINDOW, mw.causal(), mw.dilated(4, 3), mw.per_head([WINDOW] * (heads - 1) + [mw.full()]))
     before = torch.get_num_threads()
-    for mask in masks[: 4 if heads < 10 else 1]:
-        expected = results(mask, 130, heads, kv_heads, "reference", dtype)
+    for number, mask in enumerate(masks(heads)):
+        expected = reference(number, heads, kv_heads, dtype)
         try:
             torch.set_num_threads(threads)
             ours = results(mask, 130, heads, kv_heads, "tiled", dtype)

@@ -6,6 +6,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -51,9 +52,14 @@ def results(impl: str, inputs: Tensors, mask: mw.Mask, **kw: object) -> list[tor
     return [out.detach(), lse.detach(), *torch.autograd.grad(out, (q, k, v), towards.to(out.dtype))]
 
 
-def same(inputs: Tensors, mask: mw.Mask, tolerance: float = 5e-5, **kw: object) -> None:
-    for ours, theirs in zip(*(results(impl, inputs, mask, **kw) for impl in ("tiled", "reference")), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True)
+def same(
+    inputs: Tensors, mask: mw.Mask, tolerance: float = 5e-5, expected: list[torch.Tensor] | None = None, **kw: object
+) -> None:
+    """Assert that tiles give what the reference gives, or `expected` where that was computed before."""
+    for a, b in zip(
+        results("tiled", inputs, mask, **kw), expected or results("reference", inputs, mask, **kw), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -75,12 +81,20 @@ def test_memory_layouts(name: str, layout: str):
     same(tuple(map(LAYOUTS[layout], tensors())), MASKS[name])
 
 
+@cache
+def inputs_of_layout(layout: str) -> tuple[Tensors, list[torch.Tensor]]:
+    """Segmented tensors in the layout, and the reference's results, which both kinds of tiles are compared with."""
+    q, k, v = map(LAYOUTS[layout], tensors(SEGMENTED_LENGTH, 2, 1, batch=1))
+    return (q, k, v), results("reference", (q, k, v), SEGMENTED)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layouts_of_the_fused_kernel(layout: str):
     # It takes for granted that the numbers of a head lie side by side, and reads beyond the tensor where they do not.
     assert read_schedule(to_tiles(SEGMENTED.bind(SEGMENTED_LENGTH))).segments
     # twice SDPA's own error, which is 5.8e-5 where sums of a thousand equal numbers cancel ("one position for all")
-    same(tuple(map(LAYOUTS[layout], tensors(SEGMENTED_LENGTH, 2, 1, batch=1))), SEGMENTED, 1.2e-4)
+    inputs, expected = inputs_of_layout(layout)
+    same(inputs, SEGMENTED, 1.2e-4, expected)
 
 
 @pytest.mark.parametrize("layout", ["one number for a head", "head_dim before length", "one position for all"])
@@ -165,16 +179,23 @@ def test_strange_biases(value: float):
     same(tensors(60), CAUSAL, bias=bias)
 
 
+@cache
+def poisoned(name: str, which: str, bad: float, place: int) -> tuple[Tensors, tuple[torch.Tensor, ...]]:
+    """Tensors of which one position is bad, and the reference's results, which both kinds of tiles must equal."""
+    mask, sizes = (SEGMENTED, (SEGMENTED_LENGTH, 1, 1)) if name == "segmented" else (MASKS[name], (150, 4, 2))
+    inputs = tensors(*sizes, dim=2, batch=1)
+    inputs["qkv".index(which)][:, :, place] = bad
+    return inputs, tuple(results("reference", inputs, mask))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("which", ["q", "k", "v"])
 @pytest.mark.parametrize("name", [*MASKS, "segmented"])
 def test_poison_spreads_as_far_as_the_mask_and_no_farther(name: str, which: str, bad: float):
-    segmented = name == "segmented"
-    mask, length = (SEGMENTED, SEGMENTED_LENGTH) if segmented else (MASKS[name], 150)
+    mask, length = (SEGMENTED, SEGMENTED_LENGTH) if name == "segmented" else (MASKS[name], 150)
     for place in (length // 3, length - 50):
-        inputs = tensors(length, *((1, 1) if segmented else (4, 2)), dim=2, batch=1)
-        inputs["qkv".index(which)][:, :, place] = bad
-        ours, theirs = (results(impl, inputs, mask) for impl in ("tiled", "reference"))
+        inputs, expected = poisoned(name, which, bad, place)
+        ours, theirs = results("tiled", inputs, mask), list(expected)
         if which == "q":  # a key that the row may not see: the reference multiplies its 0 with NaN
             allowed = torch.tensor(np.broadcast_to(mask.bind(length).dense(), (1, inputs[0].shape[1], length, length)))
             sees = allowed[:, :, place].unflatten(1, (inputs[1].shape[1], -1)).any(2)

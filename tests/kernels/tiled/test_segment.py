@@ -92,7 +92,7 @@ def test_dropout_and_bool_masks_are_refused_there_and_not_here(impl: str):
 @pytest.mark.parametrize("which", [1, 2])
 def test_a_nan_in_a_masked_key_or_value_reaches_the_rows_that_see_it_alone(which: int, mask: mw.Mask):
     assert uses_the_operator(mask)
-    qkv = tensors()
+    qkv = [x[..., :2].contiguous() for x in tensors()]  # the reference spreads a poisoned product out per cell
     qkv[which][:, :, 1400] = math.nan
     later = torch.full((20, 20), -math.inf).triu(1)[None, None]
     theirs = flash(*(x[:, :, 1390:1410] for x in qkv), 0.0, False, attn_mask=later)[0]
