@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from ..errors import MaskError
 from ..spans import Ints
 
 Bools = npt.NDArray[np.bool_]
+A = TypeVar("A", Ints, Bools)
 
 #: An array of at most this many numbers prints in full, a longer one as its shape and a digest.
 PRINTED = 16
@@ -101,6 +102,16 @@ def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Int
     if total >= 2**31:
         raise MaskError(f"{name} must sum to less than 2**31 positions, got {total:.0f}; cut the sequence into shards")
     return lengths
+
+
+def batch_of(array: Ints | Bools, ndim: int = 1) -> int:
+    """Return the batch rows of a parameter: 1 where it has `ndim` dimensions, and so no axis of batch rows."""
+    return 1 if array.ndim == ndim else len(array)
+
+
+def batch_row(array: A, b: int) -> A:
+    """Return the parameter of batch row `b`, `(T,)`: one without an axis of batch rows is the same for all."""
+    return array if array.ndim == 1 else array[b]
 
 
 def _rows(array: npt.NDArray[Any], name: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...errors import GridError, MaskError
 from ...spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
-from .._arrays import Ints, as_int, as_ints
+from .._arrays import Ints, as_int, as_ints, batch_of
 from .._extent import Extent
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -28,7 +28,7 @@ class _GlobalTokens(Mask):
 
     @property
     def batch(self) -> int:
-        return 1 if self.positions.ndim == 1 else len(self.positions)
+        return batch_of(self.positions)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         rows = np.atleast_2d(self.positions)
