@@ -40,7 +40,7 @@ def command(
     from ..decoding import Sampling
     from ..errors import ArgumentError, PromptTooLong
     from ..training import RunFolder
-    from ._completion import complete, encode_prompt
+    from ._completion import complete, encode_prompt, write_now
 
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     folder = RunFolder.open(run)
@@ -63,12 +63,8 @@ def command(
     # Half of the context at most, so that there is room to continue.
     tokens = tokens if len(tokens) <= context else tokens[-max(1, context // 2) :]
 
-    def emit(piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-
     if stream:
-        emit(text)
+        write_now(text)
     done = complete(
         model,
         tokenizer,
@@ -76,7 +72,7 @@ def command(
         max_tokens=max_tokens,
         sampling=sampling,
         use_cache=cache,
-        emit=emit if stream else lambda piece: None,
+        emit=write_now if stream else lambda piece: None,
     )
-    emit("\n" if stream else text + done.text + "\n")
+    write_now("\n" if stream else text + done.text + "\n")
     typer.echo(f"{len(done.tokens)} tokens, {done.tokens_per_second:.0f} tokens/s", err=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._shared.numbers import integer, is_bool
+from .._shared.text import first_line, short_repr
 from ..errors import MaskError
 from ..spans import Ints
 
@@ -137,8 +138,8 @@ def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...], hint: str
             value = value.detach().cpu().numpy()
         array: npt.NDArray[Any] = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        text, reason = " ".join(repr(value).split()), str(error).splitlines()[0].rstrip(".")
-        raise MaskError(f"{name} must be an array of {kind}, got {text:.60}: {reason}; reshape it") from None
+        reason = first_line(error).rstrip(".")
+        raise MaskError(f"{name} must be an array of {kind}, got {short_repr(value)}: {reason}; reshape it") from None
     # NumPy makes float64 of an empty list.
     if array.size == 0 and array.dtype == np.float64:
         array = array.astype(np.int64)

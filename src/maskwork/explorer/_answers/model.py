@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..._shared.numbers import is_integer
+from ..._shared.text import first_line
 from ...errors import ArgumentError, MaskworkError
 from ...hf._masks import masks_text
 from ...hf._open import OpenedModel
@@ -181,9 +182,8 @@ def _attended(source: Source, ids: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     except (MaskworkError, MemoryError):
         raise
     except Exception as error:  # a stranger's model: whatever it raises is why it cannot be watched
-        reason = (str(error).splitlines() or [""])[0][:300]
         raise ArgumentError(
-            f"the model must run on these tokens, got {type(error).__name__}: {reason}; take others"
+            f"the model must run on these tokens, got {type(error).__name__}: {first_line(error)[:300]}; take others"
         ) from None
     arrays = tuple(layer.numpy() for layer in layers)
     for array in arrays:
