@@ -33,11 +33,11 @@ FLOORS = {
     "proof": ("_verdicts", "_probes", "_expect", "_checks", "_audit", "zoo", "mutants", "honest", "specimens"),
 }  # fmt: skip
 
-#: (importer, imported) within masks: the one circle. `Mask.bind` makes a bound mask and `Mask.shift` a shifted one, each
+#: (importer, imported) in masks: the one circle. `Mask.bind` makes a bound mask and `Mask.shift` a shifted one, each
 #: of which is made of a mask: `_mask` imports their files when the methods are called.
 CIRCLE = {("_mask", "_bound"), ("_mask", "_shift")}
 
-#: (importer, imported) within masks: files that only name `Mask` and `BoundMask` in annotations, of which nothing runs.
+#: (importer, imported) in masks: files that only name `Mask` and `BoundMask` in annotations, of which nothing runs.
 ANNOTATIONS = {
     ("_text", "_mask"), ("_grid", "_mask"), ("_questions.explain", "_mask"), ("_mask", "_bound"),
 }  # fmt: skip
