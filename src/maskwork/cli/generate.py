@@ -47,8 +47,8 @@ def command(
     model, tokenizer = folder.load_model().eval(), folder.load_tokenizer()
     if tokenizer.vocab_size != model.config.vocab_size:
         raise ArgumentError(
-            f"a run's tokenizer and model share a vocabulary, '{run}' has {tokenizer.vocab_size} and "
-            f"{model.config.vocab_size} tokens; restore tokenizer.json"
+            f"a run's tokenizer and model share a vocabulary, got {tokenizer.vocab_size} and "
+            f"{model.config.vocab_size} tokens in '{run}'; restore tokenizer.json"
         )
     if prompt == "-" and sys.stdin is None:
         raise ArgumentError("--prompt - reads standard input, which is closed; pipe a text in, or give it to --prompt")
@@ -57,7 +57,7 @@ def command(
     context = model.config.context
     if len(tokens) > context and truncate is None:
         raise PromptTooLong(
-            f"a prompt must fit the model's context of {context} tokens, this one has {len(tokens)}; shorten it, or "
+            f"a prompt must fit the model's context of {context} tokens, got {len(tokens)}; shorten it, or "
             "keep its end with --truncate left"
         )
     # Half of the context at most, so that there is room to continue.

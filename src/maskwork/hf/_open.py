@@ -132,8 +132,8 @@ def open_folder(folder: Path, config: Mapping[str, Any]) -> OpenedModel:
         ) from None
     if _token_table(model) is None:
         raise ArgumentError(
-            f"weights are shown of models that read tokens alone, {name} in '{folder}' has no table of them; take "
-            "another model"
+            f"weights are shown of models that read tokens alone, got {name} in '{folder}', which has no table of "
+            "them; take another model"
         )
     missing = sorted(loading["missing_keys"])
     notes = (f"not in the files, so random here: {', '.join(missing)[:300]}",) if missing else ()
@@ -202,10 +202,12 @@ def read_config(folder: Path, max_bytes: int) -> dict[str, Any]:
         size = path.stat().st_size
         config = json.loads(path.read_bytes()) if size <= max_bytes else None
     except (OSError, ValueError, RecursionError) as error:
-        raise ArgumentError(f"a model's config.json must be JSON, '{path}' is not ({error}); restore it") from None
+        raise ArgumentError(
+            f"a model's config.json must be JSON, got '{path}', which is not ({error}); restore it"
+        ) from None
     if size > max_bytes:
         raise ArgumentError(
-            f"a model's config.json has at most {max_bytes >> 20} MiB here, '{path}' has {size} bytes; restore it"
+            f"a model's config.json has at most {max_bytes >> 20} MiB here, got {size} bytes in '{path}'; restore it"
         )
     if not isinstance(config, dict):
         raise ArgumentError(f"a model's config.json is a table, got {type(config).__name__} in '{path}'; restore it")
@@ -220,7 +222,7 @@ def check_weight_files(folder: Path, max_bytes: int) -> None:
             size += file.stat().st_size
         except OSError as error:  # a link that leads nowhere
             raise ArgumentError(
-                f"a model's files can all be read, '{file}' can't ({error.strerror}); restore it, or remove it"
+                f"a model's files can all be read, got '{file}', which can't ({error.strerror}); restore or remove it"
             ) from None
     if size > max_bytes:
         raise ArgumentError(

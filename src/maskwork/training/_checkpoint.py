@@ -231,7 +231,7 @@ def _parse_header(path: Path, text: str) -> dict[str, Any]:
 
 def _damaged(path: Path, why: str) -> str:
     """Return the message about a damaged file."""
-    return f"a checkpoint must be intact, '{path}' is damaged ({why}); restore it from a copy or start a new run"
+    return f"a checkpoint must be intact, got '{path}', which is damaged ({why}); restore a copy or start a new run"
 
 
 def _put_weights(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

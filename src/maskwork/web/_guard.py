@@ -78,9 +78,9 @@ class Guard:
         if origin is not None and origin.lower().partition("://")[2] != host:
             return refusal(403, f"this server answers its own page, got a request from {origin[:80]!r}")
         if len(scope["query_string"]) > self.max_query:
-            return refusal(413, f"an address may have {self.max_query} bytes; this one has more; write less")
+            return refusal(413, f"an address may have {self.max_query} bytes, got a longer one; write less")
         if _body(headers, self.max_body + 1) > self.max_body:
-            return refusal(413, f"a request may have {self.max_body >> 10} KiB; this one has more; write a shorter one")
+            return refusal(413, f"a request may have {self.max_body >> 10} KiB, got a longer one; write a shorter one")
         return None
 
 

@@ -124,7 +124,7 @@ def _ids(body: Body, opened: OpenedModel) -> tuple[int, ...]:
         return tuple(tokens)
     prompt = _text(body, "prompt", limits.MAX_EXPRESSION)
     if opened.encode is None:
-        raise ArgumentError("a text needs the model's tokenizer.json, its folder holds none; give token ids")
+        raise ArgumentError("a text needs the model's tokenizer.json, got none in its folder; give token ids")
     return tuple(opened.encode(prompt))
 
 
@@ -135,7 +135,7 @@ def _declared_mask(body: Body) -> Mask | None:
     mask = parse(_text(body, "mask", limits.MAX_EXPRESSION))
     if mask.batch != 1:
         raise ArgumentError(
-            f"one prompt is one batch row, the mask has {mask.batch} batch rows; declare the mask of one"
+            f"one prompt is one batch row, got a mask of {mask.batch} batch rows; declare the mask of one"
         )
     return mask
 

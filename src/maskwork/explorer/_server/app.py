@@ -160,7 +160,7 @@ async def _body(request: Request) -> bytes:
         body += chunk
         if len(body) > limits.MAX_BODY:
             raise ArgumentError(
-                f"a request may have {limits.MAX_BODY >> 10} KiB; this one has more; write a shorter one"
+                f"a request may have {limits.MAX_BODY >> 10} KiB, got a longer one; write a shorter one"
             )
     return body
 

@@ -159,8 +159,8 @@ class _RandomBlocks(Mask):
         covered, need = self.blocks * self.block_size, max(extent.queries, extent.keys)
         if covered < need:
             raise GridError(
-                f"random_blocks covers blocks * block_size positions, at least the grid's {need}; {self!r} covers "
-                f"{covered}; pass blocks={-(-need // self.block_size)}"
+                f"random_blocks covers blocks * block_size positions, at least the grid's {need}, got {self!r}, which "
+                f"covers {covered}; pass blocks={-(-need // self.block_size)}"
             )
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
