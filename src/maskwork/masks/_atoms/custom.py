@@ -55,7 +55,9 @@ class _Custom(Mask):
 
     def _write(self, arrays: Arrays) -> str:
         if arrays == "full":
-            raise MaskError(f"a mask's text cannot carry a function, got {self!r}; pickle it")
+            raise MaskError(
+                f"a mask's text cannot carry a function, got {self!r}, which has none that can be read back; pickle it"
+            )
         return f"custom({self.name})"
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
