@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from _transformers_page import write_page
 
+from maskwork._shared.text import first_line
 from maskwork.proof import USUAL_CHECKS as CHECKS
 
 _TOKENS = 31  # no usual width: an axis of this length is the sequence
@@ -135,18 +136,14 @@ def audit_one(name: str) -> dict[str, Any]:
                 part.is_decoder = True
         model = build_random(kind, config, shrink=True, seed=0)
     except Exception as error:  # a constructor of transformers may raise anything
-        return {"checks": {}, "why": f"cannot be built tiny: {type(error).__name__}: {_first_line(error)}"}
+        return {"checks": {}, "why": f"cannot be built tiny: {type(error).__name__}: {first_line(error)[:200]}"}
     size = sum(p.numel() for p in model.parameters())
     try:
         # Windows are far longer than the sequence, so that each layer should keep causal().
         report = audit(model, tokens_for(describe_model(model), _TOKENS, 0), causal(), checks=CHECKS)
     except Exception as error:
-        return {"checks": {}, "parameters": size, "why": f"{type(error).__name__}: {_first_line(error)}"}
+        return {"checks": {}, "parameters": size, "why": f"{type(error).__name__}: {first_line(error)[:200]}"}
     return {"parameters": size, "ok": report.ok, **{k: v for k, v in json.loads(report.to_json()).items() if k != "ok"}}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -125,5 +125,5 @@ def test_an_audit_is_as_long_as_the_context_allows(tmp_path: Path, capsys: pytes
 
     audit.command(str(tiny_run(tmp_path / "short", 12)))
     assert "clean" in capsys.readouterr().out
-    with pytest.raises(ArgumentError, match="sequence of 4 tokens, this model's context is 3"):
+    with pytest.raises(ArgumentError, match="sequence of 4 tokens, got a model whose context is 3"):
         audit.command(str(tiny_run(tmp_path / "tiny", 3)))

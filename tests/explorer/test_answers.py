@@ -295,7 +295,7 @@ def test_a_drawing_is_the_masks_own():
         ("svg", {"mask": "causal", "size": "1"}, "size is a number"),
     ],
 )
-def test_what_breaks_a_rule_is_said_in_one_line_with_a_mend(question: str, parameters: dict[str, str], said: str):
+def test_what_breaks_a_rule_is_said_in_one_line_with_a_fix(question: str, parameters: dict[str, str], said: str):
     with pytest.raises(MaskworkError, match=said) as caught:
         ANSWERS[question](parameters)
     first, *caret = str(caught.value).splitlines()

@@ -195,7 +195,7 @@ def test_a_text_needs_a_tokenizer_and_tokens_show_theirs(folders: Path):
         ({"ids": [1, 2], "head": 1.0}, "heads are 0 to 3"),
         ({"ids": [1, 2], "mask": "causl"}, "did you mean"),
         ({"ids": [1, 2], "mask": ""}, "mask is a text"),
-        ({"ids": [1, 2], "mask": "per_row([causal, full])"}, "the mask has 2"),
+        ({"ids": [1, 2], "mask": "per_row([causal, full])"}, "a mask of 2 batch rows"),
         ({"ids": [1, 2], "mask": "document([1])"}, "reach 1"),
         ({"prompt": "a text"}, r"tokenizer\.json"),
         ({}, "prompt is a text|path is a text"),
@@ -250,7 +250,7 @@ def test_a_file_that_cannot_be_read_is_said(folders: Path, tmp_path: Path):
     for file in (folders / "clean").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "x.safetensors").symlink_to("nowhere")
-    with pytest.raises(ArgumentError, match=r"x\.safetensors' can't \(No such file"):
+    with pytest.raises(ArgumentError, match=r"x\.safetensors', which can't \(No such file"):
         asked(tmp_path)
 
 
@@ -260,14 +260,14 @@ def test_a_model_that_reads_more_than_tokens_is_refused(tmp_path: Path):
     sight = {**shape, "image_size": 8, "patch_size": 4}
     config = transformers.CLIPConfig(text_config=text, vision_config=sight, projection_dim=8)
     transformers.CLIPModel(config).save_pretrained(tmp_path)
-    with pytest.raises(ArgumentError, match="models that read tokens alone, CLIPModel in"):
+    with pytest.raises(ArgumentError, match="models that read tokens alone, got CLIPModel in"):
         asked(tmp_path)
 
 
 def test_a_config_without_end_is_not_read(tmp_path: Path):
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(1 << 40)  # a file with nothing in it: to read it would take a terabyte
-    with pytest.raises(ArgumentError, match=rf"at most 1 MiB here, '.*' has {1 << 40} bytes"):
+    with pytest.raises(ArgumentError, match=rf"at most 1 MiB here, got {1 << 40} bytes in '"):
         asked(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""What every folder may use: one rule each for integers, files, folders and checksums."""
+"""What every folder may use: one rule each for numbers, texts, files, folders, checksums and lazy exports."""

@@ -14,6 +14,7 @@ import operator
 from typing import SupportsFloat, SupportsIndex, TypeGuard
 
 from ..errors import ArgumentError, MaskworkError
+from .text import short_repr
 
 
 def is_bool(value: object) -> bool:
@@ -83,12 +84,12 @@ def integer(
     maskwork.errors.ArgumentError: layers must be an integer, got 2.5 (float); pass an int
     """
     if not is_integer(value):
-        raise error(f"{name} must be an integer, got {_short(value)} ({type(value).__name__}); pass an int")
+        raise error(f"{name} must be an integer, got {short_repr(value)} ({type(value).__name__}); pass an int")
     number = operator.index(value)
     if minimum is not None and number < minimum:
-        raise error(f"{name} must be at least {minimum}, got {_printable(number)}")
+        raise error(f"{name} must be at least {minimum}, got {_digits(number)}")
     if maximum is not None and number > maximum:
-        raise error(f"{name} must be at most {maximum}, got {_printable(number)}")
+        raise error(f"{name} must be at most {maximum}, got {_digits(number)}")
     return number
 
 
@@ -117,7 +118,7 @@ def between(value: object, low: int, high: int, name: str, *, error: type[Maskwo
         return integer(value, name, error=error)
     number = operator.index(value)
     if not low <= number <= high:
-        raise error(f"{name} must be an integer from {low} to {high}, got {_printable(number)}")
+        raise error(f"{name} must be an integer from {low} to {high}, got {_digits(number)}")
     return number
 
 
@@ -130,7 +131,8 @@ def finite(value: object, name: str, *, error: type[MaskworkError] = ArgumentErr
     maskwork.errors.ArgumentError: clip must be finite, got nan
     """
     if not is_number(value):
-        raise error(f"{name} must be a number, got {_short(value)} ({type(value).__name__}); pass a float or an int")
+        got = f"{short_repr(value)} ({type(value).__name__})"
+        raise error(f"{name} must be a number, got {got}; pass a float or an int")
     # NumPy's float32 and Python's Fraction become the nearest float.
     try:
         number = float(value)
@@ -141,11 +143,6 @@ def finite(value: object, name: str, *, error: type[MaskworkError] = ArgumentErr
     return number
 
 
-def _printable(number: int) -> str:
+def _digits(number: int) -> str:
     """Return the number as text; Python refuses to print the longest integers."""
     return str(number) if number.bit_length() <= 64 else f"an integer of {number.bit_length()} bits"
-
-
-def _short(value: object) -> str:
-    """Return the beginning of a value's repr, on one line."""
-    return " ".join(f"{value!r:.60}".split())

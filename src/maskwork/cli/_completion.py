@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +59,12 @@ def complete(
     tail = detokenizer.finish()
     emit(tail)
     return Completion(tuple(tokens), text + tail, seconds)
+
+
+def write_now(piece: str) -> None:
+    """Write a piece of streamed text to standard output, where it appears at once and unchanged."""
+    sys.stdout.write(piece)
+    sys.stdout.flush()
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .._shared.numbers import is_number
 from ..data import temporary_beside
 
 # Line styles and markers differ as well as colours, so that the picture reads without colour.
@@ -25,7 +26,7 @@ def draw_loss_curve(
         return
     figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
-    losses = [(m["step"], m["loss"]) for m in metrics if _is_number(m.get("loss"))]
+    losses = [(m["step"], m["loss"]) for m in metrics if is_number(m.get("loss"))]
     left.plot(*zip(*losses, strict=True), color="#1d4e89", linewidth=1.2)
     left.set(xlabel="step", ylabel="nats per token", title="Training loss")
 
@@ -54,8 +55,4 @@ def _validated_bits(record: Mapping[str, Any]) -> float | None:
     """Return the bits per byte of a line of metrics; None where there are none, or where the file was edited."""
     validation = record.get("validation")
     bits = validation.get("bits_per_byte") if isinstance(validation, Mapping) else None
-    return bits if _is_number(bits) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return float(bits) if is_number(bits) else None

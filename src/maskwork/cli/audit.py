@@ -95,7 +95,7 @@ def _report(
     context = opened.context
     if context is not None and context < 4:
         raise ArgumentError(
-            f"an audit needs a sequence of 4 tokens, this model's context is {context}; train one with a longer context"
+            f"an audit needs a sequence of 4 tokens, got a model whose context is {context}; train one with more"
         )
     # The work grows with the square of the length. 64 tokens are enough unless a window is wider.
     length = min(64, context or 64) if length is None else length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,23 +83,19 @@ def _audit(console: Console, fitted: Fitted) -> Report:
 def _stream(console: Console, fitted: Fitted) -> None:
     """Print three sampled completions to read, then time greedy ones with and without the cache: the same tokens."""
     from ..decoding import Sampling
-    from ._completion import complete, encode_prompt
+    from ._completion import complete, encode_prompt, write_now
     from ._console import table
-
-    def emit(piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
 
     tokenizer = fitted.experiment.tokenizer
     speeds = table("Decoding 200 greedy tokens", "prompt", "tokens/s with cache", "without", "same tokens")
     for prompt in PROMPTS:
         tokens = encode_prompt(tokenizer, prompt)
         console.rule(f"completion of {prompt!r}", align="left")
-        emit(prompt)
+        write_now(prompt)
         # Sampled, because a model this small repeats itself when it is greedy.
         sampling = Sampling(temperature=0.7, top_p=0.9, seed=1)
-        complete(fitted.model, tokenizer, tokens, max_tokens=100, sampling=sampling, emit=emit)
-        emit("\n")
+        complete(fitted.model, tokenizer, tokens, max_tokens=100, sampling=sampling, emit=write_now)
+        write_now("\n")
         cached = complete(fitted.model, tokenizer, tokens, max_tokens=200, sampling=Sampling())
         plain = complete(fitted.model, tokenizer, tokens, max_tokens=200, sampling=Sampling(), use_cache=False)
         speeds.add_row(

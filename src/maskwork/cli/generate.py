@@ -40,15 +40,15 @@ def command(
     from ..decoding import Sampling
     from ..errors import ArgumentError, PromptTooLong
     from ..training import RunFolder
-    from ._completion import complete, encode_prompt
+    from ._completion import complete, encode_prompt, write_now
 
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     folder = RunFolder.open(run)
     model, tokenizer = folder.load_model().eval(), folder.load_tokenizer()
     if tokenizer.vocab_size != model.config.vocab_size:
         raise ArgumentError(
-            f"a run's tokenizer and model share a vocabulary, '{run}' has {tokenizer.vocab_size} and "
-            f"{model.config.vocab_size} tokens; restore tokenizer.json"
+            f"a run's tokenizer and model share a vocabulary, got {tokenizer.vocab_size} and "
+            f"{model.config.vocab_size} tokens in '{run}'; restore tokenizer.json"
         )
     if prompt == "-" and sys.stdin is None:
         raise ArgumentError("--prompt - reads standard input, which is closed; pipe a text in, or give it to --prompt")
@@ -57,18 +57,14 @@ def command(
     context = model.config.context
     if len(tokens) > context and truncate is None:
         raise PromptTooLong(
-            f"a prompt must fit the model's context of {context} tokens, this one has {len(tokens)}; shorten it, or "
+            f"a prompt must fit the model's context of {context} tokens, got {len(tokens)}; shorten it, or "
             "keep its end with --truncate left"
         )
     # Half of the context at most, so that there is room to continue.
     tokens = tokens if len(tokens) <= context else tokens[-max(1, context // 2) :]
 
-    def emit(piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-
     if stream:
-        emit(text)
+        write_now(text)
     done = complete(
         model,
         tokenizer,
@@ -76,7 +72,7 @@ def command(
         max_tokens=max_tokens,
         sampling=sampling,
         use_cache=cache,
-        emit=emit if stream else lambda piece: None,
+        emit=write_now if stream else lambda piece: None,
     )
-    emit("\n" if stream else text + done.text + "\n")
+    write_now("\n" if stream else text + done.text + "\n")
     typer.echo(f"{len(done.tokens)} tokens, {done.tokens_per_second:.0f} tokens/s", err=True)

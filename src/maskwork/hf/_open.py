@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._shared.numbers import is_integer
+from .._shared.text import first_line
 from ..data import token_text
 from ..errors import ArgumentError
 from ..masks import Mask
@@ -81,7 +82,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         config = transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         raise ArgumentError(
-            f"{name!r} must be a run folder, a model folder, a hub id or module:callable; {_first_line(error)}"
+            f"{name!r} must be a run folder, a model folder, a hub id or module:callable; {first_line(error)}"
         ) from None
     class_name = (getattr(config, "architectures", None) or [""])[0]
     kind = getattr(transformers, class_name, None) or transformers.AutoModelForCausalLM
@@ -91,7 +92,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         model = kind.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ArgumentError(
-            f"the weights of {name!r} cannot be loaded: {_first_line(error)}; --random-init needs none"
+            f"the weights of {name!r} cannot be loaded: {first_line(error)}; --random-init needs none"
         ) from None
     return describe_model(model)
 
@@ -126,13 +127,13 @@ def open_folder(folder: Path, config: Mapping[str, Any]) -> OpenedModel:
         )  # fmt: skip
     except Exception as error:  # a stranger's files: whatever is raised is why they cannot be read
         raise ArgumentError(
-            f"'{folder}' must open as {name} from safetensors files, got {_first_line(error)[:300]}; save it again "
+            f"'{folder}' must open as {name} from safetensors files, got {first_line(error)[:300]}; save it again "
             "with save_pretrained"
         ) from None
     if _token_table(model) is None:
         raise ArgumentError(
-            f"weights are shown of models that read tokens alone, {name} in '{folder}' has no table of them; take "
-            "another model"
+            f"weights are shown of models that read tokens alone, got {name} in '{folder}', which has no table of "
+            "them; take another model"
         )
     missing = sorted(loading["missing_keys"])
     notes = (f"not in the files, so random here: {', '.join(missing)[:300]}",) if missing else ()
@@ -182,7 +183,7 @@ def _open_random(name: str, kind: Any, config: Any, shrink: bool, seed: int) -> 
     except Exception as error:  # whatever a stranger's constructor raises
         raise ArgumentError(
             f"{name!r} must build with random weights{' when it is shrunk' * shrink}, got {type(error).__name__}: "
-            f"{_first_line(error)[:200]}"
+            f"{first_line(error)[:200]}"
         ) from None
 
 
@@ -201,10 +202,12 @@ def read_config(folder: Path, max_bytes: int) -> dict[str, Any]:
         size = path.stat().st_size
         config = json.loads(path.read_bytes()) if size <= max_bytes else None
     except (OSError, ValueError, RecursionError) as error:
-        raise ArgumentError(f"a model's config.json must be JSON, '{path}' is not ({error}); restore it") from None
+        raise ArgumentError(
+            f"a model's config.json must be JSON, got '{path}', which is not ({error}); restore it"
+        ) from None
     if size > max_bytes:
         raise ArgumentError(
-            f"a model's config.json has at most {max_bytes >> 20} MiB here, '{path}' has {size} bytes; restore it"
+            f"a model's config.json has at most {max_bytes >> 20} MiB here, got {size} bytes in '{path}'; restore it"
         )
     if not isinstance(config, dict):
         raise ArgumentError(f"a model's config.json is a table, got {type(config).__name__} in '{path}'; restore it")
@@ -219,7 +222,7 @@ def check_weight_files(folder: Path, max_bytes: int) -> None:
             size += file.stat().st_size
         except OSError as error:  # a link that leads nowhere
             raise ArgumentError(
-                f"a model's files can all be read, '{file}' can't ({error.strerror}); restore it, or remove it"
+                f"a model's files can all be read, got '{file}', which can't ({error.strerror}); restore or remove it"
             ) from None
     if size > max_bytes:
         raise ArgumentError(
@@ -258,7 +261,3 @@ def _tokenizer(path: Path) -> tuple[Callable[[str], list[int]] | None, Callable[
             f"a tokenizer.json must be one of tokenizers, got '{path}' ({error}); give token ids, or restore it"
         ) from None
     return lambda text: tokenizer.encode(text).ids, token_text(tokenizer.id_to_token)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

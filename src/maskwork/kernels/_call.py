@@ -52,6 +52,11 @@ class Call:
         """Number of (batch row, query head, query, key) cells, allowed or not."""
         return math.prod(self.q.shape[:3]) * self.k.shape[2]
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether a backward pass may ask for a gradient of q, k or v."""
+        return torch.is_grad_enabled() and any(x.requires_grad for x in (self.q, self.k, self.v))
+
     def dense_bias(self) -> torch.Tensor | None:
         """Return the bias as a tensor that broadcasts to `(B, Hq, Q, K)`, None = no bias."""
         if not isinstance(self.bias, PositionBias):

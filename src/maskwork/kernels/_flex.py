@@ -40,7 +40,7 @@ def _cannot(call: Call) -> str | None:
         return f"it is not tried on {device}"
     if call.return_lse:
         return "on CPU it does not return the log-sum-exp"
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (call.q, call.k, call.v)):
+    if call.needs_gradients:
         return "on CPU it has no backward pass; call it under torch.no_grad()"
     return _no_cpu_kernel()
 

@@ -83,7 +83,7 @@ def choose(call: Call) -> str:
         if _takes(implementation, call):
             return name
     raise CannotExpress(
-        f"'auto' holds no dense mask of more than {_call.MAX_DENSE} cells, {call.mask!r} needs one "
+        f"'auto' holds no dense mask of more than {_call.MAX_DENSE} cells, got {call.mask!r}, which needs one "
         f"({'; '.join(f'{name}: {reason}' for name, reason in _reasons(call).items())}); "
         "cut the sequence, or ask for impl='reference' by name"
     )

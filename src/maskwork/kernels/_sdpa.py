@@ -86,16 +86,12 @@ def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """
     device = call.k.device
     unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(_unseen_keys(call.mask.spans), device))
-    if unseen is None or (_no_gradients(call) and _finite(call.k) and _finite(call.v)):
+    if unseen is None or (not call.needs_gradients and _finite(call.k) and _finite(call.v)):
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree
         unseen = unseen.unflatten(1, (call.k.shape[1], call.groups)).all(2)
     hidden = unseen.unsqueeze(-1)
     return call.k.masked_fill(hidden, 0.0), call.v.masked_fill(hidden, 0.0)
-
-
-def _no_gradients(call: Call) -> bool:
-    return not (torch.is_grad_enabled() and any(x.requires_grad for x in (call.q, call.k, call.v)))
 
 
 def _finite(x: torch.Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -12,7 +12,7 @@ from ..data import IGNORED
 from ..errors import ArgumentError
 
 Reduction = Literal["token_mean", "sequence_mean", "sum", "none"]
-REDUCTIONS = ("token_mean", "sequence_mean", "sum", "none")
+REDUCTIONS = get_args(Reduction)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .._shared.numbers import integer, is_bool
+from .._shared.text import first_line, short_repr
 from ..errors import MaskError
 from ..spans import Ints
 
 Bools = npt.NDArray[np.bool_]
+A = TypeVar("A", Ints, Bools)
 
 #: An array of at most this many numbers prints in full, a longer one as its shape and a digest.
 PRINTED = 16
@@ -103,6 +105,16 @@ def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Int
     return lengths
 
 
+def batch_of(array: Ints | Bools, ndim: int = 1) -> int:
+    """Return the batch rows of a parameter: 1 where it has `ndim` dimensions, and so no axis of batch rows."""
+    return 1 if array.ndim == ndim else len(array)
+
+
+def batch_row(array: A, b: int) -> A:
+    """Return the parameter of batch row `b`, `(T,)`: one without an axis of batch rows is the same for all."""
+    return array if array.ndim == 1 else array[b]
+
+
 def _rows(array: npt.NDArray[Any], name: str, ndims: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return the array without its axis of batch rows where that axis has one row."""
     if array.ndim > 1 and not len(array):
@@ -126,8 +138,8 @@ def as_array(value: Any, name: str, kind: str, ndims: tuple[int, ...], hint: str
             value = value.detach().cpu().numpy()
         array: npt.NDArray[Any] = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        text, reason = " ".join(repr(value).split()), str(error).splitlines()[0].rstrip(".")
-        raise MaskError(f"{name} must be an array of {kind}, got {text:.60}: {reason}; reshape it") from None
+        reason = first_line(error).rstrip(".")
+        raise MaskError(f"{name} must be an array of {kind}, got {short_repr(value)}: {reason}; reshape it") from None
     # NumPy makes float64 of an empty list.
     if array.size == 0 and array.dtype == np.float64:
         array = array.astype(np.int64)

@@ -386,11 +386,7 @@ class BoundMask:
         # 1 stands for any number of batch rows or heads
         if any(1 != n != m != 1 for n, m in zip(lead, other_lead, strict=True)):
             raise GridError(f"two masks are compared over the same batch and heads, got (B, H) {lead} and {other_lead}")
-        if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (
-            grid.q_start,
-            grid.q_len,
-            grid.kv_len,
-        ):
+        if (other.grid.q_start, other.grid.q_len, other.grid.kv_len) != (grid.q_start, grid.q_len, grid.kv_len):
             raise GridError(f"two masks are compared on one grid, got {self!r} and {other!r}; bind both alike")
         return other
 

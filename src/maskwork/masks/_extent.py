@@ -47,11 +47,11 @@ def check_cover(
     shortest, longest = int(covered.min(initial=need)), int(covered.max(initial=0))
     if shortest < need:
         raise GridError(
-            f"the {parameter} at least the grid's {need} positions, or cells would be undefined; those of {mask!r} "
-            f"reach {shortest}; {fix}"
+            f"the {parameter} at least the grid's {need} positions, or cells would be undefined, got those of "
+            f"{mask!r}, which reach {shortest}; {fix}"
         )
     if extent.full_length and longest > need:
         raise GridError(
-            f"the {parameter} exactly the grid's {need} positions; those of {mask!r} reach {longest}; shorten them, "
-            "or bind a part of a longer sequence by giving q_start"
+            f"the {parameter} exactly the grid's {need} positions, got those of {mask!r}, which reach {longest}; "
+            "shorten them, or bind a part of a longer sequence by giving q_start"
         )

@@ -1,7 +1,7 @@
 """`Mask`: the base of every expression, its operators and its canonical form. It imports in a circle with `BoundMask`.
 
-A mask binds itself and a bound mask evaluates its mask, so `_mask`, `_bound`, `_evaluate`, `_shift` and what derives
-bound masks import one another, this file only inside functions.
+A mask binds itself and a bound mask is made of its mask, so `_mask`, `_bound`, `_shift` and `_questions/derived` import
+one another, this file only inside functions. `tests/test_layout.py` lists these imports and allows no other.
 """
 
 from __future__ import annotations

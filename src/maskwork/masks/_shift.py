@@ -33,7 +33,7 @@ class Shift(Mask):
         queries, keys = max(extent.queries - self.q, 0), max(extent.keys - self.k, 0)
         if max(queries, keys) >= 2**31:
             raise GridError(
-                f"positions must be below 2**31, {self!r} asks for cell ({queries - 1}, {keys - 1}); shift it by less"
+                f"positions must be below 2**31, got cell ({queries - 1}, {keys - 1}) of {self!r}; shift it by less"
             )
         self.operand._check(Extent(queries, keys, full_length=False))
 

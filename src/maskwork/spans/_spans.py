@@ -147,11 +147,8 @@ class Spans:
         return bool(np.array_equal(a.planes_starts, b.planes_starts) and np.array_equal(a.planes_ends, b.planes_ends))
 
     def __reduce__(self) -> tuple[type[Spans], tuple[Planes, Planes, int]]:
-        return Spans, (
-            self.planes_starts,
-            self.planes_ends,
-            self.kv_len,
-        )  # __init__ runs again: the copy is read-only too
+        # __init__ runs again, so that the copy is read-only too
+        return Spans, (self.planes_starts, self.planes_ends, self.kv_len)
 
     __hash__ = None  # type: ignore[assignment]
 

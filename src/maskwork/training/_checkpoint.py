@@ -24,6 +24,7 @@ from torch import nn
 from .._shared.checksum import tensors_crc32
 from .._shared.files import temporary_beside
 from .._shared.numbers import is_integer
+from .._shared.text import first_line
 from ..errors import ArgumentError, CheckpointError
 from ._optimizer import load_optimizer_tensors, optimizer_tensors
 
@@ -90,7 +91,7 @@ def save_checkpoint(
             save_file(tensors, temporary, metadata)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"a checkpoint needs room and permission to write '{path}', got: {_one_line(error)}; make room and "
+            f"a checkpoint needs room and permission to write '{path}', got: {first_line(error)}; make room and "
             "resume (the checkpoint before is unchanged)"
         ) from error
 
@@ -197,7 +198,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             names = list(file.keys())
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(_damaged(path, _one_line(error))) from error
+        raise CheckpointError(_damaged(path, first_line(error))) from error
     if text is None:
         raise CheckpointError(
             f"a checkpoint must be a file that maskwork train wrote, got another safetensors file, '{path}'; give a "
@@ -228,14 +229,9 @@ def _parse_header(path: Path, text: str) -> dict[str, Any]:
     return header
 
 
-def _one_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _damaged(path: Path, why: str) -> str:
     """Return the message about a damaged file."""
-    return f"a checkpoint must be intact, '{path}' is damaged ({why}); restore it from a copy or start a new run"
+    return f"a checkpoint must be intact, got '{path}', which is damaged ({why}); restore a copy or start a new run"
 
 
 def _put_weights(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

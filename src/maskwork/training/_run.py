@@ -286,8 +286,8 @@ class RunFolder:
             # A file without any metadata was put here by hand (`save_weights`) and has no checksum to compare.
             if metadata and metadata.get(_WEIGHTS_CRC32) != str(tensors_crc32(tensors)):
                 raise CheckpointError(
-                    f"the weights of a run must be those that training wrote, '{self.model_path}' is damaged (its "
-                    "checksum does not match its tensors); train again or restore a copy"
+                    f"the weights of a run must be those that training wrote, got '{self.model_path}', which is "
+                    "damaged (its checksum does not match its tensors); train again or restore a copy"
                 )
             put_weights(model, tensors, self.model_path)
         elif self.checkpoint_path.exists():

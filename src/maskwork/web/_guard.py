@@ -72,15 +72,15 @@ class Guard:
         name = _name(host)
         if name not in self.hosts and not (self.any_address and _is_address(name)):
             names = ", ".join(sorted(self.hosts))
-            return _no(403, f"this server answers to {names}, got {host[:80]!r}; open the address that it printed")
+            return refusal(403, f"this server answers to {names}, got {host[:80]!r}; open the address that it printed")
         # A browser sends an Origin with each request that another page, or a script, made.
         origin = headers.get("origin")
         if origin is not None and origin.lower().partition("://")[2] != host:
-            return _no(403, f"this server answers its own page, got a request from {origin[:80]!r}")
+            return refusal(403, f"this server answers its own page, got a request from {origin[:80]!r}")
         if len(scope["query_string"]) > self.max_query:
-            return _no(413, f"an address may have {self.max_query} bytes; this one has more; write less")
+            return refusal(413, f"an address may have {self.max_query} bytes, got a longer one; write less")
         if _body(headers, self.max_body + 1) > self.max_body:
-            return _no(413, f"a request may have {self.max_body >> 10} KiB; this one has more; write a shorter one")
+            return refusal(413, f"a request may have {self.max_body >> 10} KiB, got a longer one; write a shorter one")
         return None
 
 
@@ -104,5 +104,6 @@ def _body(headers: Headers, too_long: int) -> int:
     return int(length) if length.isdecimal() and len(length) <= 16 else too_long
 
 
-def _no(status: int, error: str) -> JSONResponse:
+def refusal(status: int, error: str) -> JSONResponse:
+    """Return the response to a request that is refused: this status, and `{"error": …}`."""
     return JSONResponse({"error": error}, status_code=status)

@@ -9,24 +9,13 @@ import pytest
 import torch
 
 import maskwork as mw
+from helpers.tiled_cases import CAUSAL, LONG
 from maskwork.errors import ArgumentError, CannotExpress
 
 pytestmark = pytest.mark.usefixtures("tiles")
 
-CAUSAL = mw.causal()
-MASKS = {
-    "window": CAUSAL & mw.sliding_window(40),
-    "window and sinks": CAUSAL & (mw.sliding_window(33) | mw.sinks(3)),
-    "documents": CAUSAL & mw.document([70, 70, 70, 1, 89]),
-    "documents per row": CAUSAL & mw.document([[130, 1, 150, 19], [150, 150, 0, 0]]),
-    "padding": CAUSAL & mw.padding([300, 170]),
-    "globals": mw.band(20, 20) | mw.global_tokens([5, 100, 101, 280]),
-    "dilated": mw.dilated(6, 4),
-    "random": mw.from_dense(np.random.default_rng(0).random((300, 300)) < 0.2),
-    "per head": mw.per_head([CAUSAL, mw.sliding_window(5), mw.full(), mw.band(30, 3)]) & mw.padding([300, 160]),
-    "nothing": mw.empty(),
-    "everything": mw.full(),
-}
+HEADS = mw.per_head([CAUSAL, mw.sliding_window(5), mw.full(), mw.band(30, 3)])
+MASKS = {**LONG, "per head": HEADS & mw.padding([300, 160])}
 #: long enough for the fused kernel to take rectangles and triangles
 LARGE = {
     "causal": CAUSAL,

@@ -1,49 +1,16 @@
 """The operators of tiles: one compiled graph for all masks, and the rules that torch has for operators."""
 
-import numpy as np
 import pytest
 import torch
 import torch._dynamo.testing
 
 import maskwork as mw
+from helpers.tiled_cases import CAUSAL, LONG, MASKS, WINDOW, tensors
 from maskwork.kernels._tiled.op import tiled_attention
 from maskwork.kernels._tiled.schedule import to_tiles
 
 # Where a graph breaks, dynamo looks at .grad of what crosses and hides the warning; here warnings are errors first.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-
-CAUSAL = mw.causal()
-WINDOW = CAUSAL & mw.sliding_window(24)
-MASKS = {
-    "causal": CAUSAL,
-    "window": WINDOW,
-    "sinks": CAUSAL & (mw.sliding_window(24) | mw.sinks(3)),
-    "dilated": CAUSAL & mw.dilated(5, 7),
-    "holes": CAUSAL - mw.sinks(40),
-    "documents": CAUSAL & mw.document([30, 1, 60, 59]),
-    "heads": mw.per_head([CAUSAL, WINDOW, mw.full(), mw.empty()]),
-}
-LONG = {
-    "window": CAUSAL & mw.sliding_window(40),
-    "window and sinks": CAUSAL & (mw.sliding_window(33) | mw.sinks(3)),
-    "documents": CAUSAL & mw.document([70, 70, 70, 1, 89]),
-    "documents per row": CAUSAL & mw.document([[130, 1, 150, 19], [150, 150, 0, 0]]),
-    "padding": CAUSAL & mw.padding([300, 170]),
-    "globals": mw.band(20, 20) | mw.global_tokens([5, 100, 101, 280]),
-    "dilated": mw.dilated(6, 4),
-    "random": mw.from_dense(np.random.default_rng(0).random((300, 300)) < 0.2),
-    "nothing": mw.empty(),
-    "everything": mw.full(),
-}
-
-Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def tensors(q_len: int = 150, heads: int = 4, kv_heads: int = 2, dim: int = 8, batch: int = 2, **kw: object) -> Tensors:
-    g = torch.Generator().manual_seed(0)
-    q = torch.randn(batch, heads, q_len, dim, generator=g, **kw)
-    k, v = (torch.randn(batch, kv_heads, q_len, dim, generator=g, **kw) for _ in range(2))
-    return q, k, v
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +27,7 @@ def test_the_operator_of_tiles_is_one_graph_for_all_masks():
         attend = torch.ops.maskwork.tiled_attention
         return attend(q * 2, k, v, schedule, None, False, 8**-0.5, 0.0, None, False)[0].square()
 
-    for mask in (MASKS["causal"], MASKS["window"], CAUSAL & (mw.sliding_window(7) | mw.sinks(3)), CAUSAL - mw.sinks(5)):
+    for mask in (CAUSAL, MASKS["window"], CAUSAL & (mw.sliding_window(7) | mw.sinks(3)), CAUSAL - mw.sinks(5)):
         qkv = [x.requires_grad_() for x in tensors(90, batch=1)]
         schedule = to_tiles(mask.bind(90))
         torch._dynamo.mark_dynamic(schedule, 0)

@@ -16,32 +16,14 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 import maskwork as mw
+from helpers.tiled_cases import CAUSAL, MASKS, WINDOW, Tensors, tensors
 from maskwork.errors import CannotExpress
 from maskwork.kernels._tiled.schedule import read_schedule, to_tiles
 
 pytestmark = pytest.mark.usefixtures("tiles")
 
-CAUSAL = mw.causal()
-WINDOW = CAUSAL & mw.sliding_window(24)
 SEGMENTED = CAUSAL | mw.prefix(1030)  # long enough for the fused kernel's rectangles and triangles
 SEGMENTED_LENGTH = 1560
-MASKS = {
-    "window": WINDOW,
-    "sinks": CAUSAL & (mw.sliding_window(24) | mw.sinks(3)),
-    "dilated": CAUSAL & mw.dilated(5, 7),
-    "holes": CAUSAL - mw.sinks(40),
-    "documents": CAUSAL & mw.document([30, 1, 60, 59]),
-    "heads": mw.per_head([CAUSAL, WINDOW, mw.full(), mw.empty()]),
-}
-
-Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def tensors(q_len: int = 150, heads: int = 4, kv_heads: int = 2, dim: int = 8, batch: int = 2, **kw: object) -> Tensors:
-    g = torch.Generator().manual_seed(0)
-    q = torch.randn(batch, heads, q_len, dim, generator=g, **kw)
-    k, v = (torch.randn(batch, kv_heads, q_len, dim, generator=g, **kw) for _ in range(2))
-    return q, k, v
 
 
 def results(impl: str, inputs: Tensors, mask: mw.Mask, **kw: object) -> list[torch.Tensor]:

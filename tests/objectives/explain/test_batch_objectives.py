@@ -47,33 +47,35 @@ def generator() -> torch.Generator:
 )  # fmt: skip
 def test_no_objective_of_one_side_gets_a_warning(objective: object, reasons: set[str]):
     batch = objective(DOCUMENTS * 4, generator())
-    told = explain_batch(batch)
-    assert told.warnings == ()
-    assert set(told.reasons) == reasons
-    assert told.summary.scored == batch.n_targets
+    explained = explain_batch(batch)
+    assert explained.warnings == ()
+    assert set(explained.reasons) == reasons
+    assert explained.summary.scored == batch.n_targets
     assert explain_batch(replace(batch, reasons=None)).warnings == ()
 
 
 def test_a_chat_names_roles_and_template():
     chat = Chat(ChatML(lambda text: [ord(letter) for letter in text], start=1, end=2))
     batch = chat([[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]])
-    told = explain_batch(batch, chr)
-    assert told.warnings == ()
-    assert set(told.reasons) == {"SCORED", "TEMPLATE", "ROLE_NOT_TRAINED", "DOCUMENT_END"}
-    assert [token.target_text for token in told.rows[0].tokens if token.scored] == ["H", "o", r"\x02"]
+    explained = explain_batch(batch, chr)
+    assert explained.warnings == ()
+    assert set(explained.reasons) == {"SCORED", "TEMPLATE", "ROLE_NOT_TRAINED", "DOCUMENT_END"}
+    assert [token.target_text for token in explained.rows[0].tokens if token.scored] == ["H", "o", r"\x02"]
 
 
 def test_an_encoder_and_a_decoder_have_a_row_each():
     batch = SequenceToSequence(decoder_start=0)([([5, 6, 7], [8, 9]), ([5], [6])])
-    told = explain_batch(batch)
-    assert told.warnings == ()
-    assert [(row.row, row.side) for row in told.rows] == [(i, side) for i in (0, 1) for side in ("encoder", "decoder")]
-    assert [token.id for token in told.rows[0].tokens] == [5, 6, 7]
-    assert [token.reason for token in told.rows[2].tokens] == ["READ", "PADDING", "PADDING"]
-    assert [(token.id, token.target) for token in told.rows[1].tokens] == [(0, 8), (8, 9)]
-    assert told.summary.scored == batch.n_targets == 3
-    assert "row 1 decoder: 1 of 1 token scored" in told.to_text()
-    assert "row 1 decoder: 1 of 1 token scored" in told.to_html()
+    explained = explain_batch(batch)
+    assert explained.warnings == ()
+    assert [(row.row, row.side) for row in explained.rows] == [
+        (i, side) for i in (0, 1) for side in ("encoder", "decoder")
+    ]
+    assert [token.id for token in explained.rows[0].tokens] == [5, 6, 7]
+    assert [token.reason for token in explained.rows[2].tokens] == ["READ", "PADDING", "PADDING"]
+    assert [(token.id, token.target) for token in explained.rows[1].tokens] == [(0, 8), (8, 9)]
+    assert explained.summary.scored == batch.n_targets == 3
+    assert "row 1 decoder: 1 of 1 token scored" in explained.to_text()
+    assert "row 1 decoder: 1 of 1 token scored" in explained.to_html()
 
 
 def test_masks_between_encoder_and_decoder_are_checked():
@@ -97,13 +99,13 @@ def test_a_start_token_that_also_ends_is_no_mistake():
 @pytest.mark.parametrize("read", ["last", "first", "mean"])
 def test_a_sequence_has_one_target_and_the_tokens_that_it_is_read_at(read: str):
     batch = SequenceClassification(read=read)([([1, 2, 3], 0), ([4], 1), ([5, 6], 1)])
-    told = explain_batch(batch, labels=["no", "yes"])
-    assert told.warnings == ()
-    assert [row.sequence.target_text for row in told.rows] == ["no", "yes", "yes"]
-    pooled = [[token.index for token in row.tokens if token.reason == "POOLED"] for row in told.rows]
+    explained = explain_batch(batch, labels=["no", "yes"])
+    assert explained.warnings == ()
+    assert [row.sequence.target_text for row in explained.rows] == ["no", "yes", "yes"]
+    pooled = [[token.index for token in row.tokens if token.reason == "POOLED"] for row in explained.rows]
     assert pooled == {"last": [[2], [0], [1]], "first": [[0]] * 3, "mean": [[0, 1, 2], [0], [0, 1]]}[read]
-    assert str(told.summary) == "3 of 3 sequences scored (100.0%), weight 3, 3 documents, 3 padding"
-    assert "the sequence's target: yes, SCORED" in told.to_text()
+    assert str(explained.summary) == "3 of 3 sequences scored (100.0%), weight 3, 3 documents, 3 padding"
+    assert "the sequence's target: yes, SCORED" in explained.to_text()
     unscored = replace(batch, weights=torch.tensor([1.0, 0.0, 1.0]))
     assert [row.sequence.reason for row in explain_batch(unscored).rows] == ["SCORED", "ZERO_WEIGHT", "SCORED"]
 
@@ -114,26 +116,26 @@ def test_span_corruption_and_ul2():
     mixture = UL2(denoisers, sentinels=[30, 29, 28, 27, 26, 25], decoder_start=0, end_token=1)
     for objective in (corrupted, mixture):
         batch = objective(DOCUMENTS, generator())
-        told = explain_batch(batch)
-        assert told.warnings == ()
-        assert set(told.reasons) >= {"READ", "SCORED"}
-        assert told.summary.scored == batch.n_targets
+        explained = explain_batch(batch)
+        assert explained.warnings == ()
+        assert set(explained.reasons) >= {"READ", "SCORED"}
+        assert explained.summary.scored == batch.n_targets
 
 
 def test_tags_have_names():
     batch = TokenTagging()([([5, 6, 7], [0, None, 2])])
-    told = explain_batch(batch, labels=["DET", "NOUN", "VERB"])
-    assert told.warnings == ()
-    assert [token.target_text for token in told.rows[0].tokens] == ["DET", "", "VERB"]
-    assert [token.reason for token in told.rows[0].tokens] == ["SCORED", "MISSING_LABEL", "SCORED"]
+    explained = explain_batch(batch, labels=["DET", "NOUN", "VERB"])
+    assert explained.warnings == ()
+    assert [token.target_text for token in explained.rows[0].tokens] == ["DET", "", "VERB"]
+    assert [token.reason for token in explained.rows[0].tokens] == ["SCORED", "MISSING_LABEL", "SCORED"]
 
 
 def test_sentence_pairs_show_their_masked_targets_too():
     masked = MaskedLM(20, 21, special_tokens=(1, 2), rate=0.5, replace=(1, 0, 0))
     batch = SentencePair(cls=1, sep=2, max_len=9, masked_lm=masked)([TextPair([5, 6, 7], [8], True)], generator())
-    told = explain_batch(batch, lambda token: f"word{token}", labels=["stranger", "next"])
-    assert told.warnings == ()
-    assert told.rows[0].sequence.target_text == "next"
-    assert told.summary.scored == batch.masked.n_targets > 0
-    assert [token.target for token in told.rows[0].tokens] == batch.masked.targets[0].tolist()
-    assert {token.target_text for token in told.rows[0].tokens} <= {"", "word5", "word6", "word7", "word8"}
+    explained = explain_batch(batch, lambda token: f"word{token}", labels=["stranger", "next"])
+    assert explained.warnings == ()
+    assert explained.rows[0].sequence.target_text == "next"
+    assert explained.summary.scored == batch.masked.n_targets > 0
+    assert [token.target for token in explained.rows[0].tokens] == batch.masked.targets[0].tolist()
+    assert {token.target_text for token in explained.rows[0].tokens} <= {"", "word5", "word6", "word7", "word8"}

@@ -79,7 +79,7 @@ def read_corpus(path: str | Path) -> Corpus:
         raise DataError(
             f"a corpus must be UTF-8 text, got {problem} in {str(path)!r}; convert it to UTF-8, or give another"
         )
-    train, validation = split_documents([Document(_printable(root.name), content)])
+    train, validation = split_documents([Document(_valid_unicode(root.name), content)])
     return Corpus(_name_of(root), train, validation, not_utf8=0, duplicates=0)
 
 
@@ -89,7 +89,7 @@ def _corpus_of(name: str, folder: Path, files: dict[str, Path]) -> Corpus:
     not_utf8 = duplicates = empty = 0
     for relative, path in sorted(files.items()):
         content = _read(path)
-        document = Document(_printable(relative), content)
+        document = Document(_valid_unicode(relative), content)
         if not content:
             empty += 1
         elif _not_text(content) is not None:
@@ -163,9 +163,9 @@ def _not_text(content: bytes) -> str | None:
 
 
 def _name_of(path: Path) -> str:
-    return _printable(path.name or path.resolve().name or str(path))
+    return _valid_unicode(path.name or path.resolve().name or str(path))
 
 
-def _printable(name: str) -> str:
+def _valid_unicode(name: str) -> str:
     """Return a file name as text that can be printed and saved, even where the name is not valid UTF-8 on disk."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -39,7 +39,7 @@ def attended(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
 def attended_hugging_face(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
     """Return the same of a model of transformers that runs eager attention: the weights that the model returns."""
     if getattr(model.config, "is_encoder_decoder", False):
-        raise ArgumentError("weights are shown of models of one sequence, this one has an encoder and a decoder")
+        raise ArgumentError("weights are shown of models of one sequence, got one with an encoder and a decoder")
     with torch.inference_mode():
         out = model(input_ids=ids.unsqueeze(0), output_attentions=True, use_cache=False)
     attentions = getattr(out, "attentions", None) or ()  # None stands for a layer without attention
@@ -49,12 +49,12 @@ def attended_hugging_face(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
 def _checked(layers: list[torch.Tensor], length: int) -> list[torch.Tensor]:
     if not layers:
         raise ArgumentError(
-            "weights are shown of a model that attends, this one has no attention that could be watched"
+            "weights are shown of a model that attends, got one without attention that could be watched"
         )
     for layer in layers:
         if layer.ndim != 4 or layer.shape[0] != 1 or layer.shape[2:] != (length, length):
             raise ArgumentError(
-                f"weights are shown of {length} queries and as many keys, this model attends with "
+                f"weights are shown of {length} queries and as many keys, got attention of shape "
                 f"{tuple(layer.shape)}; take another prompt length, or another model"
             )
     return [layer[0] for layer in layers]

@@ -50,7 +50,7 @@ def stamp(folder: Path) -> Stamp:
     try:
         files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
     except OSError as error:
-        raise ArgumentError(f"a model's folder can be read, '{folder}' can't ({error.strerror})") from None
+        raise ArgumentError(f"a model's folder can be read, got '{folder}', which can't ({error.strerror})") from None
     return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
 
 

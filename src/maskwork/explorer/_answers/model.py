@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..._shared.numbers import is_integer
+from ..._shared.text import first_line
 from ...errors import ArgumentError, MaskworkError
 from ...hf._masks import masks_text
 from ...hf._open import OpenedModel
@@ -123,7 +124,7 @@ def _ids(body: Body, opened: OpenedModel) -> tuple[int, ...]:
         return tuple(tokens)
     prompt = _text(body, "prompt", limits.MAX_EXPRESSION)
     if opened.encode is None:
-        raise ArgumentError("a text needs the model's tokenizer.json, its folder holds none; give token ids")
+        raise ArgumentError("a text needs the model's tokenizer.json, got none in its folder; give token ids")
     return tuple(opened.encode(prompt))
 
 
@@ -134,7 +135,7 @@ def _declared_mask(body: Body) -> Mask | None:
     mask = parse(_text(body, "mask", limits.MAX_EXPRESSION))
     if mask.batch != 1:
         raise ArgumentError(
-            f"one prompt is one batch row, the mask has {mask.batch} batch rows; declare the mask of one"
+            f"one prompt is one batch row, got a mask of {mask.batch} batch rows; declare the mask of one"
         )
     return mask
 
@@ -181,9 +182,8 @@ def _attended(source: Source, ids: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     except (MaskworkError, MemoryError):
         raise
     except Exception as error:  # a stranger's model: whatever it raises is why it cannot be watched
-        reason = (str(error).splitlines() or [""])[0][:300]
         raise ArgumentError(
-            f"the model must run on these tokens, got {type(error).__name__}: {reason}; take others"
+            f"the model must run on these tokens, got {type(error).__name__}: {first_line(error)[:300]}; take others"
         ) from None
     arrays = tuple(layer.numpy() for layer in layers)
     for array in arrays:

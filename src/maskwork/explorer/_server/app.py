@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 
 from ... import __version__
 from ...errors import ArgumentError, MaskworkError
-from ...web import Guard, RevalidatedFiles
+from ...web import Guard, RevalidatedFiles, refusal
 from .. import _limits as limits
 from .errors import Unanswered
 from .openapi import description
@@ -58,7 +58,7 @@ def create_app(
         async def answer(request: Request) -> Response:
             parameters = request.query_params.multi_items()
             if len({name for name, _ in parameters}) < len(parameters):
-                return _refusal(422, "a request gives each parameter once, got one twice")
+                return refusal(422, "a request gives each parameter once, got one twice")
             return await _answer(request, worker, question, dict(parameters))
 
         return Route(f"/api/{question}", answer, methods=["GET"])
@@ -70,10 +70,10 @@ def create_app(
                 body = await _body(request)
                 header = request.headers.get("x-maskwork-token", "")
                 if not secrets.compare_digest(header.encode(), token.encode()):
-                    return _refusal(403, "what reads files needs this launch's token; open the address that it printed")
+                    return refusal(403, "what reads files needs this launch's token; open the address that it printed")
                 return await _answer(request, models, question, _object(body))
             except ArgumentError as error:
-                return _refusal(422, str(error))
+                return refusal(422, str(error))
             except ClientDisconnect:
                 return _client_closed()
 
@@ -131,12 +131,12 @@ async def _answer(request: Request, worker: Worker, question: str, parameters: M
     try:
         answer = asking.result()
     except Unanswered as error:
-        return _refusal(503, str(error))
+        return refusal(503, str(error))
     except MaskworkError as error:
-        return _refusal(422, str(error))
+        return refusal(422, str(error))
     except Exception as error:  # answered here, so that this answer too has the guard's headers
         _log.exception("%s could not be answered", question)
-        return _refusal(500, f"a mistake of the explorer's own, please report it: {error}")
+        return refusal(500, f"a mistake of the explorer's own, please report it: {error}")
     if isinstance(answer, bytes):
         return Response(answer, media_type="application/octet-stream")
     return JSONResponse(answer)
@@ -160,7 +160,7 @@ async def _body(request: Request) -> bytes:
         body += chunk
         if len(body) > limits.MAX_BODY:
             raise ArgumentError(
-                f"a request may have {limits.MAX_BODY >> 10} KiB; this one has more; write a shorter one"
+                f"a request may have {limits.MAX_BODY >> 10} KiB, got a longer one; write a shorter one"
             )
     return body
 
@@ -173,10 +173,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArgumentError(f"a request's body is a JSON object, got {body[:40]!r}")
     return value
-
-
-def _refusal(status: int, error: str) -> JSONResponse:
-    return JSONResponse({"error": error}, status_code=status)
 
 
 async def _health(_: Request) -> JSONResponse:

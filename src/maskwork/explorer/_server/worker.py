@@ -63,7 +63,7 @@ class Worker:
     async def ask(self, question: str, parameters: Mapping[str, Any]) -> Any:
         """Return what `ANSWERS[question]` returns for these parameters; raise what it raises, or `Unanswered`."""
         if self._waiting >= limits.MAX_ASKING:
-            raise Unanswered(f"at most {limits.MAX_ASKING} questions wait here; this is one more; ask again later")
+            raise Unanswered(f"at most {limits.MAX_ASKING} questions wait here, got one more; ask again later")
         try:
             message = pickle.dumps((question, dict(parameters)))
         except RecursionError:
@@ -130,10 +130,10 @@ class Worker:
         if self._closed:
             raise Unanswered(_ENDING)
         if late:
-            raise TooCostly(f"an answer may take {self.seconds:g} seconds; this one takes longer; {self.advice}")
+            raise TooCostly(f"an answer may take {self.seconds:g} seconds, got one that takes longer; {self.advice}")
         code = process.returncode
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise Unanswered(f"answers come from a process of their own; its process ended ({ending}); ask again")
+        raise Unanswered(f"answers come from a process of their own, got none: its process ended ({ending}); ask again")
 
 
 def _exchange(process: subprocess.Popen[bytes], message: bytes) -> Any:

@@ -69,7 +69,7 @@ def _reply(answers: ModuleType, question: Question, memory: int, advice: str) ->
         # What is cached of earlier questions may be what took the room: once more without it.
         answers.forget()
         gc.collect()
-    error = TooCostly(f"an answer may need {memory >> 20} MiB; this one needs more; {advice}")
+    error = TooCostly(f"an answer may need {memory >> 20} MiB, got one that needs more; {advice}")
     return pickle.dumps((error, None))
 
 

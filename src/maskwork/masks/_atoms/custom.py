@@ -56,7 +56,7 @@ class _Custom(Mask):
     def _write(self, arrays: Arrays) -> str:
         if arrays == "full":
             raise MaskError(
-                f"a mask's text cannot carry a function, {self!r} has none that can be read back; pickle it"
+                f"a mask's text cannot carry a function, got {self!r}, which has none that can be read back; pickle it"
             )
         return f"custom({self.name})"
 
@@ -72,7 +72,7 @@ class _Custom(Mask):
         cells = shape[0] * shape[1] * shape[2] * keys
         if cells > MAX_CELLS:
             raise TooManySpans(
-                f"a custom mask may evaluate {MAX_CELLS} cells, {self!r} has {cells}; ask for fewer rows by giving "
+                f"a custom mask may evaluate {MAX_CELLS} cells, got {cells} of {self!r}; ask for fewer rows by giving "
                 "q_start, leave out of depends_on what fn does not read, or write the mask with the atoms"
             )
         if keys == kv_len:
@@ -144,8 +144,8 @@ class _Custom(Mask):
             if changed:
                 size = {"b": "batch=", "h": "heads="}[letter]
                 raise MaskError(
-                    f"depends_on names all that the function reads, {self!r} reads {letter!r} and depends_on is "
-                    f"{self.depends_on!r}; pass depends_on={letter + self.depends_on!r} and {size}"
+                    f"depends_on names all that the function reads, got {self!r}, which reads {letter!r}, with "
+                    f"depends_on={self.depends_on!r}; pass depends_on={letter + self.depends_on!r} and {size}"
                 )
 
 
@@ -194,7 +194,9 @@ def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batc
     try:
         hash(fn)
     except TypeError:
-        raise MaskError(f"custom tells masks apart by their function, {fn!r:.60} has no hash; wrap it in one") from None
+        raise MaskError(
+            f"custom tells masks apart by their function, got {fn!r:.60}, which has no hash; wrap it in one"
+        ) from None
     order = "".join(letter for letter in "bhqk" if letter in depends_on)
     return _Custom(fn, name or getattr(fn, "__name__", type(fn).__name__), order, batch, heads)
 
@@ -254,12 +256,12 @@ class _FromDense(Mask):
         if extent.queries > rows or extent.keys > keys:
             raise GridError(
                 f"the array covers the grid's {extent.queries} queries and {extent.keys} keys, or cells would be "
-                f"undefined; that of {self!r} has {rows} and {keys}; make it larger, or bind a smaller grid"
+                f"undefined, got {rows} and {keys} of {self!r}; make it larger, or bind a smaller grid"
             )
         if extent.full_length and max(rows, keys) > max(extent.queries, extent.keys):
             raise GridError(
-                f"the array has exactly the grid's {extent.queries} queries and {extent.keys} keys; that of {self!r} "
-                f"has {rows} and {keys}; cut it, or bind a part of a longer sequence by giving q_start"
+                f"the array has exactly the grid's {extent.queries} queries and {extent.keys} keys, got {rows} and "
+                f"{keys} of {self!r}; cut it, or bind a part of a longer sequence by giving q_start"
             )
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:

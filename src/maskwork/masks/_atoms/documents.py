@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import MaskError
 from ...spans import Spans
-from .._arrays import Bools, Ints, as_ints, as_lengths
+from .._arrays import Bools, Ints, as_ints, as_lengths, batch_of, batch_row
 from .._extent import Extent, check_cover
 from .._mask import Constant, Mask, Queries, as_masks, common_batch
 from .._questions.explain import Cell, Explanation, Row, explanation
@@ -103,7 +103,7 @@ class Packed(Mask):
 
     @property
     def batch(self) -> int:
-        return common_batch(1 if self.lengths.ndim == 1 else len(self.lengths), super().batch)
+        return common_batch(batch_of(self.lengths), super().batch)
 
     @cached_property
     def _totals(self) -> Ints:
@@ -130,7 +130,7 @@ class Packed(Mask):
 
     def _document_of(self, position: int, batch: int) -> tuple[int, int, int]:
         """Return number, start and end of the document at one position, without a table of all queries."""
-        lengths = self.lengths if self.lengths.ndim == 1 else self.lengths[batch]
+        lengths = batch_row(self.lengths, batch)
         ends = lengths.cumsum()
         number = int(np.searchsorted(ends, position, side="right"))
         return number, int(ends[number] - lengths[number]), int(ends[number])
@@ -248,7 +248,7 @@ class _ById(Mask):
 
     @property
     def batch(self) -> int:
-        return 1 if self.ids.ndim == 1 else len(self.ids)
+        return batch_of(self.ids)
 
     def _check(self, extent: Extent) -> None:
         fix = "give each position its id, -1 where it is padding"
@@ -262,7 +262,7 @@ class _ById(Mask):
         return self._groups.spans(queries, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        ids = self.ids if self.ids.ndim == 1 else self.ids[cell.batch]
+        ids = batch_row(self.ids, cell.batch)
         q_id, k_id = int(ids[cell.query]), int(ids[cell.key])
         remark = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
         return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{remark}"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...spans import Spans, check_budget, join_batch
-from .._arrays import Ints, as_ints
+from .._arrays import Ints, as_ints, batch_of, batch_row
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries, common_batch
 from .._questions.explain import Cell, Row
@@ -31,7 +31,7 @@ class _Match(Mask):
 
     @property
     def batch(self) -> int:
-        return common_batch(*(1 if ids.ndim == 1 else len(ids) for ids in (self.q_ids, self.k_ids)))
+        return common_batch(batch_of(self.q_ids), batch_of(self.k_ids))
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "q_ids number", np.array([self.q_ids.shape[-1]]), extent, extent.queries, _ONE_ID_EACH)
@@ -45,10 +45,8 @@ class _Match(Mask):
         return self._groups.spans(queries, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        q_id, k_id = (
-            int((ids if ids.ndim == 1 else ids[cell.batch])[position])
-            for ids, position in ((self.q_ids, cell.query), (self.k_ids, cell.key))
-        )
+        q_id = batch_row(self.q_ids, cell.batch)[cell.query]
+        k_id = batch_row(self.k_ids, cell.batch)[cell.key]
         remark = "; an id below 0 matches nothing" if min(q_id, k_id) < 0 else ""
         return f"query {cell.query} has id {q_id}, key {cell.key} has id {k_id}{remark}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import MaskError
 from ...spans import Spans, single
-from .._arrays import Ints, as_int, as_ints
+from .._arrays import Ints, as_int, as_ints, batch_of
 from .._mask import Constant, Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
@@ -223,7 +223,7 @@ class KeyBound(Mask):
 
     @property
     def batch(self) -> int:
-        return 1 if self.bound.ndim == 0 else len(self.bound)
+        return batch_of(self.bound, ndim=0)
 
     def _bound_of(self, cell: Cell) -> int:
         return int(self.bound if self.bound.ndim == 0 else self.bound[cell.batch])

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...spans import Spans, check_budget
-from .._arrays import Bools, as_bools
+from ...spans import Spans, list_runs
+from .._arrays import Bools, as_bools, batch_of, batch_row
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -30,7 +30,7 @@ class _Real(Mask):
 
     @property
     def batch(self) -> int:
-        return 1 if self.marks.ndim == 1 else len(self.marks)
+        return batch_of(self.marks)
 
     def _check(self, extent: Extent) -> None:
         fix = "give each key its mark; a decoding step appends one for its token"
@@ -43,17 +43,10 @@ class _Real(Mask):
         steps = np.diff(marks.view(np.int8), axis=1, prepend=outside, append=outside)
         row, start = np.nonzero(steps == 1)
         _, end = np.nonzero(steps == -1)
-        count = np.bincount(row, minlength=len(marks))
-        runs = max(int(count.max(initial=0)), 1)
-        check_budget(runs, len(marks))
-        # The number of each run within its batch row: (runs of all rows,).
-        rank = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
-        planes = np.full((2, runs, len(marks), 1, 1), kv_len, dtype=np.int32)
-        planes[0, rank, row, 0, 0], planes[1, rank, row, 0, 0] = start, end
-        return Spans(planes[0], planes[1], kv_len)
+        return list_runs(row, start, end, (len(marks), 1, 1), kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        marked = (self.marks if self.marks.ndim == 1 else self.marks[cell.batch])[cell.key]
+        marked = batch_row(self.marks, cell.batch)[cell.key]
         return f"key {cell.key} is {'' if marked else 'not '}marked real"
 
 

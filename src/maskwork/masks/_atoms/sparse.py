@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...errors import GridError, MaskError
 from ...spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
-from .._arrays import Ints, as_int, as_ints
+from .._arrays import Ints, as_int, as_ints, batch_of
 from .._extent import Extent
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -28,7 +28,7 @@ class _GlobalTokens(Mask):
 
     @property
     def batch(self) -> int:
-        return 1 if self.positions.ndim == 1 else len(self.positions)
+        return batch_of(self.positions)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         rows = np.atleast_2d(self.positions)
@@ -159,8 +159,8 @@ class _RandomBlocks(Mask):
         covered, need = self.blocks * self.block_size, max(extent.queries, extent.keys)
         if covered < need:
             raise GridError(
-                f"random_blocks covers blocks * block_size positions, at least the grid's {need}; {self!r} covers "
-                f"{covered}; pass blocks={-(-need // self.block_size)}"
+                f"random_blocks covers blocks * block_size positions, at least the grid's {need}, got {self!r}, which "
+                f"covers {covered}; pass blocks={-(-need // self.block_size)}"
             )
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import MaskError
 from ...spans import Spans, check_budget, distinct, gather_runs, take_rows
-from .._arrays import Ints, as_ints
+from .._arrays import Ints, as_ints, batch_of
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -30,7 +30,7 @@ class _Tree(Mask):
 
     @property
     def batch(self) -> int:
-        return 1 if self.parents.ndim == 1 else len(self.parents)
+        return batch_of(self.parents)
 
     def _check(self, extent: Extent) -> None:
         check_cover(self, "parents number", np.array([self.parents.shape[-1]]), extent, fix=_ONE_PARENT_EACH)

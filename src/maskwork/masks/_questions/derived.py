@@ -43,7 +43,7 @@ class Derived(Mask):
 
     def _write(self, arrays: Arrays) -> str:
         if arrays == "full":
-            raise MaskError(f"a selection or reach is its cells, {self.text:.60} has no text that can be read back")
+            raise MaskError(f"a selection or reach is its cells, got no text that can be read back for {self.text:.60}")
         return self.text
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._drawing.picture import cut
+
 if TYPE_CHECKING:
     from .._mask import Mask
 
@@ -105,8 +107,7 @@ class Explanation:
         return "\n".join([f"{verdict}: query {self.query}, key {self.key}{plane}", *self._lines("")])
 
     def _lines(self, indent: str) -> list[str]:
-        text = repr(self.mask)
-        text = text if len(text) <= _MOST_TEXT else text[: _MOST_TEXT - 1] + "…"
+        text = cut(repr(self.mask), _MOST_TEXT)
         mark = "✓" if self.allowed else "✗"
         below = [line for child in self.children for line in child._lines(indent + "  ")]
         return [f"{indent}{mark} {text}: {self.reason}", *below]

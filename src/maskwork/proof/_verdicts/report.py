@@ -184,11 +184,11 @@ class Report:
             if state in ("leak", "warning"):
                 failures += 1
                 words = [str(f) for f in self.findings if f.check == check] + [self.warnings.get(check, "")]
-                text = escape(_printable("\n".join(filter(None, words))))
+                text = escape(_without_controls("\n".join(filter(None, words))))
                 body = f"<failure message={quoteattr(state)}>{text}</failure>"
             elif state != "clean":
                 skipped += 1
-                body = f"<skipped message={quoteattr(_printable(state))}/>"
+                body = f"<skipped message={quoteattr(_without_controls(state))}/>"
             cases.append(f"  <testcase classname={quoteattr(name)} name={quoteattr(check)}>{body}</testcase>")
         head = f'<testsuite name={quoteattr(name)} tests="{len(cases)}" failures="{failures}" skipped="{skipped}">'
         return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *cases, "</testsuite>", ""])
@@ -204,6 +204,6 @@ class Report:
         return "\n".join(["audit: ok" if self.ok else "audit: NOT ok", *lines])
 
 
-def _printable(text: str) -> str:
+def _without_controls(text: str) -> str:
     """Drop the control characters: XML 1.0 has none, not even escaped."""
     return "".join(c for c in text if c in "\n\t" or ord(c) >= 32)
