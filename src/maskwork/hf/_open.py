@@ -79,7 +79,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         return _open_random(name, named_class, named_class.config_class(), shrink, seed)
     try:
         config = transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a stranger's files: besides OSError and ValueError, transformers' checks of types
         raise ArgumentError(
             f"{name!r} must be a run folder, a model folder, a hub id or module:callable; {_first_line(error)}"
         ) from None
@@ -89,7 +89,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         return _open_random(name, kind, config, shrink, seed)
     try:
         model = kind.from_pretrained(name)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above, and safetensors' own errors
         raise ArgumentError(
             f"the weights of {name!r} cannot be loaded: {_first_line(error)}; --random-init needs none"
         ) from None
@@ -261,4 +261,6 @@ def _tokenizer(path: Path) -> tuple[Callable[[str], list[int]] | None, Callable[
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # transformers' checks of a configuration say which field on the first line, and what is wrong with it on the second
+    return f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
