@@ -36,7 +36,7 @@ def alibi(slopes: torch.Tensor | int) -> PositionBias:
     if isinstance(slopes, torch.Tensor) and slopes.is_floating_point():
         if slopes.ndim == 1 and len(slopes):
             return _Alibi(slopes)
-    elif is_integer(slopes):
+    elif is_integer(slopes) and int(slopes) >= 1:
         return _Alibi(_geometric_slopes(between(slopes, 1, _MOST_HEADS, "slopes, as a number of heads,")))
     raise ArgumentError(
         f"slopes must be a floating point tensor (H,) or a number of heads of at least 1, got {describe(slopes)}; "
