@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -56,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     checkout = Checkout(options.root.resolve())
     if not (checkout.root / PACKAGE).is_dir():
         _parser().error(f"--root is a checkout with {PACKAGE}, got {options.root}")
+    try:
+        checkout.files  # noqa: B018 - all measures read them: what git cannot list, such as an archive, ends here
+    except (OSError, subprocess.CalledProcessError):
+        _parser().error(f"--root is a checkout whose files git can list, got {options.root}")
     measures = dict(MEASURES)
     if options.no_types:
         measures["types", "types-folders"] = partial(type_checker.measure, run=False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork._shared.numbers import at_least, between, finite, integer, is_integer, is_number
-from maskwork.data import Document, PackedRow, pack, train_tokenizer
+from maskwork.data import Document, PackedRow, as_tokens, pack, train_tokenizer
 from maskwork.decoding import Sampling, generate
 from maskwork.errors import ArgumentError, DataError, MaskworkError
 from maskwork.models import ModelConfig, Transformer
@@ -132,10 +132,16 @@ ROWS = list(pack([[1, 2, 3, 4, 5, 6, 7, 1]], 8))
 TOKENIZER = train_tokenizer([Document("a.txt", b"low lower lowest " * 9)], 260)
 EXAMPLE = CausalLM().example([1, 2, 3, 4, 5, 6])
 BOUND = mw.causal().bind(8)
+PRECOMPUTED = mw.nn.PrecomputedMask(mw.causal(), 8)
 
 
 def of_step(**changes: Any) -> object:
     return rows_of_step(**{"n_rows": 4, "rows_per_step": 4, "seed": 4, "step": 4} | changes)
+
+
+def cache(**changes: Any) -> mw.cache.KVCache:
+    sizes = {"layers": 5, "batch": 1, "kv_heads": 1, "capacity": 4, "head_dim": 2} | changes
+    return mw.cache.KVCache(**sizes)
 
 
 def chat(max_len: Any) -> object:
@@ -160,6 +166,8 @@ DATA = [
     Parameter("Example.piece(start)", lambda n: EXAMPLE.piece(n, 5)),
     Parameter("Example.piece(stop)", lambda n: EXAMPLE.piece(0, n)),
     Parameter("Tokenizer.token_bytes", lambda n: TOKENIZER.token_bytes(n)),
+    Parameter("as_tokens", lambda n: as_tokens([1, n])),
+    Parameter("pack(tokens)", lambda n: list(pack([[1, n]], 8))),
     Parameter("Tokenizer.decode", lambda n: TOKENIZER.decode([n])),
 ]  # fmt: skip
 
@@ -190,11 +198,17 @@ DECODING = [
     Parameter("Sampling(seed)", lambda n: Sampling(seed=n).seed),
     Parameter("generate(max_tokens)", lambda n: generate(Transformer(MODEL), [1], max_tokens=n)),
     Parameter("generate(prompt)", lambda n: generate(Transformer(MODEL), [n], max_tokens=1)),
+    Parameter("generate(stop)", lambda n: generate(Transformer(MODEL), [1], max_tokens=1, stop=[n])),
 ]
 
 CACHES = [
     Parameter("Transformer.new_cache(batch)", lambda n: Transformer(MODEL).new_cache(batch=n)),
     Parameter("Transformer.new_cache(capacity)", lambda n: Transformer(MODEL).new_cache(capacity=n), True),
+    Parameter("KVCache.append(layer)", lambda n: cache().append(n, torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))),
+    Parameter("KVCache.advance(count)", lambda n: cache().advance(n)),
+] + [
+    Parameter(f"KVCache({name})", lambda n, name=name: cache(**{name: n}))
+    for name in ("layers", "batch", "kv_heads", "capacity", "head_dim")
 ]
 
 OBJECTIVES = [
@@ -207,6 +221,13 @@ OBJECTIVES = [
     Parameter("Curriculum(steps)", lambda n: Curriculum(start=0.5, steps=n).steps),
     Parameter("Curriculum.share(step)", lambda n: Curriculum(start=0.5, steps=9).share(n)),
     Parameter("MaskedLM(mask_token)", lambda n: mw.objectives.MaskedLM(n, 9).mask_token),
+    Parameter(
+        "MaskedLM.example(word_ids)",
+        lambda n: mw.objectives.MaskedLM(1, 9).example([5, 6], torch.Generator(), word_ids=[0, n]),
+        True,
+    ),
+    Parameter("CausalLM.example(tokens)", lambda n: CausalLM().example([1, n])),
+    Parameter("Denoiser.spans(length)", lambda n: mw.objectives.Denoiser(0.5).spans(n, np.random.default_rng(0))),
     Parameter("MaskedLM(vocab_size)", lambda n: mw.objectives.MaskedLM(1, n).vocab_size),
     Parameter("MaskedLM(min_targets)", lambda n: mw.objectives.MaskedLM(1, 9, min_targets=n).min_targets),
     Parameter("SequenceToSequence(decoder_start)", lambda n: mw.objectives.SequenceToSequence(n).decoder_start),
@@ -231,7 +252,49 @@ MASKS = [
     Parameter("svg(size)", lambda n: BOUND.svg(size=n)),
     Parameter("explain(q)", lambda n: BOUND.explain(n, 2)),
     Parameter("reach(layers)", lambda n: BOUND.reach(n)),
+    Parameter("blocks(kv)", lambda n: BOUND.blocks((4, n)).block_size[1]),
+    Parameter("Grid(q_start)", lambda n: mw.Grid(n, 4, 8).q_start),
+    Parameter("Grid(q_len)", lambda n: mw.Grid(0, n, 8).q_len),
+    Parameter("Grid(kv_len)", lambda n: mw.Grid(0, 4, n).kv_len),
+    Parameter("Grid(batch)", lambda n: mw.Grid(0, 4, 8, batch=n).batch),
+    Parameter("Grid(heads)", lambda n: mw.Grid(0, 4, 8, heads=n).heads),
+    Parameter("Grid.queries(i)", lambda n: BOUND.grid.queries(n)),
+    Parameter("Grid.queries(j)", lambda n: BOUND.grid.queries(0, n), True),
+    Parameter("Spans.row(q)", lambda n: BOUND.spans.row(n)),
+    Parameter("Spans.row(b)", lambda n: BOUND.spans.expand((5, 1, 8)).row(0, b=n)),
+    Parameter("Spans.plane(h)", lambda n: BOUND.spans.plane(h=n)),
+    Parameter("Spans.rows(i)", lambda n: BOUND.spans.rows(n, 8)),
+    Parameter("Spans.rows(j)", lambda n: BOUND.spans.rows(0, n)),
+    Parameter("Spans.expand(B)", lambda n: BOUND.spans.expand((n, 1, 8))),
+    Parameter("recipes.bigbird(block_size)", lambda n: mw.recipes.bigbird(n, 4)),
+    Parameter("recipes.block_diffusion(length)", lambda n: mw.recipes.block_diffusion(n, 2)),
 ]
+
+ATTENTION = [
+    Parameter("alibi", mw.alibi),
+    Parameter("PositionBias.dense(q_start)", lambda n: mw.alibi(2).dense(n, 2, 3).tolist()),
+    Parameter("PositionBias.dense(q_len)", lambda n: mw.alibi(2).dense(0, n, 3).tolist()),
+    Parameter("PositionBias.dense(kv_len)", lambda n: mw.alibi(2).dense(0, 2, n).tolist()),
+    Parameter("PositionBias.by_distance(q_len)", lambda n: mw.alibi(2).by_distance(0, n, 3).tolist()),
+    Parameter("to_block_mask(block_size)", lambda n: mw.lower.to_block_mask(BOUND, n)),
+    Parameter("nn.Attention(width)", lambda n: mw.nn.Attention(n, 1)),
+    Parameter("nn.Attention(context_width)", lambda n: mw.nn.Attention(4, 1, context_width=n), True),
+    Parameter("nn.SwiGLU(hidden)", lambda n: mw.nn.SwiGLU(4, n)),
+    Parameter("nn.Rotary(head_dim)", lambda n: mw.nn.Rotary(n, 4)),
+    Parameter("nn.rotary_table(context)", lambda n: mw.nn.rotary_table(4, n)),
+    Parameter("nn.PrecomputedMask(max_len)", lambda n: mw.nn.PrecomputedMask(mw.causal(), n).max_len),
+    Parameter("nn.PrecomputedMask.forward(q_len)", lambda n: PRECOMPUTED(n, 8, q_start=0)),
+    Parameter("nn.PrecomputedMask.forward(kv_len)", lambda n: PRECOMPUTED(4, n, q_start=0)),
+    Parameter("nn.PrecomputedMask.forward(q_start)", lambda n: PRECOMPUTED(4, 8, q_start=n)),
+]
+
+
+#: Callables whose numbers become sides of arrays.
+BOUNDED = {
+    "KVCache", "KVCache.append", "blocks", "Spans.row", "Spans.expand", "recipes.bigbird", "alibi",
+    "recipes.block_diffusion", "PositionBias.dense", "PositionBias.by_distance", "to_block_mask", "nn.Attention",
+    "nn.SwiGLU", "nn.Rotary", "nn.rotary_table", "nn.PrecomputedMask", "nn.PrecomputedMask.forward",
+}  # fmt: skip
 
 
 def table(parameters: list[Parameter]) -> pytest.MarkDecorator:
@@ -269,6 +332,19 @@ def test_parameters_of_objectives(parameter: Parameter):
 @table(MASKS)
 def test_parameters_of_masks(parameter: Parameter):
     check(parameter)
+
+
+@table(ATTENTION)
+def test_parameters_of_attention_and_modules(parameter: Parameter):
+    check(parameter)
+
+
+@table([parameter for parameter in CACHES + MASKS + ATTENTION if parameter.name.split("(")[0] in BOUNDED])
+def test_a_size_that_no_tensor_can_have_is_refused_before_torch_sees_it(parameter: Parameter):
+    for size in (2**62, 2**63, 10**30, 10**5000):
+        with pytest.raises(MaskworkError) as caught:
+            parameter.call(size)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [*NOT_INTEGERS, None], ids=lambda value: f"{type(value).__name__} {value!r:.20}")

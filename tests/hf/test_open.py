@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,34 @@ def test_a_name_of_nothing_is_refused_in_one_line(tmp_path: Path):
     ) as caught:
         open_model(str(tmp_path / "nothing"))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "content"),
+    [
+        ("config.json", {"sliding_window": [4]}),
+        ("config.json", {"sliding_window": 4.0}),
+        ("config.json", {"sliding_window": True}),
+        ("config.json", {"layer_types": ["full_attention"]}),
+        ("config.json", {"layer_types": ["full_attention"] * 5}),
+        ("config.json", {"layer_types": "sliding_attention"}),
+        ("config.json", {"layer_types": ["no", "such"]}),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\x80\x02}q\x00." * 9),
+    ],
+)
+def test_a_strangers_folder_is_refused_in_one_line_that_says_why(
+    folders: Path, tmp_path: Path, changed: str, content: dict[str, Any] | bytes
+):
+    folder = tmp_path / "a model"
+    shutil.copytree(folders / "qwen2", folder)
+    file = folder / changed
+    file.write_bytes(
+        content if isinstance(content, bytes) else json.dumps(json.loads(file.read_text()) | content).encode()
+    )
+    for call in (lambda: open_model(str(folder)), lambda: open_folder(folder, read_config(folder, 1 << 20))):
+        with pytest.raises(ArgumentError) as caught:
+            call()
+        message = str(caught.value)
+        assert "\n" not in message
+        assert not isinstance(content, dict) or next(iter(content)) in message

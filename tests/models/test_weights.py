@@ -77,3 +77,23 @@ def test_each_way_not_to_fit_is_named_and_changes_nothing(tmp_path: Path):
             load_weights(model, path)
         assert "\n" not in str(caught.value)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64], ids=str)
+def test_numbers_of_another_kind_are_no_weights(tmp_path: Path, dtype: torch.dtype):
+    model = torch.nn.Linear(3, 4)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    path = tmp_path / "quantized.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in before.items()}, path)
+    with pytest.raises(CheckpointError, match=r"got 'bias' of torch\.\w+ in .*, the model has torch\.float32"):
+        load_weights(model, path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_floats_of_another_width_are_converted(tmp_path: Path, dtype: torch.dtype):
+    model, path = torch.nn.Linear(3, 4), tmp_path / "half.safetensors"
+    tensors = {name: tensor.to(dtype) for name, tensor in torch.nn.Linear(3, 4).state_dict().items()}
+    save_file(tensors, path)
+    load_weights(model, path)
+    assert all(torch.equal(tensor, tensors[name].float()) for name, tensor in model.state_dict().items())

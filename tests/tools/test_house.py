@@ -277,6 +277,13 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_a_copy_that_git_does_not_know_is_refused(tmp_path: Path):
+    (tmp_path / "src" / "maskwork").mkdir(parents=True)
+    done = run("--root", tmp_path, "--list", "names")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"--root is a checkout whose files git can list, got {tmp_path}\n")
+
+
 def test_the_exit_code_says_whether_goals_are_reached(plant, tmp_path: Path):
     plant(a="rows = 1\n")
     done = run("--root", tmp_path, "--list", "names", "--json")

@@ -30,8 +30,10 @@ def lazy_exports(
     def load(name: str) -> Any:
         module = sys.modules[package]
         if name in moved:
+            # Loaded first: loading may change the filters, after which Python forgets that it has warned here before.
+            value = getattr(import_module(moved[name]), name)
             warnings.warn(f"{package}.{name} has moved, import it from {moved[name]}", DeprecationWarning, stacklevel=2)
-            return getattr(import_module(moved[name]), name)
+            return value
         home = homes.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)

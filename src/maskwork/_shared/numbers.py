@@ -16,6 +16,9 @@ from typing import SupportsFloat, SupportsIndex, TypeGuard
 from ..errors import ArgumentError, MaskworkError
 from .text import short_repr
 
+#: The largest size that a grid, a block or a side of a tensor may have: beyond, products leave 64 bits.
+LARGEST_SIZE = 2**31 - 1
+
 
 def is_bool(value: object) -> bool:
     """Return whether `value` is a bool of Python, NumPy or torch, or an array of them.
@@ -104,6 +107,17 @@ def at_least(value: object, minimum: int, name: str, *, error: type[MaskworkErro
     if type(value) is int and value >= minimum:  # nearly every call: packing checks each document's length
         return value
     return integer(value, name, minimum=minimum, error=error)
+
+
+def side(value: object, minimum: int, name: str, *, error: type[MaskworkError] = ArgumentError) -> int:
+    """Return the side of a tensor, a block or a grid as an `int` of at least `minimum` and at most `LARGEST_SIZE`.
+
+    >>> side(2**70, 1, "width")
+    Traceback (most recent call last):
+    ...
+    maskwork.errors.ArgumentError: width must be at most 2147483647, got an integer of 71 bits
+    """
+    return integer(value, name, minimum=minimum, maximum=LARGEST_SIZE, error=error)
 
 
 def between(value: object, low: int, high: int, name: str, *, error: type[MaskworkError] = ArgumentError) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .._shared.numbers import at_least
+from .._shared.numbers import at_least, between, side
 from ..errors import ArgumentError
 
 
@@ -46,7 +46,7 @@ class KVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         sizes = {"layers": layers, "batch": batch, "kv_heads": kv_heads, "capacity": capacity, "head_dim": head_dim}
-        shape = tuple(at_least(size, 0, name) for name, size in sizes.items())
+        shape = tuple(side(length, 0, name) for name, length in sizes.items())
         # Zeros, not garbage: a NaN left in unused memory could reach a product with weight 0.
         self._k = torch.zeros(shape, dtype=dtype, device=device)
         self._v = torch.zeros(shape, dtype=dtype, device=device)
@@ -69,8 +69,9 @@ class KVCache:
             the keys and values of all positions, `(B, Hkv, length + L, D)` each: views, which later calls overwrite.
 
         Raises:
-            ArgumentError: the positions exceed the capacity.
+            ArgumentError: the cache has no such layer, or the positions exceed the capacity.
         """
+        layer = between(layer, 0, len(self._k) - 1, "layer")
         end = self.length + k.shape[2]
         if end > self.capacity:
             raise ArgumentError(

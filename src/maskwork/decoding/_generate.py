@@ -20,7 +20,7 @@ def generate(
     *,
     max_tokens: int,
     sampling: Sampling | None = None,
-    stop: frozenset[int] = frozenset(),
+    stop: Iterable[int] = frozenset(),
     use_cache: bool = True,
 ) -> Iterator[int]:
     """Yield the tokens that follow `prompt`.
@@ -36,7 +36,7 @@ def generate(
     Raises:
         PromptTooLong: at the call, as all errors: the prompt is longer than the model's context.
         ArgumentError: the prompt is empty, not one sequence of integers or outside the vocabulary; `max_tokens` is not
-            an integer of at least 0.
+            an integer of at least 0, or one of `stop` is not an integer.
 
     >>> import torch, maskwork as mw
     >>> config = mw.models.ModelConfig(vocab_size=9, layers=1, width=8, heads=2, kv_heads=1, hidden=16, context=12)
@@ -57,6 +57,7 @@ def generate(
         raise ArgumentError(
             f"tokens must be in [0, {vocab}), got {min(prompt)} to {max(prompt)}; use the run's tokenizer"
         )
+    stop = _stop_tokens(stop)
     max_tokens = at_least(max_tokens, 0, "max_tokens")
     # The checks above run at the call; a generator function would put them off until the first token.
     return _tokens(model, prompt, max_tokens, sampling or Sampling(), stop, use_cache)
@@ -72,6 +73,14 @@ def _as_ids(prompt: Any) -> list[int]:
             f"a prompt is one sequence of integers, got a {type(prompt).__name__}{shape}; encode text, and pass one row"
         )
     return [operator.index(value) for value in values]
+
+
+def _stop_tokens(stop: Any) -> frozenset[int]:
+    """Return the tokens that end a text as Python's own integers; a bool would pass for one of them."""
+    tokens: list[Any] | None = list(stop) if isinstance(stop, Iterable) else None
+    if tokens is None or not all(is_integer(token) for token in tokens):
+        raise ArgumentError(f"stop is a set of token ids, got {' '.join(repr(stop).split()):.60}; pass integers")
+    return frozenset(operator.index(token) for token in tokens)
 
 
 def _tokens(

@@ -80,7 +80,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         return _open_random(name, named_class, named_class.config_class(), shrink, seed)
     try:
         config = transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a stranger's files: besides OSError and ValueError, transformers' checks of types
         raise ArgumentError(
             f"{name!r} must be a run folder, a model folder, a hub id or module:callable; {first_line(error)}"
         ) from None
@@ -90,7 +90,7 @@ def open_model(name: str, *, random_init: bool = False, shrink: bool = False, se
         return _open_random(name, kind, config, shrink, seed)
     try:
         model = kind.from_pretrained(name)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above, and safetensors' own errors
         raise ArgumentError(
             f"the weights of {name!r} cannot be loaded: {first_line(error)}; --random-init needs none"
         ) from None

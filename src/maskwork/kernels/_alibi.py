@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from .._shared.numbers import is_integer
+from .._shared.numbers import between, is_integer
 from ..errors import ArgumentError
 from ._bias import PositionBias, describe
+
+#: The most heads that slopes are made for: far more than any model has.
+_MOST_HEADS = 1 << 16
 
 
 def alibi(slopes: torch.Tensor | int) -> PositionBias:
@@ -30,11 +33,11 @@ def alibi(slopes: torch.Tensor | int) -> PositionBias:
             [0.4378, 0.5622, 0.0000],
             [0.2543, 0.3265, 0.4192]])
     """
-    if isinstance(slopes, torch.Tensor):
-        if slopes.ndim == 1 and slopes.is_floating_point() and len(slopes):
+    if isinstance(slopes, torch.Tensor) and slopes.is_floating_point():
+        if slopes.ndim == 1 and len(slopes):
             return _Alibi(slopes)
     elif is_integer(slopes) and int(slopes) >= 1:
-        return _Alibi(_geometric_slopes(int(slopes)))
+        return _Alibi(_geometric_slopes(between(slopes, 1, _MOST_HEADS, "slopes, as a number of heads,")))
     raise ArgumentError(
         f"slopes must be a floating point tensor (H,) or a number of heads of at least 1, got {describe(slopes)}; "
         "pass one slope for each query head"

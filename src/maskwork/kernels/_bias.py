@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from .._shared.numbers import side
+
 
 class PositionBias(ABC):
     """Bias on the scores for `mw.attention(bias=…)`; `mw.alibi` and `mw.relative_bias` return one.
@@ -36,16 +38,23 @@ class PositionBias(ABC):
             query 1 -1   0   1
             query 2 -2  -1   0          distances of the table: -2 -1 0 1
         """
+        q_start, q_len, kv_len = _sizes(q_start, q_len, kv_len)
         smallest = 1 - q_start - q_len  # the last query and the first key
         return self.of_distances(torch.arange(smallest, smallest + max(q_len + kv_len - 1, 0), device=device))
 
     def dense(self, q_start: int, q_len: int, kv_len: int, device: torch.device | str = "cpu") -> torch.Tensor:
         """Return the bias of each cell, `(1, H, q_len, kv_len)`."""
+        q_start, q_len, kv_len = _sizes(q_start, q_len, kv_len)
         table = self.by_distance(q_start, q_len, kv_len, device)
         if not q_len or not kv_len:
             return table.new_zeros(1, self.heads, q_len, kv_len)
         # Window i of kv_len distances belongs to the i-th query from the last.
         return table.unfold(-1, kv_len, 1).flip(1).unsqueeze(0)
+
+
+def _sizes(q_start: int, q_len: int, kv_len: int) -> tuple[int, int, int]:
+    """Return where a grid lies as `int`s, or raise `ArgumentError`."""
+    return side(q_start, 0, "q_start"), side(q_len, 0, "q_len"), side(kv_len, 0, "kv_len")
 
 
 def describe(value: object) -> str:

@@ -10,11 +10,14 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask
 from torch.utils import _pytree
 
-from .._shared.numbers import at_least
+from .._shared.numbers import integer
 from ..errors import CannotExpress
 from ..masks import BoundMask
 from ..spans import BlockRuns, classify
 from ._memo import lowered
+
+#: The largest block: the tables of rows, filled up to whole blocks, still fit into memory.
+LARGEST_BLOCK = 1 << 24
 
 #: (b, h, q, k) -> bool, integer tensors that broadcast: FlexAttention's `mask_mod`, transformers' mask function.
 TensorMaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -59,7 +62,7 @@ def to_block_mask(b: BoundMask, block_size: int = 128, device: torch.device | st
     ([[[1, 1, 1, 1]]], [[[0, 1, 2, 3]]])
     """
     device = torch.device(device)
-    block_size = at_least(block_size, 1, "block_size")
+    block_size = integer(block_size, "block_size", minimum=1, maximum=LARGEST_BLOCK)
     return lowered(b, ("block mask", block_size, device), lambda: _build(b, block_size, device))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import spans as sp
+from .._shared.numbers import LARGEST_SIZE
 from ..errors import GridError, MaskError
 from ..spans import Spans
 from ._arrays import Ints, as_int, as_ints
@@ -244,7 +245,7 @@ class BoundMask:
         Blocks(3 x 3 of 100 x 100: 3 full, 3 partial, 3 empty)
         """
         sizes = block_size if isinstance(block_size, tuple) else (block_size, block_size)
-        q_size, kv_size = (as_int(size, "block_size", minimum=1) for size in sizes)
+        q_size, kv_size = (as_int(size, "block_size", minimum=1, maximum=LARGEST_SIZE) for size in sizes)
         key = ("blocks", q_size, kv_size, short_is_full)
         return self._lowerings.get(key, lambda: sp.classify(self.spans, q_size, kv_size, short_is_full=short_is_full))
 

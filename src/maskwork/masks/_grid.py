@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Rows of one chunk: the planes of a typical expression fit the second-level cache.
 _CHUNK = 1 << 15
 
+#: The smallest value of each field of a grid.
+_SMALLEST = {"q_start": 0, "q_len": 0, "kv_len": 0, "batch": 1, "heads": 1}
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -38,6 +41,12 @@ class Grid:
     batch: int = 1
     heads: int = 1
 
+    def __post_init__(self) -> None:
+        for name, minimum in _SMALLEST.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < minimum:  # frozen: only what is no int of Python is stored anew
+                object.__setattr__(self, name, as_int(value, name, minimum=minimum))
+
     @property
     def q_end(self) -> int:
         """One past the last query position."""
@@ -45,7 +54,8 @@ class Grid:
 
     def queries(self, i: int = 0, j: int | None = None) -> Queries:
         """Return the absolute query positions, or those of rows `[i, j)` that exist: int64 `(1, 1, Q)`."""
-        end = self.q_end if j is None else min(self.q_start + j, self.q_end)
+        i = as_int(i, "i", minimum=0)
+        end = self.q_end if j is None else min(self.q_start + as_int(j, "j", minimum=0), self.q_end)
         return np.arange(self.q_start + i, end, dtype=np.int64)[None, None]
 
     def check_plane(self, b: int, h: int) -> tuple[int, int]:

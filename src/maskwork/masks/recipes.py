@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import MaskError
-from ._arrays import as_int, as_ints
+from ._arrays import MAX_CELLS, as_int, as_ints
 from ._atoms.blocks import block_causal, chunked
 from ._atoms.documents import document, within
 from ._atoms.ids import match
@@ -115,7 +115,7 @@ def bigbird(block_size: int, blocks: int, random: int = 3, seed: int = 0) -> Mas
     >>> mw.recipes.bigbird(2, 6, random=0).bind(12).spans.row(5)
     [(0, 8), (10, 12)]
     """
-    size = as_int(block_size, "bigbird(block_size)", minimum=1)
+    size = as_int(block_size, "bigbird(block_size)", minimum=1, maximum=MAX_CELLS)
     n = size * as_int(blocks, "bigbird(blocks)", minimum=3)
     # At an edge a neighborhood moves inwards instead of being cut, but only in the first and last block, which are
     # global and see everything anyway.
@@ -211,7 +211,8 @@ def block_diffusion(length: int, block_size: int) -> Mask:
     >>> mw.recipes.block_diffusion(2, 1).bind(4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
     """
-    n, size = as_int(length, "block_diffusion(length)", minimum=1), as_int(block_size, "block_size", minimum=1)
+    n = as_int(length, "block_diffusion(length)", minimum=1, maximum=MAX_CELLS)
+    size = as_int(block_size, "block_size", minimum=1)
     blocks = [size] * (n // size) + [n % size] * (n % size > 0)
     same_block, up_to_block = document(blocks), block_causal(blocks)
     #           noisy keys     clean keys

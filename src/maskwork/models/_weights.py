@@ -21,7 +21,8 @@ def save_weights(model: torch.nn.Module, path: Path | str) -> None:
 def load_weights(model: torch.nn.Module, path: Path | str) -> None:
     """Read any safetensors file into `model`; the file must hold each tensor of the state dict, and no other.
 
-    Values are converted to the model's dtype and device.
+    Values are converted to the model's dtype and device, floats to floats and integers to integers: integers read into
+    floats would be a quantized model's numbers without their scale.
 
     Raises:
         CheckpointError: the file is missing, unreadable, or of another model. The model is then unchanged.
@@ -88,7 +89,19 @@ def put_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], pat
                 f"weights must fit the model, got {name!r} of shape {tuple(tensor.shape)} in {path}, "
                 f"the model has {tuple(state[name].shape)}; use the model's own configuration"
             )
+        if _kind(tensor) != _kind(state[name]):
+            raise CheckpointError(
+                f"weights must fit the model, got {name!r} of {tensor.dtype} in {path}, the model has "
+                f"{state[name].dtype}; convert the file, a quantized one by the library that wrote it"
+            )
     model.load_state_dict(dict(tensors))
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """Return what a tensor's numbers are: floats of one width become those of another, and nothing else converts."""
+    if tensor.is_complex():
+        return "complex"
+    return "float" if tensor.is_floating_point() else "bool" if tensor.dtype == torch.bool else "integer"
 
 
 def _listed(names: list[str]) -> str:

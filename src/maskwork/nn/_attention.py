@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .._shared.numbers import at_least
+from .._shared.numbers import side
 from ..cache import KVCache
 from ..errors import ArgumentError
 from ..kernels import PositionBias, attention
@@ -70,15 +70,15 @@ class Attention(nn.Module):
         persistent: bool = False,
     ) -> None:
         super().__init__()
-        width, heads = at_least(width, 1, "width"), at_least(heads, 1, "heads")
-        kv_heads = heads if kv_heads is None else at_least(kv_heads, 1, "kv_heads")
+        width, heads = side(width, 1, "width"), side(heads, 1, "heads")
+        kv_heads = heads if kv_heads is None else side(kv_heads, 1, "kv_heads")
         if heads % kv_heads or (head_dim is None and width % heads):
             raise ArgumentError(
                 "width must be a multiple of heads, unless head_dim is given, and heads of kv_heads, "
                 f"got width={width}, heads={heads}, kv_heads={kv_heads}"
             )
-        head_dim = width // heads if head_dim is None else at_least(head_dim, 1, "head_dim")
-        context_width = None if context_width is None else at_least(context_width, 1, "context_width")
+        head_dim = width // heads if head_dim is None else side(head_dim, 1, "head_dim")
+        context_width = None if context_width is None else side(context_width, 1, "context_width")
         self.width, self.heads, self.kv_heads, self.head_dim = width, heads, kv_heads, head_dim
         self.context_width, self.scale, self.dropout_p = context_width, scale, dropout_p
         # One product for queries, keys and values is faster than three; a context has its own width, so there are two.

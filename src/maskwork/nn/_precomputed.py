@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._shared.numbers import at_least
+from .._shared.numbers import side
 from ..errors import ArgumentError
 from ..lower import outside_graph
 from ..masks import BoundMask, Grid, Mask, missing_q_start
@@ -44,7 +44,7 @@ class PrecomputedMask(nn.Module):
                 f"a mask is precomputed for many lengths, so it must be unbound, got {type(mask).__name__}; "
                 "build it from atoms such as mw.causal()"
             )
-        self.mask, self.max_len = mask, at_least(max_len, 0, "max_len")
+        self.mask, self.max_len = mask, side(max_len, 0, "max_len")
         for name, edge in _edges(mask, self.max_len).items():
             self.register_buffer(name, edge, persistent=persistent)
         self._last: BoundMask | None = None
@@ -69,6 +69,9 @@ class PrecomputedMask(nn.Module):
             if q_len != kv_len:
                 raise missing_q_start(q_len, kv_len)
             q_start = 0
+        q_len, kv_len, q_start = (
+            side(value, 0, name) for value, name in ((q_len, "q_len"), (kv_len, "kv_len"), (q_start, "q_start"))
+        )
         if max(kv_len, q_start + q_len) > self.max_len:
             raise ArgumentError(
                 f"the precomputed mask holds {self.max_len} positions, got queries up to {q_start + q_len} and "

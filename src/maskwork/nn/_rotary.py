@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .._shared.numbers import at_least
+from .._shared.numbers import at_least, side
 from ..errors import ArgumentError
 
 
@@ -155,7 +155,7 @@ def frequencies(head_dim: int, theta: float = 10000.0, scaling: RotaryScaling | 
     >>> frequencies(4)
     tensor([1.0000, 0.0100], dtype=torch.float64)
     """
-    head_dim = at_least(head_dim, 2, "head_dim")
+    head_dim = side(head_dim, 2, "head_dim")
     if head_dim % 2:
         raise ArgumentError(f"rotary positions turn pairs of elements, so head_dim must be even, got {head_dim}")
     if isinstance(scaling, NTKScaling):
@@ -182,7 +182,7 @@ def rotary_table(
     >>> cos.shape, float(cos[0, 0]), float(sin[0, 0])
     (torch.Size([8, 4]), 1.0, 0.0)
     """
-    positions = torch.arange(at_least(context, 0, "context"), dtype=torch.float64)
+    positions = torch.arange(side(context, 0, "context"), dtype=torch.float64)
     angles = torch.outer(positions, frequencies(head_dim, theta, scaling))
     angles = torch.cat([angles, angles], dim=-1)
     size = 1.0

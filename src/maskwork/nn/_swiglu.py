@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._shared.numbers import at_least
+from .._shared.numbers import side
 
 
 class SwiGLU(nn.Module):
@@ -24,7 +24,7 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        width, hidden = at_least(width, 1, "width"), at_least(hidden, 1, "hidden")
+        width, hidden = side(width, 1, "width"), side(hidden, 1, "hidden")
         self.gate_up = nn.Linear(width, 2 * hidden, bias=False)  # one product for both halves
         self.down = nn.Linear(hidden, width, bias=False)
 

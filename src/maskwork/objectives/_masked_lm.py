@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .._shared.numbers import at_least, finite
+from .._shared.numbers import at_least, finite, is_bool
 from ..data import IGNORED, Example, PackedRow, Reason, as_tokens
 from ..errors import ArgumentError
 from ..masks import full
@@ -157,6 +157,8 @@ class MaskedLM:
     def _words(self, tokens: np.ndarray, word_ids: Sequence[int | None] | np.ndarray | None) -> np.ndarray:
         """Number the words, int64 (n,): tokens of one number are chosen together, a token below 0 never."""
         if word_ids is not None:
+            if any(is_bool(word) for word in word_ids):  # among integers NumPy silently turns a bool into 0 or 1
+                raise ArgumentError("word_ids are the numbers of words, got a bool among them; number the words")
             ids = _aligned([-1 if word is None else word for word in word_ids], len(tokens), "word_ids", "iu")
             # A tokenizer counts the words of a pair's second text from 0 again: a word is a run of one number.
             return np.where(ids < 0, -1, np.cumsum(np.diff(ids, prepend=-1) != 0))
@@ -197,7 +199,10 @@ class MaskedLM:
 
 def _aligned(values: Sequence[int] | Sequence[bool] | np.ndarray, length: int, name: str, kinds: str) -> np.ndarray:
     """Return the values as int64 (length,), or raise unless NumPy's kind of their dtype is one of `kinds`."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # ragged lists, tensors that need a gradient
+        array = np.empty(0, dtype=object)
     if array.shape != (length,) or (length and array.dtype.kind not in kinds):
         raise ArgumentError(
             f"{name} are integers, one for each of the {length} tokens, got {array.dtype} of shape {array.shape}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .._shared.numbers import between, integer, side
 from ..errors import GridError, TooManySpans
 
 #: int32, the run first: `(R, B, H, Q)`, or a part of that.
@@ -82,6 +83,11 @@ class Spans:
 
     def row(self, q: int, b: int = 0, h: int = 0) -> list[tuple[int, int]]:
         """Return the runs of one row as `(start, end)` pairs; `q` is an index into the planes, not a position."""
+        shape = self.shape
+        b, h, q = (
+            between(index, 0, length - 1, name, error=GridError)
+            for index, length, name in zip((b, h, q), shape, "bhq", strict=True)
+        )
         pairs = zip(self.planes_starts[:, b, h, q].tolist(), self.planes_ends[:, b, h, q].tolist(), strict=True)
         return [(start, end) for start, end in pairs if start < end]
 
@@ -91,9 +97,10 @@ class Spans:
 
     def expand(self, shape: tuple[int, int, int]) -> Spans:
         """Return the same geometry with `(B, H, Q)` broadcast to `shape`, without a copy."""
-        if self.shape == shape:
+        batch, heads, rows = (side(length, 0, "each of shape", error=GridError) for length in shape)
+        if self.shape == (batch, heads, rows):
             return self
-        full = (self.runs, *shape)
+        full = (self.runs, batch, heads, rows)
         return Spans(np.broadcast_to(self.planes_starts, full), np.broadcast_to(self.planes_ends, full), self.kv_len)
 
     def plane(self, b: int = 0, h: int = 0) -> Spans:
@@ -110,6 +117,7 @@ class Spans:
         [(2, 4)]
         """
         batch, heads, _ = self.shape
+        b, h = integer(b, "b", error=GridError), integer(h, "h", error=GridError)
         b, h = b if batch > 1 else 0, h if heads > 1 else 0
         if not (0 <= b < batch and 0 <= h < heads):
             raise GridError(f"spans hold {batch} batch rows and {heads} heads, got batch row {b} and head {h}")
@@ -127,6 +135,7 @@ class Spans:
 
     def rows(self, i: int, j: int) -> Spans:
         """Return rows `[i, j)`, indices into the planes, without a copy."""
+        i, j = (integer(edge, name, error=GridError) for edge, name in ((i, "i"), (j, "j")))
         return Spans(self.planes_starts[..., i:j], self.planes_ends[..., i:j], self.kv_len).trim()
 
     def dense(self) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from ..._shared.numbers import between
+from ..._shared.numbers import between, is_bool
 from ...errors import ArgumentError
 from ...masks import Mask
 
@@ -112,6 +112,9 @@ class Example:
         return Example(tokens, targets, weights, mask, reasons)
 
 
+#: The type of nearly all ids of a list; others are looked at one by one.
+_PLAIN = frozenset((int,))
+
 _ARRAYS = {"tokens": np.int64, "targets": np.int64, "weights": np.float32, "reasons": np.uint8}
 
 
@@ -142,6 +145,11 @@ def as_tokens(example: Sequence[int] | np.ndarray, index: int = 0) -> np.ndarray
         kind = f"{type(example).__name__} of {tokens.dtype}, {tokens.ndim}-D"
         fix = "encode text with a Tokenizer first" if tokens.dtype.kind in "US" else "pass a list of such sequences"
         raise ArgumentError(f"{rule}, got {kind} as example {index}; {fix}")
+    if isinstance(example, list | tuple) and not _PLAIN.issuperset(map(type, example)):
+        # Among integers NumPy silently turns a bool into 0 or 1.
+        flag = next((item for item in example if is_bool(item)), None)
+        if flag is not None:
+            raise ArgumentError(f"{rule}, got {flag!r} among those of example {index}; pass ids, not flags")
     if tokens.min() < 0 or int(tokens.max()) > np.iinfo(np.int64).max:
         token = int(tokens.min()) if tokens.min() < 0 else int(tokens.max())
         raise ArgumentError(f"{rule}, that fit 64 bits, got {token} in example {index}; correct the id")

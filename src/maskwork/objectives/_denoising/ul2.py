@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..._shared.numbers import finite
+from ..._shared.numbers import at_least, finite
 from ...data import Example, as_tokens
 from ...errors import ArgumentError
 from .._arguments import append_end, check_absent, numpy_generator, optional_token_id, store
@@ -62,6 +62,7 @@ class Denoiser:
 
     def spans(self, length: int, random: np.random.Generator) -> list[tuple[int, int]]:
         """Draw the half-open spans of noise in a document of so many tokens."""
+        length = at_least(length, 0, "length")
         if self.mean_span is not None:
             return noise_spans(length, self.rate, self.mean_span, random)
         noise, _ = noise_counts(length, self.rate, mean_span=1)
