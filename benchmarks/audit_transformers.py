@@ -124,7 +124,7 @@ def audit_one(name: str) -> dict[str, Any]:
     import transformers
 
     from maskwork.cli._targets import tokens_for
-    from maskwork.hf._open import build_random, describe_model
+    from maskwork.hf import build_random, describe_model
     from maskwork.masks import causal
     from maskwork.proof import audit
 

@@ -24,6 +24,11 @@ PUBLIC = {
     ),
     "maskwork.decoding": "Sampling StreamingDetokenizer generate sample",
     "maskwork.explorer": "create_app explore serve",
+    "maskwork.hf": (
+        "OpenedModel build_random check_weight_files describe_model is_model_folder masks_text open_folder open_model "
+        "own_masks read_config"
+    ),
+    "maskwork.web": "Guard RevalidatedFiles Server listen refusal",
     "maskwork.kernels": "Plan PositionBias alibi attention plan relative_bias to_tiles",
     "maskwork.losses": "LossOutput TargetCounts count_targets linear_masked_cross_entropy masked_cross_entropy",
     "maskwork.lower": (

@@ -9,7 +9,7 @@ import torch
 
 import maskwork as mw
 from helpers.hugging_face import MODELS, built
-from maskwork.hf._masks import masks_text, own_masks
+from maskwork.hf import masks_text, own_masks
 
 IDS = torch.arange(1, 17)
 

@@ -15,7 +15,7 @@ from helpers.hugging_face import MODELS, built
 from maskwork.cli.main import app
 from maskwork.errors import ArgumentError
 from maskwork.explorer._answers.model import ANSWERS
-from maskwork.hf._open import OpenedModel, check_weight_files, is_model_folder, open_folder, open_model, read_config
+from maskwork.hf import OpenedModel, check_weight_files, is_model_folder, open_folder, open_model, read_config
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7]
 

@@ -173,3 +173,14 @@ def test_load_model_refuses_a_configuration_of_no_model(tmp_path):
 def test_load_tokenizer_says_when_there_is_none(tmp_path):
     with pytest.raises(RunError, match=r"got none in"):
         RunFolder.create(tmp_path / "run", SECTIONS).load_tokenizer()
+
+
+def test_an_opened_run_knows_its_mask_its_context_and_whether_it_has_a_tokenizer(make_run, make_config, make_model):
+    run = make_run(make_config())
+    model = make_model()
+    run.save_model(model)
+    opened = run.open_model()
+    assert opened.masks == (model.mask,)
+    assert (opened.vocab_size, opened.context) == (model.config.vocab_size, model.config.context)
+    assert opened.encode is None
+    assert not opened.model.training

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._shared.numbers import is_integer
 from ..errors import ArgumentError
-from ..hf._open import OpenedModel, is_model_folder, open_model
+from ..hf import OpenedModel, is_model_folder, open_model
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,7 @@ def load_target(target: str, *, random_init: bool, shrink: bool, seed: int) -> O
     if is_run:
         from ..training import RunFolder
 
-        model = RunFolder.open(path).load_model()
-        return OpenedModel(model, (model.mask,), model.config.vocab_size, model.config.context)
+        return RunFolder.open(path).open_model()
     return open_model(target, random_init=random_init, shrink=shrink, seed=seed)
 
 

@@ -25,6 +25,7 @@ except ImportError:  # Windows
 
 if TYPE_CHECKING:
     from ..data import Tokenizer
+    from ..hf import OpenedModel
     from ..models import Transformer
     from ._recipe import Recipe
 
@@ -265,6 +266,26 @@ class RunFolder:
         if not self.tokenizer_path.is_file():
             raise RunError(f"a run holds its tokenizer.json, got none in '{self.path}'; restore it or train anew")
         return Tokenizer.from_file(self.tokenizer_path)
+
+    def open_model(self) -> OpenedModel:
+        """Return the trained model in evaluation mode, with its mask and, where the run has one, its tokenizer.
+
+        Raises:
+            RunError, CheckpointError: as `load_model`.
+        """
+        from ..data import token_text
+        from ..hf import OpenedModel
+
+        model = self.load_model().eval()
+        tokenizer = self.load_tokenizer() if self.tokenizer_path.is_file() else None
+        return OpenedModel(
+            model,
+            (model.mask,),
+            model.config.vocab_size,
+            model.config.context,
+            None if tokenizer is None else tokenizer.encode,
+            token_text(tokenizer),
+        )
 
     def load_model(self) -> Transformer:
         """Return the trained model on the CPU; of an interrupted run, the model of the last checkpoint.

@@ -9,7 +9,7 @@ import torch
 
 from ...data import visible
 from ...errors import ArgumentError
-from ...hf._open import OpenedModel
+from ...hf import OpenedModel
 from ...masks import Mask
 from ...models import ModelConfig, Transformer
 from ...proof import Cause, plant

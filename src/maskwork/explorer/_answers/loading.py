@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...data import token_text
 from ...errors import ArgumentError
-from ...hf._open import OpenedModel, check_weight_files, open_folder, read_config
+from ...hf import OpenedModel, check_weight_files, open_folder, read_config
 from ...training import RunFolder
 from .. import _limits as limits
 
@@ -25,7 +24,7 @@ def load(folder: Path) -> OpenedModel:
     """
     config = read_config(folder, limits.MAX_CONFIG)
     check_weight_files(folder, limits.MODEL_BYTES)
-    return open_folder(folder, config) if "model_type" in config else _open_run(folder)
+    return open_folder(folder, config) if "model_type" in config else RunFolder.open(folder).open_model()
 
 
 def resolve_folder(text: str) -> Path:
@@ -52,17 +51,3 @@ def stamp(folder: Path) -> Stamp:
     except OSError as error:
         raise ArgumentError(f"a model's folder can be read, got '{folder}', which can't ({error.strerror})") from None
     return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
-
-
-def _open_run(folder: Path) -> OpenedModel:
-    run = RunFolder.open(folder)
-    model = run.load_model().eval()
-    tokenizer = run.load_tokenizer() if run.tokenizer_path.is_file() else None
-    return OpenedModel(
-        model,
-        (model.mask,),
-        model.config.vocab_size,
-        model.config.context,
-        None if tokenizer is None else tokenizer.encode,
-        token_text(tokenizer),
-    )

@@ -19,8 +19,7 @@ import torch
 from ..._shared.numbers import is_integer
 from ..._shared.text import first_line
 from ...errors import ArgumentError, MaskworkError
-from ...hf._masks import masks_text
-from ...hf._open import OpenedModel
+from ...hf import OpenedModel, masks_text
 from ...masks import Mask, causal, parse
 from ...proof import audit
 from .. import _limits as limits
