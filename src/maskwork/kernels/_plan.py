@@ -12,10 +12,10 @@ from ..lower import outside_graph
 from ..masks import BoundMask, Mask
 from . import _call
 from ._call import Call, Implementation, check
-from ._flex import FLEX
+from ._flex import AUTO_PAIRS, FLEX
 from ._reference import REFERENCE
 from ._sdpa import SDPA
-from ._tiled import TILED
+from ._tiled import CELLS, TILED
 
 #: From the fastest to the most general.
 IMPLEMENTATIONS: MappingProxyType[str, Implementation] = MappingProxyType(
@@ -23,7 +23,7 @@ IMPLEMENTATIONS: MappingProxyType[str, Implementation] = MappingProxyType(
 )
 
 #: Fewer (B, H, Q, K) cells go to SDPA: no other implementation pays for itself below, and asking each takes time.
-SMALL_CELLS = 1 << 18
+SMALL_CELLS = min(CELLS, AUTO_PAIRS)
 
 
 @dataclass(frozen=True)

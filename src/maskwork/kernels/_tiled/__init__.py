@@ -12,7 +12,7 @@ run.py                   a schedule, forward and backward
 output, log-sum-exp, gradients
 """
 
-from .attend import TILED
+from .attend import CELLS, TILED
 from .schedule import to_tiles
 
-__all__ = ["TILED", "to_tiles"]
+__all__ = ["CELLS", "TILED", "to_tiles"]
