@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .._shared.numbers import at_least, is_integer
+from .._shared.shuffle import permutation
 from ..data import Example, PackedRow, as_tokens
 from ..data._packing.packing import Overflow, Packing, Piece, Pieces, Strategy, drained, row_of
 from ..errors import ArgumentError, CheckpointError
@@ -176,9 +177,8 @@ class PackedStream(IterableDataset[Batch]):
             yield batch
 
     def _shuffled(self, group: list[list[Piece]], epoch: int, number: int) -> list[list[Piece]]:
-        # The bits of PCG64 are the same in every NumPy; `Generator.permutation` may change between versions.
-        bits = np.random.PCG64(self._seed_sequence(_GROUP, epoch, number)).random_raw(len(group))
-        group[:] = [group[index] for index in np.argsort(bits, kind="stable")]  # the one list, which `drained` empties
+        order = permutation(self._seed_sequence(_GROUP, epoch, number), len(group))
+        group[:] = [group[index] for index in order]  # the one list, which `drained` empties
         return group
 
     def _documents(self, epoch: int) -> Iterable[SourceDocument]:

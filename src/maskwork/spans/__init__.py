@@ -3,17 +3,16 @@
 from ._algebra import complement, difference, intersection, union, xor
 from ._blocks import Blocks, classify
 from ._build import CHUNK_CELLS, by_chunks, distinct, gather_runs, list_runs, scan_rows, take_rows
-from ._compare import FirstCell, first_cell, first_common, first_difference, first_outside
+from ._compare import FirstCell, first_common, first_difference, first_outside
 from ._count import count_tiles
 from ._last_seen import last_seen
 from ._reach import REACH_BUDGET, over_heads, reach
 from ._runs import BlockRuns, Int32s, Ints, subtract
 from ._select import pick_rows, take_keys
-from ._spans import MAX_SLOTS, Planes, Spans, check_budget, join_batch, join_rows, single
+from ._spans import Planes, Spans, check_budget, join_batch, join_rows, single
 
 __all__ = [
     "CHUNK_CELLS",
-    "MAX_SLOTS",
     "REACH_BUDGET",
     "BlockRuns",
     "Blocks",
@@ -29,7 +28,6 @@ __all__ = [
     "count_tiles",
     "difference",
     "distinct",
-    "first_cell",
     "first_common",
     "first_difference",
     "first_outside",

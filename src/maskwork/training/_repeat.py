@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from .._shared.numbers import at_least
+from .._shared.shuffle import permutation
 from ..objectives import Curriculum, Objective
 from ._config import TrainConfig
 from ._run import RunFolder
@@ -63,15 +64,13 @@ class RowOrder:
             for epoch in np.unique(epochs).tolist()
         }
         order = np.empty(self._rows_per_step, dtype=np.int64)
-        for epoch, permutation in self._permutations.items():
-            order[epochs == epoch] = permutation[places[epochs == epoch]]
+        for epoch, rows in self._permutations.items():
+            order[epochs == epoch] = rows[places[epochs == epoch]]
         return order
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
         """Return the order of all rows in an epoch: int64 (n_rows,)."""
-        # The bits of PCG64 are the same in every NumPy; `Generator.permutation` may change between versions.
-        bits = np.random.PCG64(np.random.SeedSequence([self._seed, epoch])).random_raw(self._n_rows)
-        return np.argsort(bits, kind="stable")
+        return permutation(np.random.SeedSequence([self._seed, epoch]), self._n_rows)
 
 
 def run_identity(
