@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -49,7 +50,7 @@ def plan(
     v: torch.Tensor,
     mask: Mask | BoundMask | None = None,
     *,
-    q_start: int | None = None,
+    q_start: Any = None,
     return_lse: bool = False,
 ) -> Plan:
     """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
@@ -64,7 +65,8 @@ def plan(
     """
     call = check(
         q, k, v, mask,
-        q_start=q_start, bias=None, scale=None, dropout_p=0.0, generator=None, return_lse=return_lse,
+        q_start=q_start, bias=None, scale=None, softcap=None, sinks=None, dropout_p=0.0, generator=None,
+        return_lse=return_lse,
     )  # fmt: skip
     chosen = choose(call)
     return Plan(chosen, _reasons(call, chosen))

@@ -7,10 +7,10 @@ one another, this file only inside functions. `tests/test_layout.py` lists these
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from functools import cached_property, reduce
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, reduce, wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,10 @@ class Mask(Expression, ABC):
 
     @abstractmethod
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        """Return the exact spans of the rows at these absolute positions (all >= 0), against keys `[0, kv_len)`."""
+        """Return the exact spans of the rows at these absolute positions, against keys `[0, kv_len)`.
+
+        A position below 0 stands before the first key: a formula gives its row, an array has none (`from_zero`).
+        """
 
     def _check(self, extent: Extent) -> None:
         """Raise `GridError` when an array parameter does not cover the grid."""
@@ -113,7 +116,7 @@ class Mask(Expression, ABC):
         q_len: int,
         kv_len: int | None = None,
         *,
-        q_start: int | None = None,
+        q_start: Any = None,
         batch: int | None = None,
         heads: int | None = None,
     ) -> BoundMask:
@@ -122,8 +125,10 @@ class Mask(Expression, ABC):
         Args:
             q_len: number of queries.
             kv_len: number of keys; `q_start + q_len` when left out.
-            q_start: absolute position of the first query. It may be left out when `q_len == kv_len` (then 0) or when
-                the mask does not depend on the query.
+            q_start: absolute position of the first query: an int, or one for each batch row. It may be left out when
+                `q_len == kv_len` (then 0) or when the mask does not depend on the query. Queries that are aligned with
+                the keys at the end start at `kv_len - q_len`, which may be below 0: a query before position 0 sees
+                what the mask's formula says, and nothing of an array that has no entry for it.
             batch: batch rows; inferred from the mask's parameters, and checked against them.
             heads: query heads; inferred and checked likewise.
 
@@ -136,6 +141,8 @@ class Mask(Expression, ABC):
         >>> import maskwork as mw
         >>> mw.causal().bind(1, 5, q_start=4).allowed     # one decoding step against five cached keys
         5
+        >>> mw.causal().bind(1, 5, q_start=[4, 2]).dense().sum(-1).ravel().tolist()     # two sequences, of 5 and 3 keys
+        [5, 3]
         """
         from ._bound import BoundMask
         from ._grid import Grid
@@ -264,6 +271,25 @@ class Mask(Expression, ABC):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
         return self
+
+
+_M = TypeVar("_M", bound=Mask)
+
+
+def from_zero(rows: Callable[[_M, Queries, int], Spans]) -> Callable[[_M, Queries, int], Spans]:
+    """Return the `_spans` of an atom that looks queries up in an array: a query before position 0 sees no key."""
+
+    @wraps(rows)
+    def spans(mask: _M, queries: Queries, kv_len: int) -> Spans:
+        before = queries < 0
+        if not before.any():
+            return rows(mask, queries, kv_len)
+        # Rows of position 0 stand in, and are emptied.
+        found = rows(mask, np.maximum(queries, 0), kv_len)
+        sides = (np.where(before, np.int32(kv_len), planes) for planes in (found.planes_starts, found.planes_ends))
+        return Spans(*sides, kv_len).trim()
+
+    return spans
 
 
 def _operand(value: object, sign: str) -> Mask:

@@ -15,7 +15,7 @@ from ...errors import GridError, MaskError, TooManySpans
 from ...spans import Spans, single, take_rows
 from .._arrays import PRINTED, Bools, Ints, as_array, as_int
 from .._extent import Extent
-from .._mask import Mask, Queries
+from .._mask import Mask, Queries, from_zero
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import MAX_TEXT, Arrays, Spec
@@ -264,6 +264,7 @@ class _FromDense(Mask):
                 f"{keys} of {self!r}; cut it, or bind a part of a longer sequence by giving q_start"
             )
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         geometry = self.geometry
         starts, ends = np.minimum(geometry.planes_starts, kv_len), np.minimum(geometry.planes_ends, kv_len)

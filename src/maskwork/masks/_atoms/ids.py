@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...spans import Spans, check_budget, join_batch
 from .._arrays import Ints, as_ints, batch_of, batch_row
 from .._extent import Extent, check_cover
-from .._mask import Mask, Queries, common_batch
+from .._mask import Mask, Queries, common_batch, from_zero
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec
@@ -41,6 +41,7 @@ class _Match(Mask):
     def _groups(self) -> Groups:
         return Groups(self.q_ids, self.k_ids)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return self._groups.spans(queries, kv_len)
 

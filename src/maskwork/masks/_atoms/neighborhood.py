@@ -11,7 +11,7 @@ from ...errors import MaskError
 from ...spans import Spans, by_chunks, check_budget, gather_runs
 from .._arrays import Ints, as_int
 from .._extent import Extent, check_cover
-from .._mask import Mask, Queries
+from .._mask import Mask, Queries, from_zero
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec
@@ -41,6 +41,7 @@ class _Neighborhood(Mask):
     def _check(self, extent: Extent) -> None:
         check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent, fix=_LARGER)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # A line of the window, along the last axis, is one run in each tile that it crosses.
         tiled = self.tile[-1] < self.sizes[-1]

@@ -11,7 +11,7 @@ from ...errors import MaskError
 from ...spans import Spans, check_budget, distinct, gather_runs, take_rows
 from .._arrays import Ints, as_ints, batch_of
 from .._extent import Extent, check_cover
-from .._mask import Mask, Queries
+from .._mask import Mask, Queries, from_zero
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec
@@ -47,6 +47,7 @@ class _Tree(Mask):
         positions: Ints = np.arange(parents.shape[1], dtype=np.int64)
         return np.maximum.accumulate(np.where(parents != positions - 1, positions, 0), axis=1)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         parents, chain_starts = np.atleast_2d(self.parents), self._chain_starts
         positions, index = distinct(queries)
