@@ -43,8 +43,8 @@ def alibi(slopes: torch.Tensor | int, *, signed: bool = False) -> PositionBias:
     elif is_integer(slopes) and int(slopes) >= 1:
         return _Alibi(_geometric_slopes(between(slopes, 1, _MOST_HEADS, "slopes, as a number of heads,")), bool(signed))
     raise ArgumentError(
-        f"slopes must be a floating point tensor (H,) or (B, H), or a number of heads of at least 1, got {describe(slopes)}; "
-        "pass one slope for each query head"
+        "slopes must be a floating point tensor (H,) or (B, H), or a number of heads of at least 1, got "
+        f"{describe(slopes)}; pass one slope for each query head"
     )
 
 

@@ -150,6 +150,6 @@ _run_apart = outside_graph(_run)
 
 
 def _cast(x: Any, dtype: torch.dtype) -> Any:
-    """Return a tensor as autocast passes it to SDPA: floats in its dtype, float64 as it is; other values as they are."""
+    """Return a tensor as autocast passes it to SDPA: floats in its dtype, but float64 as it is, like other values."""
     castable = isinstance(x, torch.Tensor) and x.is_floating_point() and x.dtype != torch.float64
     return x.to(dtype) if castable else x

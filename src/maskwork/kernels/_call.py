@@ -100,6 +100,15 @@ class Implementation:
     slower: str
 
 
+def numbers_known(call: Call) -> bool:
+    """Return whether code may branch on the numbers in the tensors: not in a traced graph, nor under `vmap`."""
+    if torch.compiler.is_compiling() or call.transforms & {"vmap", "nested"}:
+        return False
+    # Classes of tensors beside torch's own, such as fake ones, may hold no numbers.
+    plain = (torch.Tensor, torch.nn.Parameter)
+    return call.transforms != frozenset() or all(type(x) in plain for x in (call.q, call.k, call.v))
+
+
 def too_dense(cells: int) -> str | None:
     """Return why `auto` builds no dense mask of so many cells, None where it does."""
     if cells <= MAX_DENSE:

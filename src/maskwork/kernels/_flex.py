@@ -66,8 +66,8 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return output `(B, Hq, Q, Dv)` and, on request, the log-sum-exp `(B, Hq, Q)` in float32.
 
     Each class of shapes is compiled once: the shapes and dtype of q, k and v, whether the mask differs along batch
-    or heads, its softcap, its runs a row rounded up to a power of two, and, for sequences of more than 64 blocks, its widest row
-    of blocks likewise. The uncompiled form, which holds all scores, never runs.
+    or heads, its runs a row rounded up to a power of two, and, for sequences of more than 64 blocks, its widest row
+    of blocks likewise; and each softcap. The uncompiled form, which holds all scores, never runs.
     """
     if not call.q.numel() or not call.k.numel() or not call.v.numel():
         return REFERENCE.attend(call)  # no cell to compute, and no kernel for empty tensors

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ..lower import SdpaArguments, lowered, sdpa_shortcut, to_dense, to_sdpa
 from ..spans import Spans
-from ._call import Call, Implementation, too_dense
+from ._call import Call, Implementation, numbers_known, too_dense
 
 
 def shortcut(call: Call) -> SdpaArguments | None:
@@ -96,7 +96,8 @@ def _with_sinks(call: Call, sinks: torch.Tensor) -> torch.Tensor:
 
 def refusal(call: Call) -> str:
     """Return why an implementation without a rule for the call's transforms cannot compute it."""
-    names = [name for name in ("jvp", "vmap", "grad") if name in call.transforms]
+    acting = call.transforms - {"grad"} if "jvp" in call.transforms else call.transforms  # a jvp shows as both
+    names = [name for name in ("jvp", "vmap", "grad") if name in acting]
     return f"it has no rule for torch's transforms, here {' of '.join(names) or 'one inside another'}"
 
 
@@ -114,7 +115,8 @@ def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """
     device = call.k.device
     unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(_unseen_keys(call.mask.spans), device))
-    if unseen is None or (not call.needs_gradients and _finite(call.k) and _finite(call.v)):
+    known_finite = numbers_known(call) and not call.needs_gradients and _finite(call.k) and _finite(call.v)
+    if unseen is None or known_finite:
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree
         unseen = unseen.unflatten(1, (call.k.shape[1], call.groups)).all(2)
@@ -124,7 +126,7 @@ def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _finite(x: torch.Tensor) -> bool:
     """Return whether all numbers are known to be finite. Only the CPU checks: on a GPU a copy is cheaper."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and bool(x.sum().isfinite())
+    return x.device.type == "cpu" and bool(x.sum().isfinite())
 
 
 def _unseen_keys(spans: Spans) -> npt.NDArray[np.bool_]:

@@ -211,7 +211,9 @@ class BoundMask:
         >>> rolling.dense()[0, 0].astype(int).tolist()
         [[1, 1, 0, 1]]
         """
-        text, spans, grid, positions = select(self, q, k)
+        text, spans, grid, positions = select(
+            repr(self), self.grid, (self.q_positions, self.k_positions), self._rows_at, q, k
+        )
         return BoundMask(Derived(text, spans, 0), grid, spans, positions)
 
     def reach(self, layers: int, *, budget: int = sp.REACH_BUDGET) -> BoundMask:

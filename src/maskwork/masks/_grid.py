@@ -187,7 +187,8 @@ def evaluate(mask: Mask, grid: Grid) -> Spans:
     if not mask.depends_on_query:
         return mask._spans(grid.queries(0, min(grid.q_len, 1))[:1], grid.kv_len)
     sp.check_budget(1, grid.q_len)
-    if grid.q_len <= _CHUNK or _needs_all_rows(mask):
+    # The work of a function has a budget over all rows of a call.
+    if grid.q_len <= _CHUNK or mask.calls_function:
         return mask._spans(grid.queries(), grid.kv_len)
     parts: list[Spans] = []
     runs, firsts = 1, range(0, grid.q_len, _CHUNK)
@@ -198,11 +199,6 @@ def evaluate(mask: Mask, grid: Grid) -> Spans:
         runs = max(runs, part.runs)
         sp.check_budget(runs, part.shape[0] * part.shape[1] * grid.q_len)
     return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in firsts])
-
-
-def _needs_all_rows(mask: Mask) -> bool:
-    """Return whether a part of `mask` budgets its work over all rows of a call, so that rows cannot come in chunks."""
-    return mask.single_pass or any(_needs_all_rows(operand) for operand in mask.operands)
 
 
 def missing_q_start(q_len: int, kv_len: int, because: str = "") -> GridError:

@@ -7,10 +7,10 @@ one another, this file only inside functions. `tests/test_layout.py` lists these
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, reduce, wraps
+from collections.abc import Iterable, Sequence
+from functools import cached_property, reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._extent import Extent
 from ._questions.explain import Cell, Explanation, Row, explain_atom, explain_joined, explanation, reason_of_row
-from ._text.registry import operator
 from ._text.spec import LEVELS, TIGHTEST, Arrays, Expression, Spec
 
 if TYPE_CHECKING:
@@ -95,6 +94,11 @@ class Mask(Expression, ABC):
     def _reason(self, cell: Cell, row: Row) -> str:
         """Return one line of words and numbers: why this atom allows or blocks `cell`, whose query sees `row`."""
         return reason_of_row(cell, row)
+
+    @cached_property
+    def calls_function(self) -> bool:
+        """Whether a part of this mask calls a function of the user's, which may read what changes between two calls."""
+        return self.single_pass or any(operand.calls_function for operand in self.operands)
 
     @property
     def batch(self) -> int:
@@ -271,25 +275,6 @@ class Mask(Expression, ABC):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mask:
         return self
-
-
-_M = TypeVar("_M", bound=Mask)
-
-
-def from_zero(rows: Callable[[_M, Queries, int], Spans]) -> Callable[[_M, Queries, int], Spans]:
-    """Return the `_spans` of an atom that looks queries up in an array: a query before position 0 sees no key."""
-
-    @wraps(rows)
-    def spans(mask: _M, queries: Queries, kv_len: int) -> Spans:
-        before = queries < 0
-        if not before.any():
-            return rows(mask, queries, kv_len)
-        # Rows of position 0 stand in, and are emptied.
-        found = rows(mask, np.maximum(queries, 0), kv_len)
-        sides = (np.where(before, np.int32(kv_len), planes) for planes in (found.planes_starts, found.planes_ends))
-        return Spans(*sides, kv_len).trim()
-
-    return spans
 
 
 def _operand(value: object, sign: str) -> Mask:
@@ -495,31 +480,3 @@ def _common(sizes: Iterable[int], quantity: str, unit_and_fix: str) -> int:
     if len(different) > 1:
         raise MaskError(f"masks must have the same {quantity}, got {different[0]} and {different[1]} {unit_and_fix}")
     return different[0] if different else 1
-
-
-# The operators as text and JSON call them: their operands come from outside and are checked.
-
-
-@operator("&")
-def _join_and(*masks: Mask) -> Mask:
-    return combine(And, as_masks(masks, "&"))
-
-
-@operator("|")
-def _join_or(*masks: Mask) -> Mask:
-    return combine(Or, as_masks(masks, "|"))
-
-
-@operator("^")
-def _join_xor(*masks: Mask) -> Mask:
-    return exclusive(as_masks(masks, "^"))
-
-
-@operator("~")
-def _invert(mask: Mask) -> Mask:
-    return ~as_masks([mask], "~")[0]
-
-
-@operator(".shift")
-def _shift(mask: Mask, q: int = 0, k: int = 0) -> Mask:
-    return as_masks([mask], ".shift")[0].shift(q, k)

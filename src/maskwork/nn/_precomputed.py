@@ -12,7 +12,7 @@ from .._shared.numbers import side
 from ..errors import ArgumentError
 from ..lower import outside_graph
 from ..masks import BoundMask, Grid, Mask, full, missing_q_start
-from ..spans import Spans
+from ..spans import Spans, take_rows
 
 
 class PrecomputedMask(nn.Module):
@@ -47,6 +47,8 @@ class PrecomputedMask(nn.Module):
         self.mask, self.max_len = mask, side(max_len, 0, "max_len")
         for name, edge in _edges(mask, self.max_len).items():
             self.register_buffer(name, edge, persistent=persistent)
+        # The same numbers outside torch: buffers may be on a GPU or `meta`, or stand for tensors in a trace.
+        self._spans = mask.bind(self.max_len).spans
         self._last: BoundMask | None = None
 
     @outside_graph
@@ -85,16 +87,14 @@ class PrecomputedMask(nn.Module):
         return bound
 
     def _cut(self, grid: Grid) -> Spans:
-        """Return the geometry of the grid, cut from the buffers."""
+        """Return the geometry of the grid, cut from that of all positions."""
         # A cell does not depend on the grid's size: without the last keys, the cells of the others stay the same.
+        kept = self._spans
         if isinstance(grid.q_start, tuple):
-            rows = torch.from_numpy(grid.queries()[:, 0])
-            batch = torch.arange(grid.batch) if len(self.starts) > 1 else torch.zeros(grid.batch, dtype=torch.int64)
-            parts = (edge.cpu()[batch[:, None], :, rows].transpose(1, 2) for edge in (self.starts, self.ends))
-            cut = [edge.numpy(force=True) for edge in parts]
+            rows = take_rows(kept, grid.queries())
         else:
-            cut = [edge[:, :, grid.q_start : grid.q_end].numpy(force=True) for edge in (self.starts, self.ends)]
-        starts, ends = (np.minimum(np.moveaxis(edge, -1, 0), grid.kv_len, order="C") for edge in cut)
+            rows = kept.rows(grid.q_start, grid.q_end)
+        starts, ends = (np.minimum(side, grid.kv_len, order="C") for side in (rows.planes_starts, rows.planes_ends))
         return Spans(starts, ends, grid.kv_len).trim()
 
     def extra_repr(self) -> str:

@@ -14,8 +14,9 @@ from ... import spans as sp
 from ...errors import GridError, MaskError, TooManySpans
 from ...spans import Spans, single, take_rows
 from .._arrays import PRINTED, Bools, Ints, as_array, as_int
+from .._before_zero import from_zero
 from .._extent import Extent
-from .._mask import Mask, Queries, from_zero
+from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import MAX_TEXT, Arrays, Spec

@@ -11,8 +11,9 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans
 from .._arrays import Bools, Ints, as_ints, as_lengths, batch_of, batch_row
+from .._before_zero import from_zero
 from .._extent import Extent, check_cover
-from .._mask import Constant, Mask, Queries, as_masks, common_batch, from_zero
+from .._mask import Constant, Mask, Queries, as_masks, common_batch
 from .._questions.explain import Cell, Explanation, Row, explain_atom, explanation
 from .._text.registry import Form, atom
 from .._text.spec import Spec

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,32 +13,34 @@ from ...spans import Spans
 from .._arrays import Ints, array_repr, as_ints
 from .._grid import Grid
 
-if TYPE_CHECKING:
-    from .._bound import BoundMask
 
-
-def select(bound: BoundMask, q: Any, k: Any) -> tuple[str, Spans, Grid, tuple[Ints, Ints]]:
+def select(
+    text: str, grid: Grid, positions: tuple[Ints, Ints], rows_at: Callable[[Ints | None], Spans], q: Any, k: Any
+) -> tuple[str, Spans, Grid, tuple[Ints, Ints]]:
     """Return text, spans, grid and positions of queries `q` against keys `k`: `BoundMask.select` documents both.
 
     Args:
-        bound: what is selected from.
+        text: what is selected from, in words.
+        grid: its grid.
+        positions: of its queries and keys, `(1 | B, Q)` and `(1 | B, K)`.
+        rows_at: returns the geometry of these absolute query positions `(1 | B, Q')`, of all queries for None.
         q: absolute query positions `(Q',)` or `(B, Q')`, None = all.
         k: absolute key positions likewise, None = all; -1 is an empty slot.
     """
-    grid = bound.grid
     queries = None if q is None else _positions(q, "select(q)", grid, grid.starts, grid.starts + grid.q_len)
     keys = None if k is None else _positions(k, "select(k)", grid, np.array([-1]), np.array([grid.kv_len]))
-    spans = bound._rows_at(queries)
+    spans = rows_at(queries)
     if keys is not None:
         parts = [sp.take_keys(spans.batch_row(b), row) for b, row in enumerate(keys)]
         spans = sp.take_keys(spans, keys[0]) if len(keys) == 1 else sp.join_batch(parts)
     chosen = [f"{name}={array_repr(array)}" for name, array in (("q", queries), ("k", keys)) if array is not None]
     # The selection has positions of its own: row i and column j stand at i and j.
     selected = Grid(0, spans.shape[2], spans.kv_len, grid.batch, grid.heads, grid.start_given)
-    positions = _moved(bound.q_positions, queries, grid.starts), _moved(bound.k_positions, keys, np.zeros(1, np.int64))
+    q_positions = _moved(positions[0], queries, grid.starts)
+    k_positions = _moved(positions[1], keys, np.zeros(1, dtype=np.int64))
     if keys is not None:
-        positions = positions[0], np.where(keys < 0, -1, positions[1])
-    return f"({bound!r}).select({', '.join(chosen)})", spans, selected, positions
+        k_positions = np.where(keys < 0, -1, k_positions)
+    return f"({text}).select({', '.join(chosen)})", spans, selected, (q_positions, k_positions)
 
 
 def _positions(values: Any, name: str, grid: Grid, low: Ints, high: Ints) -> Ints:
