@@ -22,6 +22,8 @@ def attention(
     *,
     q_start: int | None = None,
     bias: torch.Tensor | PositionBias | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     generator: torch.Generator | None = None,
@@ -37,6 +39,8 @@ def attention(
     *,
     q_start: int | None = None,
     bias: torch.Tensor | PositionBias | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     generator: torch.Generator | None = None,
@@ -51,6 +55,8 @@ def attention(
     *,
     q_start: int | None = None,
     bias: torch.Tensor | PositionBias | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     generator: torch.Generator | None = None,
@@ -60,7 +66,7 @@ def attention(
     """Attend: scaled dot-product attention (Vaswani et al. 2017) under a mask.
 
     Args:
-        q: `(B, Hq, Q, D)`, floating point.
+        q: `(B, Hq, Q, D)`, floating point. A batch of 1 in q, or in k and v, stands for every batch row of the other.
         k: `(B, Hkv, K, D)`; `Hq` is a multiple of `Hkv` (grouped-query attention, Ainslie et al. 2023).
         v: `(B, Hkv, K, Dv)`.
         mask: a `Mask`, which this call binds; a `BoundMask`, which lowers once however often it is used; or None for
@@ -68,10 +74,17 @@ def attention(
         q_start: absolute position of the first query, needed when `Q != K` and the mask depends on the query.
         bias: added to the scaled scores: `mw.alibi(…)`, `mw.relative_bias(…)`, or a tensor that broadcasts to
             `(B, Hq, Q, K)`. The first two depend on positions and need `q_start` when `Q != K`.
+        softcap: bounds the scaled scores: `softcap * tanh(score / softcap)`, in the scores' units, above 0; None leaves
+            them as they are. The bias and the mask come after the bound, as in Gemma 2 (Gemma Team 2024), flash-attention
+            and FlexAttention's soft-cap example.
+        sinks: one learned logit for each query head, floating point `(Hq,)`. The logit joins the softmax's denominator
+            like the score of a key whose value is 0 (GPT-OSS, OpenAI 2025), after scale, softcap and bias, and takes part
+            in every row; -inf = no sink for that head. Not `mw.sinks`, which are keys that every query sees.
         scale: factor on `q @ k.T`, `D ** -0.5` when left out.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` and `"tiled"`).
-        return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row.
+        return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, sinks included; -inf on an empty row without
+            a sink.
         impl: `"reference"` (dense, in float64), `"sdpa"` (PyTorch's, dense unless the mask is plain causal or full),
             `"tiled"` (on the CPU: query tiles against exactly the keys they see, forward and backward), `"flex"`
             (FlexAttention, compiled on first use; on CPU forward only), or `"auto"` (see `mw.plan`). A named
@@ -82,18 +95,23 @@ def attention(
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.
 
     Raises:
-        ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do this.
+        ShapeError, ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do this.
 
     >>> import torch, maskwork as mw
     >>> q = k = torch.zeros(1, 1, 3, 2)
     >>> v = torch.tensor([[[[1.0], [2.0], [6.0]]]])
     >>> mw.attention(q, k, v, mw.causal()).flatten()
     tensor([1.0000, 1.5000, 3.0000])
+
+    A sink of logit 0 beside scores of 0 counts like one key more:
+
+    >>> mw.attention(q, k, v, mw.causal(), sinks=torch.zeros(1)).flatten()
+    tensor([0.5000, 1.0000, 2.2500])
     """
     # FlexAttention is compiled as a separate function. A caller's graph ends before that function and continues after
     # it, so that the caller's graph guards nothing about the mask: a new mask compiles nothing.
     run = _run_apart if impl == "flex" else _run
-    out, lse = run(q, k, v, mask, q_start, bias, scale, dropout_p, generator, return_lse, impl)
+    out, lse = run(q, k, v, mask, q_start, bias, softcap, sinks, scale, dropout_p, generator, return_lse, impl)
     if return_lse:
         assert lse is not None, "take() returned an implementation without a log-sum-exp"
         return out, lse
@@ -107,6 +125,8 @@ def _run(
     mask: Mask | BoundMask | None,
     q_start: int | None,
     bias: torch.Tensor | PositionBias | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
     scale: float | None,
     dropout_p: float,
     generator: torch.Generator | None,
@@ -116,7 +136,8 @@ def _run(
     """Check the arguments, choose an implementation and compute the output, and the log-sum-exp on request."""
     call = check(
         q, k, v, mask,
-        q_start=q_start, bias=bias, scale=scale, dropout_p=dropout_p, generator=generator, return_lse=return_lse,
+        q_start=q_start, bias=bias, softcap=softcap, sinks=sinks, scale=scale, dropout_p=dropout_p,
+        generator=generator, return_lse=return_lse,
     )  # fmt: skip
     return take(impl, call).attend(call)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import ArgumentError, GridError
+from ..errors import ArgumentError, GridError, ShapeError
 from ..lower import bind_outside_graph, outside_graph
 from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias
@@ -26,6 +26,8 @@ class Call:
             Hkv.
         mask: bound to this grid.
         bias: broadcasts to `(B, Hq, Q, K)`, or depends on positions; None = no bias.
+        softcap: bound on the scaled scores, None = no bound.
+        sinks: logits of the sinks, `(Hq,)`, None = no sinks.
         scale: factor on the scores.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness, None = torch's default.
@@ -37,6 +39,8 @@ class Call:
     v: torch.Tensor
     mask: BoundMask
     bias: torch.Tensor | PositionBias | None
+    softcap: float | None
+    sinks: torch.Tensor | None
     scale: float
     dropout_p: float
     generator: torch.Generator | None
@@ -54,8 +58,9 @@ class Call:
 
     @property
     def needs_gradients(self) -> bool:
-        """Whether a backward pass may ask for a gradient of q, k or v."""
-        return torch.is_grad_enabled() and any(x.requires_grad for x in (self.q, self.k, self.v))
+        """Whether a backward pass may ask for a gradient of q, k, v or the sinks."""
+        tensors = (self.q, self.k, self.v, self.sinks)
+        return torch.is_grad_enabled() and any(x.requires_grad for x in tensors if x is not None)
 
     def dense_bias(self) -> torch.Tensor | None:
         """Return the bias as a tensor that broadcasts to `(B, Hq, Q, K)`, None = no bias."""
@@ -99,6 +104,8 @@ def check(
     *,
     q_start: int | None,
     bias: torch.Tensor | PositionBias | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
     scale: float | None,
     dropout_p: float,
     generator: torch.Generator | None,
@@ -107,31 +114,9 @@ def check(
     """Return the checked call.
 
     Raises:
-        ArgumentError, GridError: an argument breaks a rule; the message names the argument.
+        ShapeError, ArgumentError, GridError: an argument breaks a rule; the message names the argument.
     """
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        if x.ndim != 4:
-            raise ArgumentError(
-                f"{name} must be (batch, heads, length, head_dim), got shape {tuple(x.shape)}; add the axis"
-            )
-        if not x.is_floating_point():
-            raise ArgumentError(f"{name} must be floating point, got {x.dtype}; convert it")
-        if x.dtype != q.dtype or x.device != q.device:
-            raise ArgumentError(
-                f"q, k and v must share dtype and device, got q {q.dtype} on {q.device}, {name} {x.dtype} on {x.device}"
-            )
-    if k.shape[:3] != v.shape[:3] or k.shape[0] != q.shape[0] or k.shape[3] != q.shape[3]:
-        raise ArgumentError(
-            "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
-            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; length comes after heads"
-        )
-    if q.shape[3] == 0:
-        raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass a larger width")
-    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ArgumentError(
-            f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}; q, k and v are (batch, "
-            "heads, length, width)"
-        )
+    q, k, v = _check_tensors(q, k, v)
     if not 0.0 <= dropout_p < 1.0:
         raise ArgumentError(f"dropout_p must be in [0, 1), got {dropout_p}")
     if isinstance(mask, BoundMask) and mask._shape is not None and q_start is None:
@@ -144,8 +129,81 @@ def check(
         _check_position_bias(bias, mask, q, k, q_start)
     elif bias is not None:
         _check_bias(bias, q, k)
+    cap = None if softcap is None else _check_softcap(softcap)
+    if sinks is not None:
+        _check_sinks(sinks, q)
     factor: float = q.shape[-1] ** -0.5 if scale is None else scale
-    return Call(q, k, v, bound, bias, factor, dropout_p, generator, return_lse)
+    return Call(q, k, v, bound, bias, cap, sinks, factor, dropout_p, generator, return_lse)
+
+
+def _check_tensors(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return q, k and v with one batch size, or raise where they do not fit together."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim != 4:
+            raise ShapeError(
+                f"{name} must be (batch, heads, length, head_dim), got shape {tuple(x.shape)}; add the axis"
+            )
+        if not x.is_floating_point():
+            raise ArgumentError(f"{name} must be floating point, got {x.dtype}; convert it")
+        if x.dtype != q.dtype or x.device != q.device:
+            raise ArgumentError(
+                f"q, k and v must share dtype and device, got q {q.dtype} on {q.device}, {name} {x.dtype} on {x.device}"
+            )
+    if k.shape[:3] != v.shape[:3] or k.shape[3] != q.shape[3]:
+        raise ShapeError(
+            "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
+            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; length comes after heads"
+        )
+    if q.shape[3] == 0:
+        raise ShapeError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass a larger width")
+    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        raise ShapeError(
+            f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}; q, k and v are (batch, "
+            "heads, length, width)"
+        )
+    batch, kv_batch = q.shape[0], k.shape[0]
+    if batch != kv_batch:
+        if batch == 1:
+            q = q.expand(kv_batch, -1, -1, -1)
+        elif kv_batch == 1:
+            k, v = k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)
+        else:
+            raise ShapeError(
+                f"q and k must have one batch size, or one of them a batch of 1, got {batch} and {kv_batch}; repeat "
+                "the smaller with repeat_interleave"
+            )
+    return q, k, v
+
+
+def _check_softcap(softcap: float) -> float:
+    """Return the bound on the scores as a float, or raise unless it is a finite number above 0."""
+    if isinstance(softcap, bool) or not isinstance(softcap, (int, float)):
+        raise ArgumentError(
+            f"softcap must be a number above 0, got {type(softcap).__name__}; pass a float, None = no softcap"
+        )
+    if not 0.0 < softcap < math.inf:
+        raise ArgumentError(f"softcap must be a finite number above 0, got {softcap}; leave it out for no softcap")
+    return float(softcap)
+
+
+def _check_sinks(sinks: torch.Tensor, q: torch.Tensor) -> None:
+    """Raise unless `sinks` holds one floating point logit for each head of q, on q's device."""
+    if not isinstance(sinks, torch.Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"sinks must be a tensor of logits (Hq,), got {type(sinks).__name__}; keys that every query sees are a "
+            "mask, mw.sinks(n)"
+        )
+    if not sinks.is_floating_point() or sinks.device != q.device:
+        raise ArgumentError(
+            f"sinks must be floating point on q's device {q.device}, got {sinks.dtype} on {sinks.device}; convert or "
+            "move them"
+        )
+    if sinks.shape != (q.shape[1],):
+        raise ShapeError(
+            f"sinks must be one logit for each query head, ({q.shape[1]},), got {tuple(sinks.shape)}; reshape them"
+        )
 
 
 @outside_graph

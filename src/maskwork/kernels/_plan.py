@@ -11,6 +11,7 @@ from ..errors import ArgumentError, CannotExpress
 from ..lower import outside_graph
 from ..masks import BoundMask, Mask
 from . import _call
+from ._bias import PositionBias
 from ._call import Call, Implementation, check
 from ._flex import AUTO_PAIRS, FLEX
 from ._reference import REFERENCE
@@ -50,9 +51,12 @@ def plan(
     mask: Mask | BoundMask | None = None,
     *,
     q_start: int | None = None,
+    bias: torch.Tensor | PositionBias | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     return_lse: bool = False,
 ) -> Plan:
-    """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
+    """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; arguments and errors as there.
 
     >>> import torch, maskwork as mw
     >>> q = torch.zeros(1, 2, 8, 4)
@@ -64,7 +68,8 @@ def plan(
     """
     call = check(
         q, k, v, mask,
-        q_start=q_start, bias=None, scale=None, dropout_p=0.0, generator=None, return_lse=return_lse,
+        q_start=q_start, bias=bias, softcap=softcap, sinks=sinks, scale=None, dropout_p=0.0, generator=None,
+        return_lse=return_lse,
     )  # fmt: skip
     chosen = choose(call)
     return Plan(chosen, _reasons(call, chosen))

@@ -26,16 +26,24 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     k = call.k.double().repeat_interleave(call.groups, dim=1)
     v = call.v.double().repeat_interleave(call.groups, dim=1)
     scores = _scores(q, k, allowed) * call.scale
+    if call.softcap is not None:
+        # Filled first: the derivative of tanh at a forbidden NaN is NaN, and 0 x NaN would be NaN.
+        scores = call.softcap * (scores.masked_fill(~allowed, 0.0) / call.softcap).tanh()
     bias = call.dense_bias()
     if bias is not None:
         scores = scores + bias.double()
     scores = scores.masked_fill(~allowed, float("-inf"))
     # An empty row has no largest score; 0 stands in, so that exp(-inf - 0) = 0 and nothing is NaN.
-    largest = scores.amax(-1, keepdim=True).detach() if scores.shape[-1] else scores.new_zeros((*scores.shape[:-1], 1))
+    largest = scores.amax(-1, keepdim=True).detach() if scores.shape[-1] else scores.new_full((*scores.shape[:-1], 1), float("-inf"))
+    sinks = None if call.sinks is None else call.sinks.double().view(1, -1, 1, 1)
+    if sinks is not None:
+        largest = torch.maximum(largest, sinks.detach())
     largest = largest.masked_fill(largest == float("-inf"), 0.0)
     # The fill cuts the gradient too: a forbidden score may be NaN, and 0 x NaN would be NaN.
     weights = (scores - largest).exp().masked_fill(~allowed, 0.0)
     total = weights.sum(-1, keepdim=True)
+    if sinks is not None:
+        total = total + (sinks - largest).exp()
     empty = total == 0
     # Filled again: a row whose total is NaN would multiply values that it may not see by 0 / NaN.
     weights = (weights / total.masked_fill(empty, 1.0)).masked_fill(~allowed, 0.0)

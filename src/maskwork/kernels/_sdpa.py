@@ -14,13 +14,15 @@ from ._call import Call, Implementation, too_dense
 
 def shortcut(call: Call) -> SdpaArguments | None:
     """Return the arguments that SDPA takes in place of a dense mask, None where SDPA needs the dense mask."""
-    if call.bias is not None:
+    if call.bias is not None or call.softcap is not None or call.sinks is not None:
         return None
     return lowered(call.mask, ("sdpa shortcut",), lambda: sdpa_shortcut(call.mask))
 
 
 def _cannot(call: Call) -> str | None:
     """Return why SDPA cannot compute the call, or None."""
+    if call.softcap is not None:
+        return "it takes no softcap"
     if call.return_lse:
         return "it does not return the log-sum-exp"
     if call.dropout_p and call.generator is not None:
@@ -51,22 +53,33 @@ def _attend(call: Call) -> tuple[torch.Tensor, None]:
     if empty is not None:
         # A NaN in a query that sees nothing would reach the keys' gradients as 0 x NaN.
         q = q.masked_fill(empty.unsqueeze(-1), 0.0)
-    if call.bias is None:
+    if call.bias is None and call.sinks is None:
         arguments = to_sdpa(call.mask, device)
         attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
     else:
-        # The mask before the bias: torch.compile breaks its graph at the mask.
-        allowed = to_dense(call.mask, device)
-        bias = call.dense_bias()
-        assert bias is not None
-        # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
-        attn_mask = bias.to(q.dtype).masked_fill(~allowed, float("-inf"))
-        is_causal = False
+        attn_mask, is_causal = _additive_mask(call), False
+        if call.sinks is not None:  # the sink is the score of one more key, whose value is 0
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )
     # Kernels differ in what they return for a row without keys; the fill also cuts the gradient of such a row.
     return out if empty is None else out.masked_fill(empty.unsqueeze(-1), 0.0), None
+
+
+def _additive_mask(call: Call) -> torch.Tensor:
+    """Return bias and mask as one tensor that broadcasts to `(B, Hq, Q, K)`, to `(B, Hq, Q, K + 1)` with sinks."""
+    # The mask before the bias: torch.compile breaks its graph at the mask.
+    allowed = to_dense(call.mask, call.q.device)
+    bias = call.dense_bias()
+    scores = torch.zeros((), dtype=call.q.dtype, device=call.q.device) if bias is None else bias.to(call.q.dtype)
+    # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    if call.sinks is None:
+        return scores
+    batch, heads, q_len = scores.shape[0], call.q.shape[1], scores.shape[2]
+    sinks = call.sinks.to(scores.dtype).view(1, -1, 1, 1).expand(batch, -1, q_len, -1)
+    return torch.cat((scores.expand(-1, heads, -1, -1), sinks), dim=-1)
 
 
 SDPA = Implementation("sdpa", _attend, _cannot, _not_worth_it, "slower here")

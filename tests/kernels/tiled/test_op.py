@@ -48,7 +48,7 @@ def test_one_compilation_serves_every_mask():
         return graph.forward
 
     def block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor) -> torch.Tensor:
-        return tiled_attention(q, k, v, schedule, None, False, 0.25, 0.0, None, False)[0] * 2
+        return tiled_attention(q, k, v, schedule, None, False, 0.25, 0.0, 0.0, None, False)[0] * 2
 
     run = torch.compile(block, backend=backend, fullgraph=True)
     q, k, v = tensors(300, heads=2, dim=16)

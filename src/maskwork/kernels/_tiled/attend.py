@@ -12,6 +12,7 @@ from ...masks import BoundMask
 from .._bias import PositionBias
 from .._call import Call, Implementation
 from .._sdpa import SDPA, shortcut
+from .._sinks import add_sinks
 from . import native as _native
 from .op import tiled_attention
 from .schedule import count_cells, read_schedule, to_tiles
@@ -87,7 +88,7 @@ def _slower_than_sdpa(call: Call) -> str | None:
 
 def _compiled(call: Call) -> bool:
     """Return whether compiled tiles support the call."""
-    plain = call.bias is None and not call.dropout_p
+    plain = call.bias is None and call.softcap is None and not call.dropout_p
     return plain and _native.available(torch.promote_types(call.q.dtype, torch.float32))
 
 
@@ -119,9 +120,11 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     elif bias is not None:
         bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
     out, lse = tiled_attention(
-        call.q, call.k, call.v, to_tiles(call.mask), bias, by_distance, call.scale, call.dropout_p, seed,
-        call.return_lse,
+        call.q, call.k, call.v, to_tiles(call.mask), bias, by_distance, call.scale, call.softcap or 0.0, call.dropout_p,
+        seed, call.return_lse or call.sinks is not None,
     )  # fmt: skip
+    if call.sinks is not None:
+        out, lse = add_sinks(out, lse, call.sinks)
     return out, lse if call.return_lse else None
 
 
