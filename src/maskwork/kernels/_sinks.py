@@ -1,4 +1,4 @@
-"""Learned sinks (GPT-OSS, OpenAI 2025): one logit for each query head joins the softmax's denominator, without a value."""
+"""Learned sinks: a logit that joins each row's softmax without a value, applied after attention without them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import torch
 
 
 def add_sinks(out: torch.Tensor, lse: torch.Tensor, sinks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return output and log-sum-exp with sinks, from those without; all gradients follow from these two lines:
+    """Return output and log-sum-exp with sinks, from both without: `(B, H, Q, Dv)` and `(B, H, Q)`.
 
-        out = out * exp(lse) / (exp(lse) + exp(sink)) = out * sigmoid(lse - sink)
-        lse = log(exp(lse) + exp(sink))
+    The sink's share of a row is `exp(sink) / (exp(lse) + exp(sink))`, and the keys share the rest:
 
-    Args:
-        out: `(B, Hq, Q, Dv)`.
-        lse: `(B, Hq, Q)`, -inf for a row that sees nothing, whose log-sum-exp then is the sink.
-        sinks: logits `(Hq,)`; -inf = no sink for that head.
+        out' = out * sigmoid(lse - sink)        lse' = log(exp(lse) + exp(sink))
+
+    A row without keys has lse = -inf: its output stays 0, and its log-sum-exp is the sink's.
+
+    >>> out, lse = add_sinks(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1), torch.zeros(1))
+    >>> out.flatten().tolist(), round(lse.item(), 4)
+    ([0.5, 0.5], 0.6931)
     """
-    sink = sinks.to(lse.dtype).view(1, -1, 1)
-    # An infinite difference has no derivative: rows that see nothing are filled by name.
-    empty = lse == float("-inf")
-    finite = lse.masked_fill(empty, 0.0)
-    share = torch.sigmoid(finite - sink).masked_fill(empty, 0.0)
-    return (out * share.unsqueeze(-1)).to(out.dtype), torch.where(empty, sink, torch.logaddexp(finite, sink))
+    logits = sinks.to(lse.dtype).unsqueeze(-1)
+    share = torch.sigmoid(lse - logits).unsqueeze(-1)
+    return (out.to(share.dtype) * share).to(out.dtype), torch.logaddexp(lse, logits)

@@ -10,15 +10,14 @@ multiplication, since 0 x NaN is NaN.
 
     q (n, g h, D)  k (n, w, D)                 n tiles, g query heads, h rows, w columns
           |            |
-          scores (n, g h, w) = scale q k^T, capped, + bias, masked
+          scores (n, g h, w) = scale q k^T (bounded by the softcap) + bias, masked
           |
           p = exp(scores)              total = p.sum(-1)              lse = log(total)
           |
           out (n, g h, Dv) = p v / total
 
 Backward, with p divided by total: d_v = p^T d_out, d_p = d_out v^T, d_scores = p (d_p - rowsum(d_out out)),
-d_q = scale d_scores k, d_k = scale d_scores^T q. A softcap c makes scores c tanh(s / c) of s = scale q k^T: d_q and d_k
-then take d_scores (1 - tanh^2).
+d_q = scale d_scores k, d_k = scale d_scores^T q.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Rules:
 
     Attributes:
         scale: factor on the scores.
-        softcap: bound on the scaled scores, 0.0 = none.
+        softcap: bound on the scaled scores, `softcap * tanh(score / softcap)`; 0 = no bound.
         masks: of the schedule.
         bias: added to the scores, None = no bias.
         dropout_p: chance that a weight is dropped.
@@ -85,7 +84,7 @@ class Buffers:
 
 def weights(
     rules: Rules, batch: TileBatch, q: torch.Tensor, k: Sequence[torch.Tensor], out: torch.Tensor, safe_softmax: bool,
-    tanh: torch.Tensor | None = None,
+    slope: torch.Tensor | None = None,
 ) -> torch.Tensor | None:  # fmt: skip
     """Compute the weights of queries and keys in `out`.
 
@@ -95,7 +94,7 @@ def weights(
         k: `(n, width, D)`, in one or more pieces.
         out: `(n, g * height, width)`; `exp(score)`, or with `safe_softmax` the softmax of the scores.
         safe_softmax: whether the row maximum is subtracted.
-        tanh: memory shaped like `out` for the `tanh` of a softcap, which its derivative is made of; None = not needed.
+        slope: filled with the derivative of the bounded scores by the scaled ones, `1 - tanh(...)^2`.
 
     Returns:
         the log-sum-exp `(n, g * height)` with `safe_softmax`, else None.
@@ -108,12 +107,12 @@ def weights(
     else:
         for piece, scores in zip(k, out.split([piece.shape[1] for piece in k], -1), strict=True):
             torch.mul(torch.bmm(q, piece.transpose(1, 2)), factor, out=scores)
-    by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.softcap:
         out.tanh_()
-        if tanh is not None:
-            tanh.copy_(out)
-        out *= rules.softcap * unit
+        if slope is not None:
+            torch.addcmul(torch.ones_like(out), out, out, value=-1, out=slope)
+        out.mul_(rules.softcap * unit)
+    by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
         assert not batch.along, "a bias differs from one repeat of a tile to the next"
         bias = rules.bias.read(tile, slice(batch.first, batch.first + batch.n))
@@ -199,9 +198,8 @@ def backward(
         buffers: memory of the results, which the next batch overwrites.
     """
     p = buffers.get("weights", *q.shape[:2], batch.tile.width)
-    # first the tanh of the scores, then the gradient of the scores before the softcap
-    uncapped = buffers.get("uncapped", *p.shape) if rules.softcap else None
-    weights(rules, batch, q, [k], p, safe_softmax, uncapped)
+    slope = buffers.get("slope", *p.shape) if rules.softcap else None
+    weights(rules, batch, q, [k], p, safe_softmax, slope)
     factors = dropout_factors(rules, batch, p)
     allowed = rules.allowed(batch.tile, p)
     transposed = None if allowed is None else allowed.T
@@ -221,14 +219,14 @@ def backward(
     d_s.sub_(shift).mul_(p)
     if allowed is not None:
         d_s.masked_fill_(~allowed, 0.0)
-    d_raw = d_s
-    if uncapped is not None:
-        d_raw = uncapped.square_().neg_().add_(1.0).mul_(d_s)
-        if allowed is not None:
-            d_raw.masked_fill_(~allowed, 0.0)
     d_q, d_k = buffers.get("d_q", *q.shape), buffers.get("d_k", *k.shape)
-    _product(d_raw, k, rules.scale, allowed, d_q)
-    _product(d_raw.transpose(1, 2), q, rules.scale, transposed, d_k)
+    d_products = d_s
+    if slope is not None:  # the bias is added after the bound: its gradient is that of the bounded scores
+        d_products = torch.mul(d_s, slope, out=slope)
+        if allowed is not None:
+            d_products.masked_fill_(~allowed, 0.0)
+    _product(d_products, k, rules.scale, allowed, d_q)
+    _product(d_products.transpose(1, 2), q, rules.scale, transposed, d_k)
     return d_q, d_k, d_v, d_s
 
 
