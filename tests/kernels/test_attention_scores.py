@@ -225,7 +225,7 @@ def test_what_sdpa_cannot_do_names_what_can():
 @pytest.mark.parametrize("softcap", [0.0, -1.0, math.nan, math.inf, True, "2"])
 def test_a_softcap_is_a_positive_number(softcap: object):
     x = inputs(2, 2)
-    with pytest.raises(ArgumentError, match="softcap must be a positive number, got .*; leave it out"):
+    with pytest.raises(ArgumentError, match=r"softcap must be a positive number, got .*; leave it out"):
         mw.attention(x["q"], x["k"], x["v"], softcap=softcap)
 
 

@@ -82,8 +82,8 @@ def attention(
             sinks, as in Gemma 2 (Gemma Team 2024), flash-attention's `softcap` and the tanh soft-cap of FlexAttention's
             attention-gym. Not with `"sdpa"`.
         sinks: `(Hq,)`, a learned logit for each query head that joins each row's softmax without a value (gpt-oss,
-            OpenAI 2025; "Attention Is Off By One" with a logit of 0; -inf = none). The log-sum-exp counts it. Keys that all queries
-            see, StreamingLLM's sinks, are the mask `mw.sinks(n)` instead.
+            OpenAI 2025; "Attention Is Off By One" with a logit of 0); -inf = none. The log-sum-exp counts it. Keys that
+            all queries see, StreamingLLM's sinks, are the mask `mw.sinks(n)` instead.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` and `"tiled"`).
         return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row (with sinks, the sink).
@@ -98,7 +98,8 @@ def attention(
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.
 
     Raises:
-        ShapeError, ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do this.
+        ShapeError, ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do
+            this.
 
     >>> import torch, maskwork as mw
     >>> q = k = torch.zeros(1, 1, 3, 2)
