@@ -8,7 +8,8 @@ __all__ = ["FILES", "Counts", "Peer", "Row", "compare", "peers"]
 
 #: The files of this folder that describe a library, in the order of the guide and of the table.
 FILES = (
-    "flash_attention", "xformers", "splash",
+    "pytorch", "hugging_face", "hugging_face_models", "flash_attention", "xformers", "splash", "natten", "speculative",
+    "keras",
 )  # fmt: skip
 
 
