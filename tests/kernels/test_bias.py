@@ -178,7 +178,7 @@ def test_mistakes_say_rule_finding_and_mend():
     for mask in (None, mw.full()):  # the mask does not ask where the queries stand, the bias does
         with pytest.raises(GridError, match=r"q_start=0 .* q_start=2 \(kv_len - q_len\)"):
             mw.attention(q, k, v, mask, bias=mw.alibi(4))
-    for slopes in (0, True, 1.5, torch.ones(2, 2), torch.ones(2, dtype=torch.int), torch.ones(0)):
+    for slopes in (0, True, 1.5, torch.ones(2, 2, 2), torch.ones(2, dtype=torch.int), torch.ones(0)):
         with pytest.raises(ArgumentError, match="slopes must be a floating point tensor"):
             mw.alibi(slopes)
     for table in (torch.zeros(32), torch.zeros(32, 4, dtype=torch.int), torch.zeros(32, 0), None):

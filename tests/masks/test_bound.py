@@ -11,7 +11,8 @@ from maskwork.errors import GridError, MaskError, TooManySpans
 #: What DESIGN section 3 teaches of a bound mask, and its drawing as SVG.
 TAUGHT = {
     "allowed", "blocks", "cost", "count", "dense", "density", "diff", "disjoint", "empty_rows", "equals", "explain",
-    "last_seen", "reach", "rows", "select", "shape", "show", "spans", "subset_of", "svg", "tiles",
+    "k_positions", "last_seen", "q_positions", "reach", "rows", "select", "shape", "show", "spans", "subset_of", "svg",
+    "tiles",
 }  # fmt: skip
 
 

@@ -44,6 +44,6 @@ def test_masks_blind_to_the_query_need_no_q_start():
     assert mw.sinks(3).bind(2, 4).allowed == 6
 
 
-def test_q_start_is_not_advised_to_be_negative():
-    with pytest.raises(GridError, match=r"if the queries are the first positions$"):
+def test_both_usual_starts_are_named_also_where_the_second_is_negative():
+    with pytest.raises(GridError, match=r"q_start=0 if the queries are the first positions, or q_start=-2 "):
         mw.causal().bind(4, 2)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ..errors import ArgumentError, GridError
 from ..lower import bind_outside_graph, outside_graph
 from ..masks import BoundMask, Mask, full, missing_q_start
-from ._bias import PositionBias
+from ._bias import PositionBias, describe
+from ._transforms import transforms
 
 #: Most (B, H, Q, K) cells that `auto` lets an implementation hold as a dense mask: 2**28, 256 MiB of bool.
 MAX_DENSE = 1 << 28
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call:
     """Checked arguments of one call of `mw.attention`.
 
@@ -27,9 +29,12 @@ class Call:
         mask: bound to this grid.
         bias: broadcasts to `(B, Hq, Q, K)`, or depends on positions; None = no bias.
         scale: factor on the scores.
+        softcap: bound on the scaled scores, `softcap * tanh(score / softcap)`, before the bias; None = no bound.
+        sinks: `(Hq,)`, a logit for each query head that joins each row's softmax without a value; None = no sinks.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness, None = torch's default.
         return_lse: whether the caller wants the log-sum-exp.
+        transforms: torch's transforms that act on the tensors: "jvp", "vmap", "grad", "nested".
     """
 
     q: torch.Tensor
@@ -38,9 +43,12 @@ class Call:
     mask: BoundMask
     bias: torch.Tensor | PositionBias | None
     scale: float
+    softcap: float | None
+    sinks: torch.Tensor | None
     dropout_p: float
     generator: torch.Generator | None
     return_lse: bool
+    transforms: frozenset[str]
 
     @property
     def groups(self) -> int:
@@ -61,8 +69,16 @@ class Call:
         """Return the bias as a tensor that broadcasts to `(B, Hq, Q, K)`, None = no bias."""
         if not isinstance(self.bias, PositionBias):
             return self.bias
-        grid = self.mask.grid
-        return self.bias.dense(grid.q_start, grid.q_len, grid.kv_len, self.q.device)
+        grid, device = self.mask.grid, self.q.device
+        if self.has_consecutive_positions:
+            return self.bias.dense(grid.q_start, grid.q_len, grid.kv_len, device)
+        sides = self.mask.q_positions, self.mask.k_positions
+        return self.bias.at(*(torch.tensor(side, device=device) for side in sides))
+
+    @property
+    def has_consecutive_positions(self) -> bool:
+        """Whether queries follow one another from the grid's start on and keys from 0: not so in a selection."""
+        return self.mask._positions is None
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,15 @@ class Implementation:
     slower: str
 
 
+def numbers_known(call: Call) -> bool:
+    """Return whether code may branch on the numbers in the tensors: not in a traced graph, nor under `vmap`."""
+    if torch.compiler.is_compiling() or call.transforms & {"vmap", "nested"}:
+        return False
+    # Classes of tensors beside torch's own, such as fake ones, may hold no numbers.
+    plain = (torch.Tensor, torch.nn.Parameter)
+    return call.transforms != frozenset() or all(type(x) in plain for x in (call.q, call.k, call.v))
+
+
 def too_dense(cells: int) -> str | None:
     """Return why `auto` builds no dense mask of so many cells, None where it does."""
     if cells <= MAX_DENSE:
@@ -97,9 +122,11 @@ def check(
     v: torch.Tensor,
     mask: Mask | BoundMask | None,
     *,
-    q_start: int | None,
+    q_start: Any,
     bias: torch.Tensor | PositionBias | None,
     scale: float | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
     dropout_p: float,
     generator: torch.Generator | None,
     return_lse: bool,
@@ -120,11 +147,16 @@ def check(
             raise ArgumentError(
                 f"q, k and v must share dtype and device, got q {q.dtype} on {q.device}, {name} {x.dtype} on {x.device}"
             )
-    if k.shape[:3] != v.shape[:3] or k.shape[0] != q.shape[0] or k.shape[3] != q.shape[3]:
+    batch = {x.shape[0] for x in (q, k, v)}
+    if k.shape[1:3] != v.shape[1:3] or len(batch - {1}) > 1 or k.shape[3] != q.shape[3]:
         raise ArgumentError(
             "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
-            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; length comes after heads"
+            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; length comes after heads, and one batch row may "
+            "stand for all"
         )
+    if len(batch) > 1:  # views: nothing is copied
+        size = next(iter(batch - {1}))
+        q, k, v = (x.expand(size, -1, -1, -1) for x in (q, k, v))
     if q.shape[3] == 0:
         raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass a larger width")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
@@ -141,15 +173,25 @@ def check(
     else:
         bound = _bind(mask, q, k, q_start)
     if isinstance(bias, PositionBias):
-        _check_position_bias(bias, mask, q, k, q_start)
+        _check_position_bias(bias, bound, q)
     elif bias is not None:
         _check_bias(bias, q, k)
+    if softcap is not None:
+        softcap = _check_softcap(softcap)
+    if sinks is not None:
+        _check_sinks(sinks, q)
     factor: float = q.shape[-1] ** -0.5 if scale is None else scale
-    return Call(q, k, v, bound, bias, factor, dropout_p, generator, return_lse)
+    acting = transforms(lambda: (q, k, v, _bias_tensor(bias), sinks))
+    return Call(q, k, v, bound, bias, factor, softcap, sinks, dropout_p, generator, return_lse, acting)
+
+
+def _bias_tensor(bias: torch.Tensor | PositionBias | None) -> torch.Tensor | None:
+    """Return a tensor that shows which transforms act on the bias."""
+    return bias.of_distances(torch.zeros(1, dtype=torch.int64)) if isinstance(bias, PositionBias) else bias
 
 
 @outside_graph
-def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None) -> BoundMask:
+def _bind(mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: Any) -> BoundMask:
     """Return the mask bound to the grid of `q` and `k`; None means `full()`."""
     batch, heads, q_len, _ = q.shape
     kv_len = k.shape[2]
@@ -182,18 +224,36 @@ def _check_bound(mask: BoundMask, q: torch.Tensor, k: torch.Tensor) -> None:
         )
 
 
-def _check_position_bias(
-    bias: PositionBias, mask: Mask | BoundMask | None, q: torch.Tensor, k: torch.Tensor, q_start: int | None
-) -> None:
-    """Raise unless the bias has q's heads and the queries' positions are known."""
-    if bias.heads != q.shape[1]:
+def _check_position_bias(bias: PositionBias, bound: BoundMask, q: torch.Tensor) -> None:
+    """Raise unless the bias has q's heads and batch rows, and the queries' positions are known."""
+    if bias.heads != q.shape[1] or bias.batch not in (1, q.shape[0]):
+        own, others = (
+            (f"{bias.batch} x {bias.heads}", tuple(q.shape[:2])) if bias.batch > 1 else (bias.heads, q.shape[1])
+        )
         raise ArgumentError(
-            f"a position bias must be made for q's heads, got one for {bias.heads} and q with {q.shape[1]}; "
+            f"a position bias must be made for q's heads, got one for {own} and q with {others}; "
             "give it a slope or a column of the table for each query head"
         )
-    q_len, kv_len = q.shape[2], k.shape[2]
-    if q_start is None and q_len != kv_len and not isinstance(mask, BoundMask):
-        raise missing_q_start(q_len, kv_len, " and the bias depends on positions")
+    if not bound.grid.start_given:
+        raise missing_q_start(bound.grid.q_len, bound.grid.kv_len, " and the bias depends on positions")
+
+
+def _check_softcap(softcap: float) -> float:
+    """Return the bound on the scores as a float, or raise."""
+    if isinstance(softcap, bool) or not isinstance(softcap, (int, float)) or not 0 < softcap < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"softcap must be a positive number, got {softcap!r:.60}; leave it out for no bound")
+    return float(softcap)
+
+
+def _check_sinks(sinks: torch.Tensor, q: torch.Tensor) -> None:
+    """Raise unless `sinks` has a floating point logit for each query head, on q's device."""
+    fits = isinstance(sinks, torch.Tensor) and sinks.shape == (q.shape[1],) and sinks.is_floating_point()  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not fits or sinks.device != q.device:
+        place = f" on {sinks.device}" if isinstance(sinks, torch.Tensor) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"sinks must be floating point of shape (Hq,) = ({q.shape[1]},) on q's device {q.device}, got "
+            f"{describe(sinks)}{place}; pass one logit for each query head (first keys that all see are mw.sinks(n))"
+        )
 
 
 def _check_bias(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> None:

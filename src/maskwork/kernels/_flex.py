@@ -16,7 +16,8 @@ from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attent
 from ..lower import to_block_mask
 from ._call import Call, Implementation
 from ._reference import REFERENCE
-from ._sdpa import SDPA, empty_rows, hide_unseen, shortcut
+from ._sdpa import SDPA, empty_rows, hide_unseen, refusal, shortcut
+from ._sinks import add_sinks
 
 #: Fewest (Q x K) pairs for which `auto` compiles: below, dense SDPA is done before a compiler has started.
 AUTO_PAIRS = 1 << 22
@@ -27,6 +28,8 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 def _cannot(call: Call) -> str | None:
     """Return why FlexAttention cannot compute the call, or None."""
     device = call.q.device.type
+    if call.transforms:
+        return refusal(call)
     if call.bias is not None:
         return "it takes no bias"
     if call.dropout_p:
@@ -38,8 +41,8 @@ def _cannot(call: Call) -> str | None:
         return f"its CUDA kernels want head dimensions of at least 16, got {small}" if small < 16 else None
     if device != "cpu":
         return f"it is not tried on {device}"
-    if call.return_lse:
-        return "on CPU it does not return the log-sum-exp"
+    if call.return_lse or call.sinks is not None:
+        return "on CPU it does not return the log-sum-exp" + ("" if call.return_lse else ", which sinks need")
     if call.needs_gradients:
         return "on CPU it has no backward pass; call it under torch.no_grad()"
     return _no_cpu_kernel()
@@ -64,7 +67,7 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
 
     Each class of shapes is compiled once: the shapes and dtype of q, k and v, whether the mask differs along batch
     or heads, its runs a row rounded up to a power of two, and, for sequences of more than 64 blocks, its widest row
-    of blocks likewise. The uncompiled form, which holds all scores, never runs.
+    of blocks likewise; and each softcap. The uncompiled form, which holds all scores, never runs.
     """
     if not call.q.numel() or not call.k.numel() or not call.v.numel():
         return REFERENCE.attend(call)  # no cell to compute, and no kernel for empty tensors
@@ -77,28 +80,42 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
         if device.type == "cpu":
             # one guard fewer: with and without gradients are the same class
             with torch.no_grad():
-                out, lse = _compiled()(q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.return_lse)
+                out, lse = _compiled()(
+                    q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.softcap, call.return_lse
+                )
         else:
-            out, lse = _compiled()(q, k, v, block_mask, call.scale, call.return_lse)
+            want_lse = call.return_lse or call.sinks is not None
+            out, lse = _compiled()(q, k, v, block_mask, call.scale, call.softcap, want_lse)
     empty = empty_rows(call)
     if empty is not None:
         out = out.masked_fill(empty.unsqueeze(-1), 0.0)
         lse = lse if lse is None else lse.masked_fill(empty, float("-inf"))
-    return out, lse
+    return (out, lse) if call.sinks is None or lse is None else add_sinks(out, lse, call.sinks)
 
 
 FLEX = Implementation("flex", _attend, _cannot, _not_worth_it, "slower")
 
 
 def _flex(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, block_mask: BlockMask, scale: float, return_lse: bool
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    block_mask: BlockMask,
+    scale: float,
+    softcap: float | None,
+    return_lse: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Call FlexAttention: the function that is compiled."""
     gqa = q.shape[1] != k.shape[1]
+
+    def cap(score: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return score if softcap is None else softcap * torch.tanh(score / softcap)
+
+    score_mod = None if softcap is None else cap
     if not return_lse:
-        return flex_attention(q, k, v, block_mask=block_mask, scale=scale, enable_gqa=gqa), None
+        return flex_attention(q, k, v, score_mod, block_mask=block_mask, scale=scale, enable_gqa=gqa), None
     out, aux = flex_attention(
-        q, k, v, block_mask=block_mask, scale=scale, enable_gqa=gqa, return_aux=AuxRequest(lse=True)
+        q, k, v, score_mod, block_mask=block_mask, scale=scale, enable_gqa=gqa, return_aux=AuxRequest(lse=True)
     )
     return out, aux.lse
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -49,7 +50,7 @@ def plan(
     v: torch.Tensor,
     mask: Mask | BoundMask | None = None,
     *,
-    q_start: int | None = None,
+    q_start: Any = None,
     return_lse: bool = False,
 ) -> Plan:
     """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
@@ -64,7 +65,8 @@ def plan(
     """
     call = check(
         q, k, v, mask,
-        q_start=q_start, bias=None, scale=None, dropout_p=0.0, generator=None, return_lse=return_lse,
+        q_start=q_start, bias=None, scale=None, softcap=None, sinks=None, dropout_p=0.0, generator=None,
+        return_lse=return_lse,
     )  # fmt: skip
     chosen = choose(call)
     return Plan(chosen, _reasons(call, chosen))
@@ -78,10 +80,10 @@ def choose(call: Call) -> str:
         CannotExpress: only a dense mask beyond the budget is left.
     """
     if call.cells < SMALL_CELLS and _takes(SDPA, call):
-        return SDPA.name
+        return _remember(SDPA.name, call)
     for name, implementation in IMPLEMENTATIONS.items():
         if _takes(implementation, call):
-            return name
+            return _remember(name, call)
     raise CannotExpress(
         f"'auto' holds no dense mask of more than {_call.MAX_DENSE} cells, got {call.mask!r}, which needs one "
         f"({'; '.join(f'{name}: {reason}' for name, reason in _reasons(call).items())}); "
@@ -96,7 +98,7 @@ def take(impl: str, call: Call) -> Implementation:
         ArgumentError: there is no implementation of that name. CannotExpress: it cannot compute the call.
     """
     if impl == "auto":
-        return IMPLEMENTATIONS[choose(call)]
+        return IMPLEMENTATIONS[_chosen_before(call) or choose(call)]
     if impl not in IMPLEMENTATIONS:
         names = ", ".join(repr(name) for name in ("auto", *IMPLEMENTATIONS))
         raise ArgumentError(f"impl must be one of {names}, got {impl!r}")
@@ -105,6 +107,23 @@ def take(impl: str, call: Call) -> Implementation:
         able = next(name for name, implementation in IMPLEMENTATIONS.items() if implementation.cannot(call) is None)
         raise CannotExpress(f"impl={impl!r} cannot express this call: {reason}; impl={able!r} can")
     return IMPLEMENTATIONS[impl]
+
+
+# A whole graph cannot leave to choose. So a choice is noted with the mask, and a call that is compiled takes it again:
+# a mask that was bound and used before, at the first step, breaks no graph.
+
+
+def _remember(name: str, call: Call) -> str:
+    call.mask._lowerings.get(("chosen", call.q.device.type), lambda: name)
+    return name
+
+
+def _chosen_before(call: Call) -> str | None:
+    """Return what `choose` took for this mask earlier, if the call is traced and that can compute it too."""
+    if not torch.compiler.is_compiling() or not call.mask._lowerings.has(("chosen", call.q.device.type)):
+        return None
+    name: str = call.mask._lowerings.get(("chosen", call.q.device.type), str)
+    return name if IMPLEMENTATIONS[name].cannot(call) is None else None
 
 
 def _takes(implementation: Implementation, call: Call) -> bool:

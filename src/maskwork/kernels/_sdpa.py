@@ -9,18 +9,22 @@ import torch.nn.functional as F
 
 from ..lower import SdpaArguments, lowered, sdpa_shortcut, to_dense, to_sdpa
 from ..spans import Spans
-from ._call import Call, Implementation, too_dense
+from ._call import Call, Implementation, numbers_known, too_dense
 
 
 def shortcut(call: Call) -> SdpaArguments | None:
     """Return the arguments that SDPA takes in place of a dense mask, None where SDPA needs the dense mask."""
-    if call.bias is not None:
+    if call.bias is not None or call.sinks is not None:
         return None
     return lowered(call.mask, ("sdpa shortcut",), lambda: sdpa_shortcut(call.mask))
 
 
 def _cannot(call: Call) -> str | None:
     """Return why SDPA cannot compute the call, or None."""
+    if call.softcap is not None:
+        return "it has no bound on the scores (softcap)"
+    if call.transforms - {"grad"}:
+        return refusal(call)
     if call.return_lse:
         return "it does not return the log-sum-exp"
     if call.dropout_p and call.generator is not None:
@@ -34,7 +38,7 @@ def _not_worth_it(call: Call) -> str | None:
     batch, heads, q_len, kv_len = call.mask.shape
     if isinstance(call.bias, torch.Tensor):
         batch, heads = call.q.shape[:2]
-    elif call.bias is not None:
+    elif call.bias is not None or call.sinks is not None:
         heads = call.q.shape[1]
     reason = too_dense(batch * heads * q_len * kv_len)
     return None if reason is None or shortcut(call) is not None else reason
@@ -51,17 +55,15 @@ def _attend(call: Call) -> tuple[torch.Tensor, None]:
     if empty is not None:
         # A NaN in a query that sees nothing would reach the keys' gradients as 0 x NaN.
         q = q.masked_fill(empty.unsqueeze(-1), 0.0)
-    if call.bias is None:
+    if call.sinks is not None:
+        # A key of zeros scores 0, so that its bias is the sink's logit; its value adds nothing.
+        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+        attn_mask, is_causal = _with_sinks(call, call.sinks), False
+    elif call.bias is None:
         arguments = to_sdpa(call.mask, device)
         attn_mask, is_causal = arguments["attn_mask"], arguments["is_causal"]
     else:
-        # The mask before the bias: torch.compile breaks its graph at the mask.
-        allowed = to_dense(call.mask, device)
-        bias = call.dense_bias()
-        assert bias is not None
-        # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
-        attn_mask = bias.to(q.dtype).masked_fill(~allowed, float("-inf"))
-        is_causal = False
+        attn_mask, is_causal = _biased(call), False
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask, dropout_p=call.dropout_p, is_causal=is_causal, scale=call.scale
     )
@@ -70,6 +72,33 @@ def _attend(call: Call) -> tuple[torch.Tensor, None]:
 
 
 SDPA = Implementation("sdpa", _attend, _cannot, _not_worth_it, "slower here")
+
+
+def _biased(call: Call) -> torch.Tensor:
+    """Return the bias where attention is allowed and -inf elsewhere, broadcast to `(B, Hq, Q, K)`, in q's dtype."""
+    # The mask before the bias: torch.compile breaks its graph at the mask.
+    allowed = to_dense(call.mask, call.q.device)
+    bias = call.dense_bias()
+    if bias is None:
+        bias = call.q.new_zeros(())
+    # Filled, not added: a bias may hold NaN or inf where nothing is allowed.
+    return bias.to(call.q.dtype).masked_fill(~allowed, float("-inf"))
+
+
+def _with_sinks(call: Call, sinks: torch.Tensor) -> torch.Tensor:
+    """Return the mask of `_biased` with a column more, the sinks': `(B | 1, Hq, Q, K + 1)`."""
+    biased = _biased(call)
+    (_, heads, q_len, _), kv_len = call.q.shape, call.k.shape[2]
+    biased = biased.expand(biased.shape[0], heads, q_len, kv_len)
+    column = sinks.to(biased.dtype).view(1, -1, 1, 1).expand(biased.shape[0], -1, q_len, 1)
+    return torch.cat([biased, column], -1)
+
+
+def refusal(call: Call) -> str:
+    """Return why an implementation without a rule for the call's transforms cannot compute it."""
+    acting = call.transforms - {"grad"} if "jvp" in call.transforms else call.transforms  # a jvp shows as both
+    names = [name for name in ("jvp", "vmap", "grad") if name in acting]
+    return f"it has no rule for torch's transforms, here {' of '.join(names) or 'one inside another'}"
 
 
 def empty_rows(call: Call) -> torch.Tensor | None:
@@ -86,7 +115,8 @@ def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """
     device = call.k.device
     unseen = lowered(call.mask, ("unseen keys", device), lambda: _tensor_if_any(_unseen_keys(call.mask.spans), device))
-    if unseen is None or (not call.needs_gradients and _finite(call.k) and _finite(call.v)):
+    known_finite = numbers_known(call) and not call.needs_gradients and _finite(call.k) and _finite(call.v)
+    if unseen is None or known_finite:
         return call.k, call.v
     if unseen.shape[1] > 1:  # per query head: a key head is unseen where all of its query heads agree
         unseen = unseen.unflatten(1, (call.k.shape[1], call.groups)).all(2)
@@ -96,7 +126,7 @@ def hide_unseen(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _finite(x: torch.Tensor) -> bool:
     """Return whether all numbers are known to be finite. Only the CPU checks: on a GPU a copy is cheaper."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and bool(x.sum().isfinite())
+    return x.device.type == "cpu" and bool(x.sum().isfinite())
 
 
 def _unseen_keys(spans: Spans) -> npt.NDArray[np.bool_]:

@@ -92,10 +92,11 @@ _pytree.register_pytree_node(
 
 def _mask_function(b: BoundMask, device: torch.device) -> TensorMaskMod:
     inner = span_mask_mod(*span_tables(b, b.grid.q_len, device))
-    q_start, rows = b.grid.q_start, b.grid.q_len
+    rows, starts = b.grid.q_len, torch.from_numpy(b.grid.starts).to(device)
+    alike = len(starts) == 1
 
     def mask_function(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        row = q - q_start
+        row = q - (starts[0] if alike else starts[b])
         # A negative index would silently count from the end; index `rows` is out of bounds and raises.
         return inner(b, h, torch.where(row < 0, rows, row), k)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
+from contextlib import ExitStack, contextmanager
 from types import CodeType
 from typing import Any, TypeVar, cast
 
 import torch
+from torch.utils import _python_dispatch, _pytree
 
 from ..errors import ArgumentError
-from ..masks import BoundMask, Mask
+from ..masks import BoundMask, Mask, as_q_start
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -65,31 +68,79 @@ def require_bound(b: object) -> None:
 def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
     """Return the result of `make`, which is called on first use of `key`; a stored result breaks no compiled graph.
 
-    `make` runs outside inference mode, whatever mode the caller is in: autograd could never save a tensor that was
-    made in inference mode, and the mask that stores the tensor may be trained with after an evaluation.
+    `make` runs as `plain_torch`, whatever mode the caller is in: the next use may be in another.
     """
     require_bound(b)
-    if b._lowerings.has(key):
-        return b._lowerings.get(key, make)
-    return _first_time(b, key, make)
+    stored = b._lowerings.get(key, make) if b._lowerings.has(key) else _first_time(b, key, make)
+    # While a graph is traced, the tracer takes stored tensors as constants itself.
+    if torch.compiler.is_compiling() or not torch._C._len_torch_dispatch_stack():
+        return stored
+    return cast(T, _for_fake_mode(stored))
 
 
 @outside_graph
 def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
     _ = b.shape  # computed now: compiled code that reads the stored lowering reads the shape as well
+    with plain_torch():
+        made = make()
+        # A tensor of some other class belongs to whoever is tracing, and would poison the mask for good.
+        return b._lowerings.get(key, lambda: made) if _is_plain(made) else made
 
-    def outside_inference_mode() -> T:
-        with torch.inference_mode(False):
-            return make()
 
-    return b._lowerings.get(key, outside_inference_mode)
+@contextmanager
+def plain_torch() -> Generator[None]:
+    """Run torch as if no mode or transform of the caller's were active: what is made may be stored for any use.
+
+    Off are inference mode (autograd could never save the tensor), fake tensors and other dispatch modes, default
+    devices and other modes of functions, and the transforms of `torch.func`.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        if torch._C._len_torch_dispatch_stack():
+            stack.enter_context(_python_dispatch._disable_current_modes())
+        stack.enter_context(torch._C.DisableTorchFunction())
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+            stack.enter_context(temporarily_clear_interpreter_stack())
+        yield
+
+
+def _is_plain(made: object) -> bool:
+    """Return whether every tensor in a lowering is a plain one."""
+    leaves = _pytree.tree_leaves(made)
+    return all(type(leaf) is torch.Tensor for leaf in leaves if isinstance(leaf, torch.Tensor))
+
+
+def _for_fake_mode(stored: object) -> object:
+    """Return a stored lowering as the caller's fake tensors where its mode takes no others, else as it is."""
+    mode: Any = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
+    if mode is None or mode.allow_non_fake_inputs:
+        return stored
+    return _pytree.tree_map_only(torch.Tensor, mode.from_tensor, stored)
+
+
+#: Grids of few cells whose bound masks are kept for the next layer or step: (mask, grid's arguments, bound mask).
+_recent: list[tuple[Mask, tuple[object, ...], BoundMask]] = []
+_MOST_RECENT, _MOST_CELLS = 4, 1 << 24
 
 
 @outside_graph
-def bind_outside_graph(
-    mask: Mask, q_len: int, kv_len: int, *, q_start: int | None, batch: int, heads: int
-) -> BoundMask:
-    """Bind a mask in code that may be compiled; arguments as for `mask.bind`."""
+def bind_outside_graph(mask: Mask, q_len: int, kv_len: int, *, q_start: Any, batch: int, heads: int) -> BoundMask:
+    """Bind a mask in code that may be compiled; arguments as for `mask.bind`.
+
+    The last few are kept, so that the layers of a decoding step bind and lower the mask once.
+    """
+    # Of a mutable start, such as a tensor of lengths, the numbers count.
+    start = q_start if q_start is None or type(q_start) is int else as_q_start(q_start)
+    asked = (q_len, kv_len, start, batch, heads)
+    for kept, grid, bound in tuple(_recent):
+        if kept is mask and grid == asked:
+            return bound
     bound = mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
     _ = bound.spans  # computed now: on first use the code may be inside the graph
+    # A function may read what changes between two calls.
+    if math.prod(bound.shape) <= _MOST_CELLS and not mask.calls_function:
+        _recent.insert(0, (mask, asked, bound))
+        del _recent[_MOST_RECENT:]
     return bound

@@ -1,5 +1,6 @@
 """WHAT MAY BE SEEN: masks as immutable expressions, and masks bound to a grid. NumPy only."""
 
+from . import _operators as _operators  # registers them
 from . import recipes
 from ._atoms.blocks import block_causal, chunked
 from ._atoms.custom import custom, from_dense
@@ -14,7 +15,7 @@ from ._atoms.real import real
 from ._atoms.sparse import dilated, global_tokens, random_blocks
 from ._atoms.tree import tree
 from ._bound import BoundMask
-from ._grid import Grid, missing_q_start
+from ._grid import Grid, as_q_start, missing_q_start
 from ._mask import Mask
 from ._questions.diff import Diff
 from ._questions.explain import Explanation
@@ -28,6 +29,7 @@ __all__ = [
     "Grid",
     "Mask",
     "Verdict",
+    "as_q_start",
     "band",
     "block_causal",
     "causal",

@@ -14,7 +14,7 @@ from .. import spans as sp
 from .._shared.numbers import LARGEST_SIZE
 from ..errors import GridError, MaskError
 from ..spans import Spans
-from ._arrays import Ints, as_int, as_ints
+from ._arrays import LARGEST, Ints, as_int, as_ints
 from ._grid import Grid, evaluate
 from ._mask import Mask
 from ._questions.derived import Derived
@@ -60,10 +60,14 @@ class BoundMask:
     (500000500000, (1, 1, 1000000, 1000000))
     """
 
-    def __init__(self, mask: Mask, grid: Grid, spans: Spans | None = None) -> None:
+    def __init__(
+        self, mask: Mask, grid: Grid, spans: Spans | None = None, positions: tuple[Ints, Ints] | None = None
+    ) -> None:
         self.mask = mask
         self.grid = grid
         self._precomputed = spans
+        # Of a selection: where its queries and keys came from. The grid's own positions are counted otherwise.
+        self._positions = positions
         # Spans and shape are computed on first use: a grid may be bound that is too large for its spans.
         self._spans: Spans | None = None
         self._shape: tuple[int, int, int, int] | None = None
@@ -88,6 +92,21 @@ class BoundMask:
         return self._shape
 
     @property
+    def q_positions(self) -> Ints:
+        """The queries' absolute positions: int64 `(B, Q)`, B = 1 where all batch rows have the same.
+
+        Those of a selection are the positions that were selected, although its rows count from 0.
+        """
+        return self.grid.queries()[:, 0] if self._positions is None else self._positions[0]
+
+    @property
+    def k_positions(self) -> Ints:
+        """The keys' absolute positions, as `q_positions`: int64 `(B, K)`; -1 is an empty slot of a selection."""
+        if self._positions is None:
+            return np.arange(self.grid.kv_len, dtype=np.int64)[None]
+        return self._positions[1]
+
+    @property
     def allowed(self) -> int:
         """Exact number of allowed (query, key) pairs over `shape`."""
         return self.spans.allowed
@@ -110,7 +129,8 @@ class BoundMask:
         """Count the allowed pairs in a grid of rectangles, exactly: int64 `(B, H, len(q_edges) - 1, len(k_edges) - 1)`.
 
         Args:
-            q_edges: non-decreasing absolute query positions within the grid.
+            q_edges: non-decreasing absolute query positions within the grid. Where batch rows start at positions of
+                their own, positions that a row does not have hold no queries of that row.
             k_edges: non-decreasing key positions within `[0, kv_len]`.
 
         >>> import maskwork as mw
@@ -120,36 +140,68 @@ class BoundMask:
         return self._tiles(q_edges, k_edges, "q_edges", "k_edges")
 
     def _tiles(self, q_edges: Any, k_edges: Any, q_name: str, k_name: str) -> npt.NDArray[np.int64]:
-        grid = self.grid
+        grid, spans = self.grid, self.spans
+        q = _edges(q_edges, q_name, grid.q_first, grid.q_end)
+        k = _edges(k_edges, k_name, 0, grid.kv_len)
         # spans count rows from 0, callers count positions
-        q = _edges(q_edges, q_name, grid.q_start, grid.q_end) - grid.q_start
-        return sp.count_tiles(self.spans, q, _edges(k_edges, k_name, 0, grid.kv_len))
+        if not isinstance(grid.q_start, tuple):
+            return sp.count_tiles(spans, q - grid.q_start, k)
+        counts = [
+            sp.count_tiles(spans.batch_row(b), np.clip(q - start, 0, grid.q_len), k)
+            for b, start in enumerate(grid.q_start)
+        ]
+        return np.concatenate(counts)
 
-    def rows(self, q0: int, q1: int) -> BoundMask:
+    def rows(self, q0: Any, q1: Any) -> BoundMask:
         """Return the `BoundMask` of queries `[q0, q1)`, absolute positions; decoding is this.
 
         The spans of the other rows are not computed, unless `spans` of this mask already were.
+
+        Args:
+            q0: the first query: an int, or one for each batch row, as sequences of unlike length are decoded.
+            q1: one past the last query; each batch row has the same number of queries.
+
+        >>> import maskwork as mw
+        >>> mw.causal().bind(8, batch=2).rows([2, 5], [3, 6]).dense().sum(-1)[:, 0, 0].tolist()
+        [3, 6]
         """
         grid = self.grid
-        q0, q1 = as_int(q0, "rows(q0)", minimum=0), as_int(q1, "rows(q1)", minimum=0)
-        if not grid.q_start <= q0 <= q1 <= grid.q_end:
+        first, last = (_row_edges(value, name, grid.batch) for value, name in ((q0, "q0"), (q1, "q1")))
+        starts = np.broadcast_to(grid.starts, first.shape) if len(first) > 1 else grid.starts
+        if (first < starts).any() or (first > last).any() or (last > starts + grid.q_len).any():
+            raise GridError(f"rows must lie in {_extent_text(grid)}, got [{q0}, {q1}); choose rows of this grid")
+        if len(set((last - first).tolist())) > 1:
             raise GridError(
-                f"rows must lie in [{grid.q_start}, {grid.q_end}), got [{q0}, {q1}); choose rows of this grid"
+                f"each batch row has as many rows as the others, got [{q0}, {q1}); fill the shorter ones up"
             )
-        part = Grid(q0, q1 - q0, grid.kv_len, grid.batch, grid.heads)
-        spans = self.spans.rows(q0 - grid.q_start, q1 - grid.q_start) if self._has_spans else None
-        return BoundMask(self.mask, part, spans)
+        offsets, count = first - starts, int((last - first)[0])
+        part = Grid(tuple(first.tolist()), count, grid.kv_len, grid.batch, grid.heads, grid.start_given)
+        spans = None
+        if self._has_spans:
+            row = int(offsets[0])
+            if len(set(offsets.tolist())) == 1:
+                spans = self.spans.rows(row, row + count)
+            else:
+                spans = sp.take_rows(self.spans, offsets.reshape(-1, 1, 1) + np.arange(count))
+        positions = self._positions
+        if positions is not None:
+            rows = offsets[:, None] + np.arange(count)
+            queries = np.broadcast_to(positions[0], (max(len(positions[0]), len(rows)), positions[0].shape[1]))
+            positions = np.take_along_axis(queries, np.broadcast_to(rows, (len(queries), count)), 1), positions[1]
+        return BoundMask(self.mask, part, spans, positions)
 
     def select(self, *, q: Any = None, k: Any = None) -> BoundMask:
         """Select queries and keys in any order: what a rolling cache, pages or a shard hold.
 
         Args:
-            q: absolute query positions of this grid, int `(Q',)`; all of them when left out.
-            k: absolute key positions, int `(K',)`; all when left out. -1 is an empty slot, which no query sees.
+            q: absolute query positions of this grid, int `(Q',)`, or `(B, Q')` with those of each batch row; all of
+                them when left out.
+            k: absolute key positions, int `(K',)` or `(B, K')`, as rings and page tables of each sequence hold them;
+                all when left out. -1 is an empty slot, which no query sees.
 
         Returns:
             a `BoundMask` of shape `(B, H, Q', K')` whose row `i` is query `q[i]` and whose column `j` is key `k[j]`.
-            Its positions count from 0.
+            Its grid counts from 0; `q_positions` and `k_positions` are those selected, which position biases use.
 
         Raises:
             TooManySpans: the keys are so scattered that cells must be evaluated, and there are more than 2**32.
@@ -159,8 +211,10 @@ class BoundMask:
         >>> rolling.dense()[0, 0].astype(int).tolist()
         [[1, 1, 0, 1]]
         """
-        text, spans, grid = select(repr(self), self.grid, self._rows_at, q, k)
-        return BoundMask(Derived(text, spans, grid.q_start), grid, spans)
+        text, spans, grid, positions = select(
+            repr(self), self.grid, (self.q_positions, self.k_positions), self._rows_at, q, k
+        )
+        return BoundMask(Derived(text, spans, 0), grid, spans, positions)
 
     def reach(self, layers: int, *, budget: int = sp.REACH_BUDGET) -> BoundMask:
         """Compute what can influence what through `layers` layers of this mask with residual connections.
@@ -220,6 +274,8 @@ class BoundMask:
     def last_seen(self) -> npt.NDArray[np.int64]:
         """Return per key the absolute position of the last query that may see the key, -1 if none: int64 `(B, H, K)`.
 
+        Where queries stand before position 0, "none" is the position before the first of them.
+
         After that query, a KV cache may evict the key (H2O and StreamingLLM guess it; this is exact).
 
         >>> import maskwork as mw
@@ -227,9 +283,9 @@ class BoundMask:
         [4, 2, 3, 4, 4]
         """
         last = sp.last_seen(self.spans)
-        # from rows of the spans to positions; -1 stays
-        last[last >= 0] += self.grid.q_start
-        return last
+        # from rows of the spans to positions; -1 stays below every position
+        starts = np.broadcast_to(self.grid.starts.reshape(-1, 1, 1), (max(len(last), len(self.grid.starts)), 1, 1))
+        return np.where(last >= 0, last + starts, min(-1, self.grid.q_first - 1))
 
     def blocks(self, block_size: int | tuple[int, int] = 128, *, short_is_full: bool = True) -> sp.Blocks:
         """Determine which blocks are empty, partial and full, exactly: nothing is sampled.
@@ -276,7 +332,7 @@ class BoundMask:
         995904
         """
         other, first = self._same_grid(other), as_int(first, "first", minimum=0)
-        return diff((repr(self.mask), repr(other.mask)), self.spans, other.spans, self.grid.q_start, first)
+        return diff((repr(self.mask), repr(other.mask)), self.spans, other.spans, self.grid.start_of, first)
 
     def explain(self, q: int, k: int, b: int = 0, h: int = 0) -> Explanation:
         """Explain why query `q` may see key `k`, or return the smallest set of term occurrences that blocks the pair.
@@ -299,11 +355,11 @@ class BoundMask:
         ✗ within(causal, [3, 4]): in document 1 [3, 7) query 4 is 1 and key 5 is 2
           ✗ causal: key 2 is 1 ahead of query 1
         """
-        q, k, (b, h) = as_int(q, "q", minimum=0), as_int(k, "k", minimum=0), self.grid.check_plane(b, h)
-        grid = self.grid
-        if not (grid.q_start <= q < grid.q_end and k < grid.kv_len):
+        q, k, (b, h) = as_int(q, "q", minimum=-LARGEST), as_int(k, "k", minimum=0), self.grid.check_plane(b, h)
+        grid, start = self.grid, self.grid.start_of(b)
+        if not (start <= q < start + grid.q_len and k < grid.kv_len):
             raise GridError(
-                f"explain takes a cell of the grid, queries [{grid.q_start}, {grid.q_end}) and keys "
+                f"explain takes a cell of the grid, queries [{start}, {start + grid.q_len}) and keys "
                 f"[0, {grid.kv_len}), got query {q} and key {k}; pass absolute positions inside the grid"
             )
         # The mask evaluates one row for this cell: the spans of the grid are not needed.
@@ -333,7 +389,7 @@ class BoundMask:
 
         b, h = self.grid.check_plane(b, h)
         width = None if width is None else as_int(width, "width", minimum=1)
-        drawing = draw_text(repr(self.mask), self.spans, self.grid, width, b=b, h=h)
+        drawing = draw_text(repr(self.mask), self.spans, self.grid.of_row(b), width, b=b, h=h)
         print(printable(drawing, sys.stdout.encoding))
 
     def svg(self, *, b: int = 0, h: int = 0, size: int = 384, labels: bool = True) -> str:
@@ -349,7 +405,7 @@ class BoundMask:
 
         b, h = self.grid.check_plane(b, h)
         size = as_int(size, "size", minimum=1)
-        return draw_svg(repr(self.mask), self.spans, self.grid, b, h, size, labels)
+        return draw_svg(repr(self.mask), self.spans, self.grid.of_row(b), b, h, size, labels)
 
     # Notebooks call this to display the mask.
     def _repr_html_(self) -> str:
@@ -357,10 +413,11 @@ class BoundMask:
 
     def __repr__(self) -> str:
         grid = self.grid
-        return f"BoundMask({self.mask!r}, queries [{grid.q_start}, {grid.q_end}), keys [0, {grid.kv_len}))"
+        return f"BoundMask({self.mask!r}, queries {_extent_text(grid)}, keys [0, {grid.kv_len}))"
 
-    def __reduce__(self) -> tuple[type[BoundMask], tuple[Mask, Grid, Spans | None]]:
-        return BoundMask, (self.mask, self.grid, self._precomputed)  # spans and lowerings can be computed again
+    def __reduce__(self) -> tuple[type[BoundMask], tuple[Mask, Grid, Spans | None, tuple[Ints, Ints] | None]]:
+        # spans and lowerings can be computed again
+        return BoundMask, (self.mask, self.grid, self._precomputed, self._positions)
 
     @property
     def _has_spans(self) -> bool:
@@ -368,13 +425,15 @@ class BoundMask:
         return self._precomputed is not None or self._spans is not None
 
     def _rows_at(self, positions: Ints | None) -> Spans:
-        """Return the spans of these absolute query positions, in this order; of all queries for None."""
+        """Return the spans of these absolute query positions `(B | 1, Q')`, in this order; of all queries for None."""
         if positions is None:
             return self.spans
+        grid = self.grid
         if self._has_spans:
-            return sp.pick_rows(self.spans, positions - self.grid.q_start)
-        spans = self.mask._spans(positions[None, None], self.grid.kv_len)
-        return spans.expand((*spans.shape[:2], len(positions)))
+            rows = positions - grid.starts[:, None]
+            return sp.pick_rows(self.spans, rows[0]) if len(rows) == 1 else sp.take_rows(self.spans, rows[:, None])
+        spans = self.mask._spans(positions[:, None], grid.kv_len)
+        return spans.expand((*spans.shape[:2], positions.shape[1]))
 
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
         """Return `other` on this grid: a mask is bound to it, and a bound mask must be on the same grid."""
@@ -394,8 +453,27 @@ class BoundMask:
     def _verdict(self, cell: sp.FirstCell, relation: str, other: BoundMask) -> Verdict:
         """Build the verdict on a relation from the first cell that breaks it, None = the relation holds."""
         if cell is not None:
-            cell = (cell[0], cell[1], cell[2] + self.grid.q_start, cell[3])
+            cell = (cell[0], cell[1], cell[2] + self.grid.start_of(cell[0]), cell[3])
         return Verdict(f"{self.mask!r} {relation} {other.mask!r}", cell)
+
+
+def _row_edges(value: Any, name: str, batch: int) -> Ints:
+    """Return an edge of rows as int64 `(1,)`, or `(B,)` where each batch row has its own."""
+    if not isinstance(value, (list, tuple)) and not getattr(value, "ndim", 0):
+        return np.array([as_int(value, f"rows({name})", minimum=-LARGEST)], dtype=np.int64)
+    edges = as_ints(value, f"rows({name})", ndims=(1,), minimum=None)
+    if len(edges) not in (1, batch):
+        raise GridError(
+            f"rows({name}) takes an int, or one for each of the {batch} batch rows, got {len(edges)}; pass as many as "
+            "batch rows"
+        )
+    return edges
+
+
+def _extent_text(grid: Grid) -> str:
+    """Return the queries of a grid in words: `[0, 4)`, or one for each batch row."""
+    parts = [f"[{start}, {start + grid.q_len})" for start in grid.starts.tolist()]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:4])}{', …' if len(parts) > 4 else ''} by batch row"
 
 
 def _edges(values: Any, name: str, low: int, high: int) -> Ints:

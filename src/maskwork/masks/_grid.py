@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import spans as sp
 from ..errors import GridError
-from ..spans import Spans
-from ._arrays import as_int
+from ..spans import Ints, Spans
+from ._arrays import LARGEST, as_int, as_ints
 from ._extent import Extent
 
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 # Rows of one chunk: the planes of a typical expression fit the second-level cache.
 _CHUNK = 1 << 15
 
-#: The smallest value of each field of a grid.
-_SMALLEST = {"q_start": 0, "q_len": 0, "kv_len": 0, "batch": 1, "heads": 1}
+#: The smallest value of each size of a grid.
+_SMALLEST = {"q_len": 0, "kv_len": 0, "batch": 1, "heads": 1}
+
+#: Where queries start: one position for all batch rows, or one for each.
+QStart = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -28,35 +31,68 @@ class Grid:
     """Queries at absolute positions `[q_start, q_start + q_len)` against keys `[0, kv_len)`.
 
     Attributes:
-        q_start: absolute position of the first query.
+        q_start: absolute position of the first query; a tuple has one for each batch row, not all equal. Below 0, the
+            first queries stand before the first key.
         q_len: number of queries.
         kv_len: number of keys.
         batch: batch rows.
         heads: query heads.
+        start_given: False where nobody said where the queries stand, and the mask did not need to know: a bias that
+            depends on positions then refuses.
     """
 
-    q_start: int
+    q_start: QStart
     q_len: int
     kv_len: int
     batch: int = 1
     heads: int = 1
+    start_given: bool = True
 
     def __post_init__(self) -> None:
         for name, minimum in _SMALLEST.items():
             value = getattr(self, name)
             if type(value) is not int or value < minimum:  # frozen: only what is no int of Python is stored anew
                 object.__setattr__(self, name, as_int(value, name, minimum=minimum))
+        if type(self.q_start) is not int:
+            start = as_q_start(self.q_start)
+            if isinstance(start, tuple) and len(start) != self.batch:
+                raise GridError(
+                    f"q_start takes an int, or one for each of the {self.batch} batch rows, got {len(start)}; pass as "
+                    "many as batch rows"
+                )
+            object.__setattr__(self, "q_start", start)
+
+    @property
+    def starts(self) -> Ints:
+        """The position of each batch row's first query: int64 `(B,)`, or `(1,)` where all rows start alike."""
+        return np.array(self.q_start if isinstance(self.q_start, tuple) else [self.q_start], dtype=np.int64)
+
+    @property
+    def q_first(self) -> int:
+        """The smallest query position of any batch row."""
+        return min(self.q_start) if isinstance(self.q_start, tuple) else self.q_start
 
     @property
     def q_end(self) -> int:
-        """One past the last query position."""
-        return self.q_start + self.q_len
+        """One past the last query position of any batch row."""
+        return (max(self.q_start) if isinstance(self.q_start, tuple) else self.q_start) + self.q_len
+
+    def start_of(self, b: int) -> int:
+        """Return the position of the first query of batch row `b`."""
+        return self.q_start[b] if isinstance(self.q_start, tuple) else self.q_start
+
+    def of_row(self, b: int) -> Grid:
+        """Return this grid with the start of batch row `b` for all rows."""
+        return replace(self, q_start=self.start_of(b))
 
     def queries(self, i: int = 0, j: int | None = None) -> Queries:
-        """Return the absolute query positions, or those of rows `[i, j)` that exist: int64 `(1, 1, Q)`."""
+        """Return the absolute query positions, or those of rows `[i, j)` that exist: int64 `(B, 1, Q)`.
+
+        B is 1 where all batch rows start alike.
+        """
         i = as_int(i, "i", minimum=0)
-        end = self.q_end if j is None else min(self.q_start + as_int(j, "j", minimum=0), self.q_end)
-        return np.arange(self.q_start + i, end, dtype=np.int64)[None, None]
+        end = self.q_len if j is None else min(as_int(j, "j", minimum=0), self.q_len)
+        return self.starts.reshape(-1, 1, 1) + np.arange(i, end, dtype=np.int64)
 
     def check_plane(self, b: int, h: int) -> tuple[int, int]:
         """Validate batch row `b` and head `h`, and return both as `int`.
@@ -78,7 +114,7 @@ class Grid:
         q_len: int,
         kv_len: int | None,
         *,
-        q_start: int | None,
+        q_start: Any,
         batch: int | None,
         heads: int | None,
     ) -> Grid:
@@ -89,20 +125,28 @@ class Grid:
                 an array parameter do not match the mask.
         """
         q_len = as_int(q_len, "q_len", minimum=0)
+        start: QStart = 0
+        rows = 1
         if q_start is not None:
-            q_start = as_int(q_start, "q_start", minimum=0)
+            start, rows = as_q_start(q_start), _rows_of(q_start)
+        last = (max(start) if isinstance(start, tuple) else start) + q_len
         # Without kv_len, the last query is the last key.
-        kv_len = (q_start or 0) + q_len if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
+        kv_len = max(last, 0) if kv_len is None else as_int(kv_len, "kv_len", minimum=0)
         if q_start is None and q_len != kv_len and mask.depends_on_query:
             raise missing_q_start(q_len, kv_len)
         # Spans are int32, and kv_len itself must fit too.
-        if max(kv_len, (q_start or 0) + q_len) >= 2**31:
+        if max(kv_len, last, q_len) >= 2**31 or (min(start) if isinstance(start, tuple) else start) < -(2**31):
             raise GridError(
-                f"positions must be below 2**31, got queries up to {(q_start or 0) + q_len} and {kv_len} keys; "
-                "cut the sequence into shards"
+                f"positions must be below 2**31, got queries up to {last} and {kv_len} keys; cut the sequence into "
+                "shards"
             )
-        # A mask of one batch row, or one head, is the same for all.
-        batch = mask.batch if batch is None else as_int(batch, "batch", minimum=1)
+        # A mask of one batch row, or one head, is the same for all; so is one position for all rows.
+        batch = max(mask.batch, rows) if batch is None else as_int(batch, "batch", minimum=1)
+        if rows not in (1, batch):
+            raise GridError(
+                f"q_start takes an int, or one for each of the {batch} batch rows, got {rows}; pass as many as batch "
+                "rows"
+            )
         if mask.batch not in (1, batch):
             raise GridError(
                 f"the batch must match the mask's, {mask!r} has {mask.batch} rows, got {batch} for the grid; "
@@ -114,20 +158,37 @@ class Grid:
                 f"the heads must match the mask's, {mask!r} has {mask.heads} heads, got {heads} for the grid; "
                 "pass parameters with one entry per query head"
             )
-        grid = Grid(q_start or 0, q_len, kv_len, batch, heads)
+        grid = Grid(start, q_len, kv_len, batch, heads, start_given=q_start is not None or q_len == kv_len)
         # A mask that ignores the query has parameters for keys only: query positions need no cover.
-        queries = grid.q_end if mask.depends_on_query else kv_len
+        queries = max(grid.q_end, 0) if mask.depends_on_query else kv_len
         # without q_start, q_len == kv_len is the full sequence, and arrays must match its length exactly
         mask._check(Extent(queries, kv_len, full_length=q_start is None and q_len == kv_len))
         return grid
 
 
+def as_q_start(value: Any) -> QStart:
+    """Return a start as an int, or as a tuple with one int for each batch row where they differ."""
+    if not isinstance(value, (list, tuple)) and not getattr(value, "ndim", 0):
+        return as_int(value, "q_start", minimum=-LARGEST)
+    starts = as_ints(value, "q_start", ndims=(1,), minimum=None, hint="pass one int for each batch row").tolist()
+    if not starts:
+        raise GridError("q_start takes an int, or one for each batch row, got none; pass an int for all rows")
+    return starts[0] if len(set(starts)) == 1 else tuple(starts)
+
+
+def _rows_of(q_start: Any) -> int:
+    """Return how many batch rows a start was given for, 1 for an int."""
+    one_for_each = isinstance(q_start, (list, tuple)) or getattr(q_start, "ndim", 0)
+    return len(q_start) if one_for_each else 1
+
+
 def evaluate(mask: Mask, grid: Grid) -> Spans:
     """Return the spans of every query. A mask that ignores the query gets one row, broadcast by the caller."""
     if not mask.depends_on_query:
-        return mask._spans(grid.queries(0, min(grid.q_len, 1)), grid.kv_len)
+        return mask._spans(grid.queries(0, min(grid.q_len, 1))[:1], grid.kv_len)
     sp.check_budget(1, grid.q_len)
-    if grid.q_len <= _CHUNK or _needs_all_rows(mask):
+    # The work of a function has a budget over all rows of a call.
+    if grid.q_len <= _CHUNK or mask.calls_function:
         return mask._spans(grid.queries(), grid.kv_len)
     parts: list[Spans] = []
     runs, firsts = 1, range(0, grid.q_len, _CHUNK)
@@ -140,15 +201,9 @@ def evaluate(mask: Mask, grid: Grid) -> Spans:
     return sp.join_rows(parts, [min(_CHUNK, grid.q_len - i) for i in firsts])
 
 
-def _needs_all_rows(mask: Mask) -> bool:
-    """Return whether a part of `mask` budgets its work over all rows of a call, so that rows cannot come in chunks."""
-    return mask.single_pass or any(_needs_all_rows(operand) for operand in mask.operands)
-
-
 def missing_q_start(q_len: int, kv_len: int, because: str = "") -> GridError:
     """Build the error for a missing `q_start`, with the usual two answers; `because` names the caller's reason."""
-    last = f", or q_start={kv_len - q_len} (kv_len - q_len) if the last" if q_len < kv_len else ""
     return GridError(
         f"q_start must be given when q_len != kv_len{because}, got q_len={q_len} and kv_len={kv_len}; pass q_start=0 "
-        f"if the queries are the first positions{last}"
+        f"if the queries are the first positions, or q_start={kv_len - q_len} (kv_len - q_len) if the last"
     )

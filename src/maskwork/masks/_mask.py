@@ -20,7 +20,6 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._extent import Extent
 from ._questions.explain import Cell, Explanation, Row, explain_atom, explain_joined, explanation, reason_of_row
-from ._text.registry import operator
 from ._text.spec import LEVELS, TIGHTEST, Arrays, Expression, Spec
 
 if TYPE_CHECKING:
@@ -78,7 +77,10 @@ class Mask(Expression, ABC):
 
     @abstractmethod
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        """Return the exact spans of the rows at these absolute positions (all >= 0), against keys `[0, kv_len)`."""
+        """Return the exact spans of the rows at these absolute positions, against keys `[0, kv_len)`.
+
+        A position below 0 stands before the first key: a formula gives its row, an array has none (`from_zero`).
+        """
 
     def _check(self, extent: Extent) -> None:
         """Raise `GridError` when an array parameter does not cover the grid."""
@@ -92,6 +94,11 @@ class Mask(Expression, ABC):
     def _reason(self, cell: Cell, row: Row) -> str:
         """Return one line of words and numbers: why this atom allows or blocks `cell`, whose query sees `row`."""
         return reason_of_row(cell, row)
+
+    @cached_property
+    def calls_function(self) -> bool:
+        """Whether a part of this mask calls a function of the user's, which may read what changes between two calls."""
+        return self.single_pass or any(operand.calls_function for operand in self.operands)
 
     @property
     def batch(self) -> int:
@@ -113,7 +120,7 @@ class Mask(Expression, ABC):
         q_len: int,
         kv_len: int | None = None,
         *,
-        q_start: int | None = None,
+        q_start: Any = None,
         batch: int | None = None,
         heads: int | None = None,
     ) -> BoundMask:
@@ -122,8 +129,10 @@ class Mask(Expression, ABC):
         Args:
             q_len: number of queries.
             kv_len: number of keys; `q_start + q_len` when left out.
-            q_start: absolute position of the first query. It may be left out when `q_len == kv_len` (then 0) or when
-                the mask does not depend on the query.
+            q_start: absolute position of the first query: an int, or one for each batch row. It may be left out when
+                `q_len == kv_len` (then 0) or when the mask does not depend on the query. Queries that are aligned with
+                the keys at the end start at `kv_len - q_len`, which may be below 0: a query before position 0 sees
+                what the mask's formula says, and nothing of an array that has no entry for it.
             batch: batch rows; inferred from the mask's parameters, and checked against them.
             heads: query heads; inferred and checked likewise.
 
@@ -136,6 +145,8 @@ class Mask(Expression, ABC):
         >>> import maskwork as mw
         >>> mw.causal().bind(1, 5, q_start=4).allowed     # one decoding step against five cached keys
         5
+        >>> mw.causal().bind(1, 5, q_start=[4, 2]).dense().sum(-1).ravel().tolist()     # two sequences, of 5 and 3 keys
+        [5, 3]
         """
         from ._bound import BoundMask
         from ._grid import Grid
@@ -469,31 +480,3 @@ def _common(sizes: Iterable[int], quantity: str, unit_and_fix: str) -> int:
     if len(different) > 1:
         raise MaskError(f"masks must have the same {quantity}, got {different[0]} and {different[1]} {unit_and_fix}")
     return different[0] if different else 1
-
-
-# The operators as text and JSON call them: their operands come from outside and are checked.
-
-
-@operator("&")
-def _join_and(*masks: Mask) -> Mask:
-    return combine(And, as_masks(masks, "&"))
-
-
-@operator("|")
-def _join_or(*masks: Mask) -> Mask:
-    return combine(Or, as_masks(masks, "|"))
-
-
-@operator("^")
-def _join_xor(*masks: Mask) -> Mask:
-    return exclusive(as_masks(masks, "^"))
-
-
-@operator("~")
-def _invert(mask: Mask) -> Mask:
-    return ~as_masks([mask], "~")[0]
-
-
-@operator(".shift")
-def _shift(mask: Mask, q: int = 0, k: int = 0) -> Mask:
-    return as_masks([mask], ".shift")[0].shift(q, k)

@@ -11,8 +11,8 @@ from torch import nn
 from .._shared.numbers import side
 from ..errors import ArgumentError
 from ..lower import outside_graph
-from ..masks import BoundMask, Grid, Mask, missing_q_start
-from ..spans import Spans
+from ..masks import BoundMask, Grid, Mask, full, missing_q_start
+from ..spans import Spans, take_rows
 
 
 class PrecomputedMask(nn.Module):
@@ -47,19 +47,20 @@ class PrecomputedMask(nn.Module):
         self.mask, self.max_len = mask, side(max_len, 0, "max_len")
         for name, edge in _edges(mask, self.max_len).items():
             self.register_buffer(name, edge, persistent=persistent)
+        # The same numbers outside torch: buffers may be on a GPU or `meta`, or stand for tensors in a trace.
+        self._spans = mask.bind(self.max_len).spans
         self._last: BoundMask | None = None
 
     @outside_graph
-    def forward(
-        self, q_len: int, kv_len: int, *, q_start: int | None = None, batch: int = 1, heads: int = 1
-    ) -> BoundMask:
+    def forward(self, q_len: int, kv_len: int, *, q_start: Any = None, batch: int = 1, heads: int = 1) -> BoundMask:
         """Return the mask bound to this grid, as `mask.bind` does.
 
         The module stores the last result: 32 layers of the same grid lower the mask once.
 
         Args:
             q_len, kv_len: numbers of queries and keys.
-            q_start: absolute position of the first query; 0 when left out, which needs `q_len == kv_len`.
+            q_start: absolute position of the first query, or one for each batch row; 0 when left out, which needs
+                `q_len == kv_len`.
             batch, heads: of the grid.
 
         Raises:
@@ -69,15 +70,16 @@ class PrecomputedMask(nn.Module):
             if q_len != kv_len:
                 raise missing_q_start(q_len, kv_len)
             q_start = 0
-        q_len, kv_len, q_start = (
-            side(value, 0, name) for value, name in ((q_len, "q_len"), (kv_len, "kv_len"), (q_start, "q_start"))
-        )
-        if max(kv_len, q_start + q_len) > self.max_len:
+        q_len, kv_len = side(q_len, 0, "q_len"), side(kv_len, 0, "kv_len")
+        grid = Grid.build(full(), q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        if max(kv_len, grid.q_end) > self.max_len:
             raise ArgumentError(
-                f"the precomputed mask holds {self.max_len} positions, got queries up to {q_start + q_len} and "
+                f"the precomputed mask holds {self.max_len} positions, got queries up to {grid.q_end} and "
                 f"{kv_len} keys; precompute it for more, or pass mask="
             )
         grid = Grid.build(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        if grid.q_first < 0:  # the buffers begin at position 0
+            return self.mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
         # One entry is enough: the layers of a model ask for the same grid one after the other.
         bound = self._last
         if bound is None or bound.grid != grid:
@@ -85,10 +87,14 @@ class PrecomputedMask(nn.Module):
         return bound
 
     def _cut(self, grid: Grid) -> Spans:
-        """Return the geometry of the grid, cut from the buffers."""
+        """Return the geometry of the grid, cut from that of all positions."""
         # A cell does not depend on the grid's size: without the last keys, the cells of the others stay the same.
-        rows = (edge[:, :, grid.q_start : grid.q_end].numpy(force=True) for edge in (self.starts, self.ends))
-        starts, ends = (np.minimum(np.moveaxis(edge, -1, 0), grid.kv_len, order="C") for edge in rows)
+        kept = self._spans
+        if isinstance(grid.q_start, tuple):
+            rows = take_rows(kept, grid.queries())
+        else:
+            rows = kept.rows(grid.q_start, grid.q_end)
+        starts, ends = (np.minimum(side, grid.kv_len, order="C") for side in (rows.planes_starts, rows.planes_ends))
         return Spans(starts, ends, grid.kv_len).trim()
 
     def extra_repr(self) -> str:

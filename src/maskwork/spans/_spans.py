@@ -124,6 +124,12 @@ class Spans:
         lead = np.s_[:, b : b + 1, h : h + 1]
         return Spans(self.planes_starts[lead], self.planes_ends[lead], self.kv_len).trim()
 
+    def batch_row(self, b: int) -> Spans:
+        """Return the geometry of one batch row: shape `(1, H, Q)`, without a copy; any index where B is 1."""
+        index = b if self.shape[0] > 1 else 0
+        lead = np.s_[:, index : index + 1]
+        return Spans(self.planes_starts[lead], self.planes_ends[lead], self.kv_len).trim()
+
     def trim(self) -> Spans:
         """Return the geometry without the slots that no row uses: the canonical form has none."""
         if self.runs == 1:

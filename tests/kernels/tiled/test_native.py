@@ -90,4 +90,4 @@ def test_a_schedule_of_another_grid_is_refused(shapes: tuple[tuple[int, ...], tu
     schedule = to_tiles(mw.per_head([WINDOW, mw.causal()]).bind(40))
     q, k = (torch.randn(shape) for shape in shapes)
     with pytest.raises(GridError, match="belongs to one grid"):
-        tiled_attention(q, k, k, schedule, None, False, 1.0, 0.0, None, False)
+        tiled_attention(q, k, k, schedule, None, False, 1.0, 0.0, 0.0, None, False)

@@ -25,7 +25,7 @@ def test_the_operator_of_tiles_is_one_graph_for_all_masks():
     @torch.compile(backend=counter, fullgraph=True)
     def block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor) -> torch.Tensor:
         attend = torch.ops.maskwork.tiled_attention
-        return attend(q * 2, k, v, schedule, None, False, 8**-0.5, 0.0, None, False)[0].square()
+        return attend(q * 2, k, v, schedule, None, False, 8**-0.5, 0.0, 0.0, None, False)[0].square()
 
     for mask in (CAUSAL, MASKS["window"], CAUSAL & (mw.sliding_window(7) | mw.sinks(3)), CAUSAL - mw.sinks(5)):
         qkv = [x.requires_grad_() for x in tensors(90, batch=1)]
@@ -48,7 +48,7 @@ def test_one_compilation_serves_every_mask():
         return graph.forward
 
     def block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor) -> torch.Tensor:
-        return tiled_attention(q, k, v, schedule, None, False, 0.25, 0.0, None, False)[0] * 2
+        return tiled_attention(q, k, v, schedule, None, False, 0.25, 0.0, 0.0, None, False)[0] * 2
 
     run = torch.compile(block, backend=backend, fullgraph=True)
     q, k, v = tensors(300, heads=2, dim=16)
@@ -71,13 +71,13 @@ def test_the_operators_keep_the_rules_of_operators(bias: str | None, dtype: torc
         "transposed": torch.randn(1, 4, 20, 20).mT.requires_grad_(),
         "keys": torch.randn(1, 1, 1, 20).to(dtype).requires_grad_(),
     }[bias]
-    arguments = (q, k, v, to_tiles(WINDOW.bind(20)), given, False, 0.5, 0.3, torch.tensor(3), True)
+    arguments = (q, k, v, to_tiles(WINDOW.bind(20)), given, False, 0.5, 0.0, 0.3, torch.tensor(3), True)
     forward = torch.ops.maskwork.tiled_attention
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(forward.default, arguments, test_utils=checks)
     out, lse = (x.detach() for x in forward(*arguments))
     plain = [x.detach() if isinstance(x, torch.Tensor) else x for x in arguments]
-    backward = (out, lse, *plain[:3], out, lse, *plain[3:9], given is not None)
+    backward = (out, lse, *plain[:3], out, lse, *plain[3:10], given is not None)
     torch.library.opcheck(torch.ops.maskwork.tiled_attention_backward.default, backward, test_utils=checks)
 
 
@@ -86,7 +86,7 @@ def test_one_compilation_serves_every_schedule():
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     forward = torch.ops.maskwork.tiled_attention
     compiled = torch.compile(
-        lambda q, k, v, s: forward(q * 2, k, v, s, None, False, 0.5, 0.0, None, False)[0] + 1,
+        lambda q, k, v, s: forward(q * 2, k, v, s, None, False, 0.5, 0.0, 0.0, None, False)[0] + 1,
         backend=counter,
         fullgraph=True,
     )

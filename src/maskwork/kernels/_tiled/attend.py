@@ -11,7 +11,8 @@ from ...lower import lowered
 from ...masks import BoundMask
 from .._bias import PositionBias
 from .._call import Call, Implementation
-from .._sdpa import SDPA, shortcut
+from .._sdpa import SDPA, refusal, shortcut
+from .._sinks import add_sinks
 from . import native as _native
 from .op import tiled_attention
 from .schedule import count_cells, read_schedule, to_tiles
@@ -46,6 +47,8 @@ _RUNS_PER_PLANE = 512
 
 def _cannot(call: Call) -> str | None:
     """Return why tiles cannot compute the call, or None."""
+    if call.transforms:
+        return refusal(call)
     if call.q.device.type != "cpu":
         return f"its tiles are for the CPU, q is on {call.q.device.type}"
     if call.q.dtype not in _DTYPES:
@@ -87,7 +90,7 @@ def _slower_than_sdpa(call: Call) -> str | None:
 
 def _compiled(call: Call) -> bool:
     """Return whether compiled tiles support the call."""
-    plain = call.bias is None and not call.dropout_p
+    plain = call.bias is None and not call.dropout_p and call.softcap is None
     return plain and _native.available(torch.promote_types(call.q.dtype, torch.float32))
 
 
@@ -113,15 +116,21 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     seed = None
     if call.dropout_p:
         seed = torch.randint(2**62, (), generator=call.generator)
-    bias, by_distance = call.bias, isinstance(call.bias, PositionBias)
-    if isinstance(bias, PositionBias):
-        bias = bias.by_distance(call.mask.grid.q_start or 0, call.q.shape[2], call.k.shape[2])
-    elif bias is not None:
-        bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
+    by_distance = isinstance(call.bias, PositionBias) and call.has_consecutive_positions
+    if by_distance and isinstance(call.bias, PositionBias):
+        bias = call.bias.by_distance(call.mask.grid.q_start, call.q.shape[2], call.k.shape[2])
+        bias = bias if bias.ndim == 3 else bias.unsqueeze(0)
+    else:
+        bias = call.dense_bias()
+        if bias is not None:
+            bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
+    want_lse = call.return_lse or call.sinks is not None
     out, lse = tiled_attention(
-        call.q, call.k, call.v, to_tiles(call.mask), bias, by_distance, call.scale, call.dropout_p, seed,
-        call.return_lse,
+        call.q, call.k, call.v, to_tiles(call.mask), bias, by_distance, call.scale, call.softcap or 0.0,
+        call.dropout_p, seed, want_lse,
     )  # fmt: skip
+    if call.sinks is not None:
+        out, lse = add_sinks(out, lse, call.sinks)
     return out, lse if call.return_lse else None
 
 

@@ -15,8 +15,8 @@ class TileBias:
     """Bias that is read, and whose gradient is accumulated, tile by tile.
 
     Attributes:
-        values: `(B | 1, Hq | 1, Q | 1, K | 1)`, or, with `by_distance`, `(Hq, Q + K - 1)`, where index i is distance
-            `k - q = i - (Q - 1)` in rows and keys of the grid.
+        values: `(B | 1, Hq | 1, Q | 1, K | 1)`, or, with `by_distance`, `(B | 1, Hq, Q + K - 1)`, where index i is
+            distance `k - q = i - (Q - 1)` in rows and keys of the grid.
         by_distance: which of the two layouts.
         shape: `(B, Hq, Q, K)`.
         kv_heads: Hkv.
@@ -31,7 +31,8 @@ class TileBias:
         """Return the bias `(n, g, height, width)` of these lanes alone: the bias of all lanes may be a dense one."""
         batch_row, head = self._batch_and_head(tile, lanes)
         if self.by_distance:
-            return self.values[head.unsqueeze(-1).unsqueeze(-1), self._index(tile)]
+            row, column = (index.unsqueeze(-1).unsqueeze(-1) for index in (batch_row, head))
+            return self.values[row if len(self.values) > 1 else 0, column, self._index(tile)]
         bias = self.values if self.values.shape[2] == 1 else self.values[:, :, tile.rows]
         if self.values.shape[3] > 1:
             bias = torch.cat([bias[..., keys] for keys in tile.keys], dim=-1)
@@ -44,7 +45,7 @@ class TileBias:
         gradients = d_scores.unflatten(1, (-1, tile.height)).flatten(0, 1)
         for gradient, (b, h) in zip(gradients, heads, strict=True):
             if self.by_distance:
-                out[h].index_add_(0, self._index(tile).flatten(), gradient.flatten())
+                out[b if len(out) > 1 else 0, h].index_add_(0, self._index(tile).flatten(), gradient.flatten())
                 continue
             target = out[b if out.shape[0] > 1 else 0, h if out.shape[1] > 1 else 0]
             # A bias that is broadcast along queries or keys gets the sum over them.

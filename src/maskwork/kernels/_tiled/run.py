@@ -4,7 +4,7 @@ Each way of computing is exact within limits that are checked afterwards; beyond
 
 | | compiled tiles (native.py) | PyTorch's operators | with `safe_softmax` | and `nan_safe` |
 | --- | --- | --- | --- | --- |
-| a bias, dropout | no | yes | yes | yes |
+| a bias, a softcap, dropout | no | yes | yes | yes |
 | scores of any size | yes | no | yes | yes |
 | NaN stays in the rows that see it | no | no | no | yes |
 """
@@ -34,17 +34,18 @@ class TiledCall:
         dtype: the dtype of the computation.
         tensors: q, k and v in `dtype`, their last dimension contiguous, which the fused and compiled kernels require.
         encoded: the schedule as a tensor.
-        bias, dropout_p, scale: as in the operator.
+        bias, dropout_p, scale, softcap: as in the operator.
         tile_bias: the bias as tiles read it.
         native: whether compiled tiles support the call.
     """
 
     def __init__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, schedule: torch.Tensor, bias: torch.Tensor | None,
-        by_distance: bool, scale: float, dropout_p: float, seed: torch.Tensor | None,
+        by_distance: bool, scale: float, softcap: float, dropout_p: float, seed: torch.Tensor | None,
     ) -> None:  # fmt: skip
         self.inputs = q, k, v
         self.encoded, self.bias, self.scale, self.dropout_p = schedule, bias, scale, dropout_p
+        self.softcap = softcap
         self.dtype = torch.promote_types(q.dtype, torch.float32)
         q, k, v = (_contiguous_rows(x.detach().to(self.dtype)) for x in self.inputs)
         self.tensors = q, k, v
@@ -54,21 +55,21 @@ class TiledCall:
             (batch, heads, q_len, _), (_, kv_heads, kv_len, _) = q.shape, k.shape
             values = bias.detach().to(self.dtype)
             self.tile_bias = TileBias(values, by_distance, (batch, heads, q_len, kv_len), kv_heads)
-        plain = bias is None and not dropout_p
+        plain = bias is None and not dropout_p and not softcap
         self.native = plain and all((*q.shape, *k.shape, *v.shape)) and _native.available(self.dtype)
 
     def schedule(self) -> Schedule:
         """Return the decoded schedule; segments only where the fused kernel computes what the call needs."""
         schedule = read_schedule(self.encoded)
         q, _, v = self.inputs
-        if self.bias is not None or self.dropout_p or q.shape[3] != v.shape[3]:
+        if self.bias is not None or self.dropout_p or self.softcap or q.shape[3] != v.shape[3]:
             schedule = without_segments(schedule)
         return schedule if self.bias is None else unrolled(schedule)
 
     def rules(self, schedule: Schedule, nan_safe: bool) -> _tile.Rules:
         """Return the settings of all tiles."""
         masks = masks_of(schedule)
-        return _tile.Rules(self.scale, masks, self.tile_bias, self.dropout_p, self._seed, nan_safe)
+        return _tile.Rules(self.scale, self.softcap, masks, self.tile_bias, self.dropout_p, self._seed, nan_safe)
 
 
 def forward(call: TiledCall) -> tuple[torch.Tensor, torch.Tensor]:

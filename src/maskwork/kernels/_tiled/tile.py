@@ -10,7 +10,7 @@ multiplication, since 0 x NaN is NaN.
 
     q (n, g h, D)  k (n, w, D)                 n tiles, g query heads, h rows, w columns
           |            |
-          scores (n, g h, w) = scale q k^T + bias, masked
+          scores (n, g h, w) = scale q k^T (bounded by the softcap) + bias, masked
           |
           p = exp(scores)              total = p.sum(-1)              lse = log(total)
           |
@@ -45,6 +45,7 @@ class Rules:
 
     Attributes:
         scale: factor on the scores.
+        softcap: bound on the scaled scores, `softcap * tanh(score / softcap)`; 0 = no bound.
         masks: of the schedule.
         bias: added to the scores, None = no bias.
         dropout_p: chance that a weight is dropped.
@@ -53,6 +54,7 @@ class Rules:
     """
 
     scale: float
+    softcap: float
     masks: Masks
     bias: TileBias | None
     dropout_p: float
@@ -81,8 +83,9 @@ class Buffers:
 
 
 def weights(
-    rules: Rules, batch: TileBatch, q: torch.Tensor, k: Sequence[torch.Tensor], out: torch.Tensor, safe_softmax: bool
-) -> torch.Tensor | None:
+    rules: Rules, batch: TileBatch, q: torch.Tensor, k: Sequence[torch.Tensor], out: torch.Tensor, safe_softmax: bool,
+    slope: torch.Tensor | None = None,
+) -> torch.Tensor | None:  # fmt: skip
     """Compute the weights of queries and keys in `out`.
 
     Args:
@@ -91,17 +94,24 @@ def weights(
         k: `(n, width, D)`, in one or more pieces.
         out: `(n, g * height, width)`; `exp(score)`, or with `safe_softmax` the softmax of the scores.
         safe_softmax: whether the row maximum is subtracted.
+        slope: filled with the derivative of the bounded scores by the scaled ones, `1 - tanh(...)^2`.
 
     Returns:
         the log-sum-exp `(n, g * height)` with `safe_softmax`, else None.
     """
     tile = batch.tile
     unit = 1.0 if safe_softmax else _LOG2_E  # exp2 has a faster kernel than exp
+    factor = rules.scale / rules.softcap if rules.softcap else rules.scale * unit
     if len(k) == 1:
-        torch.baddbmm(out, q, k[0].transpose(1, 2), beta=0, alpha=rules.scale * unit, out=out)
+        torch.baddbmm(out, q, k[0].transpose(1, 2), beta=0, alpha=factor, out=out)
     else:
         for piece, scores in zip(k, out.split([piece.shape[1] for piece in k], -1), strict=True):
-            torch.mul(torch.bmm(q, piece.transpose(1, 2)), rules.scale * unit, out=scores)
+            torch.mul(torch.bmm(q, piece.transpose(1, 2)), factor, out=scores)
+    if rules.softcap:
+        out.tanh_()
+        if slope is not None:
+            torch.addcmul(torch.ones_like(out), out, out, value=-1, out=slope)
+        out.mul_(rules.softcap * unit)
     by_head = out if q.shape[1] == tile.height else out.unflatten(1, (-1, tile.height))
     if rules.bias is not None:
         assert not batch.along, "a bias differs from one repeat of a tile to the next"
@@ -188,7 +198,8 @@ def backward(
         buffers: memory of the results, which the next batch overwrites.
     """
     p = buffers.get("weights", *q.shape[:2], batch.tile.width)
-    weights(rules, batch, q, [k], p, safe_softmax)
+    slope = buffers.get("slope", *p.shape) if rules.softcap else None
+    weights(rules, batch, q, [k], p, safe_softmax, slope)
     factors = dropout_factors(rules, batch, p)
     allowed = rules.allowed(batch.tile, p)
     transposed = None if allowed is None else allowed.T
@@ -209,8 +220,13 @@ def backward(
     if allowed is not None:
         d_s.masked_fill_(~allowed, 0.0)
     d_q, d_k = buffers.get("d_q", *q.shape), buffers.get("d_k", *k.shape)
-    _product(d_s, k, rules.scale, allowed, d_q)
-    _product(d_s.transpose(1, 2), q, rules.scale, transposed, d_k)
+    d_products = d_s
+    if slope is not None:  # the bias is added after the bound: its gradient is that of the bounded scores
+        d_products = torch.mul(d_s, slope, out=slope)
+        if allowed is not None:
+            d_products.masked_fill_(~allowed, 0.0)
+    _product(d_products, k, rules.scale, allowed, d_q)
+    _product(d_products.transpose(1, 2), q, rules.scale, transposed, d_k)
     return d_q, d_k, d_v, d_s
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ...errors import ArgumentError, GridError
 from ...masks import BoundMask
 from ...masks._questions.documents import documents
-from .formula import Formula
+from .formula import Formula, shifted
 
 
 def to_code(b: BoundMask, library: str = "maskwork") -> str:
@@ -67,13 +67,14 @@ def _bind_arguments(b: BoundMask) -> str:
 
 def _flex(b: BoundMask) -> str:
     formula, tables, batch, heads = _formula(b)
+    ragged = isinstance(b.grid.q_start, tuple)
     return f"""\
 import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 {tables}
 def mask_mod(b, h, q_idx, kv_idx):
-    q, k = {_shifted("q_idx", b.grid.q_start)}, kv_idx
+    q, k = {"q_idx + q_start[b]" if ragged else shifted("q_idx", b.grid.q_first)}, kv_idx
     return {formula}
 
 
@@ -96,7 +97,7 @@ def _hf(b: BoundMask) -> str:
 {_dense(b)}
 # Transformers adds a 4-D mask to the scores: 0 where a key may be seen, the smallest number elsewhere.
 attention_mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-{restart}position_ids = torch.arange({b.grid.q_start}, {b.grid.q_start + b.grid.q_len})[None]
+{restart}position_ids = {_positions(b)}{"" if isinstance(b.grid.q_start, tuple) else "[None]"}
 # out = model(input_ids, attention_mask=attention_mask, position_ids=position_ids)
 """
 
@@ -110,12 +111,14 @@ def _dense(b: BoundMask) -> str:
         for name, size, shape in (("b", batch, "-1, 1, 1, 1"), ("h", heads, "1, -1, 1, 1"))
         if size
     )
+    queries = "" if isinstance(b.grid.q_start, tuple) else f"q = {_positions(b)}.view(1, 1, -1, 1)\n"
+    # Starts of the batch rows come with the tables, after `b`.
+    ragged = "" if queries else f"q = q_start[b] + torch.arange({b.grid.q_len}).view(1, 1, -1, 1)\n"
     return f"""\
 import torch
 
-q = torch.arange({b.grid.q_start}, {b.grid.q_start + b.grid.q_len}).view(1, 1, -1, 1)
-k = torch.arange({b.grid.kv_len}).view(1, 1, 1, -1){planes}
-{tables}mask = {formula}  # True: may attend
+{queries}k = torch.arange({b.grid.kv_len}).view(1, 1, 1, -1){planes}
+{tables}{ragged}mask = {formula}  # True: may attend
 mask = mask.expand({batch or 1}, {heads or 1}, {b.grid.q_len}, {b.grid.kv_len})"""
 
 
@@ -125,11 +128,17 @@ def _formula(b: BoundMask) -> tuple[str, str, int | None, int | None]:
     text = formula.write(b.mask)
     tables = "".join(f"{name} = torch.tensor({values.tolist()!r})\n" for name, values in formula.tables.items())
     batch, heads = (size if size > 1 else None for size in b.shape[:2])
+    if isinstance(b.grid.q_start, tuple):
+        return text, f"q_start = torch.tensor({list(b.grid.q_start)!r})\n{tables}", b.grid.batch, heads
     return text, tables, batch, heads
 
 
-def _shifted(name: str, offset: int) -> str:
-    return f"{name} + {offset}" if offset else name
+def _positions(b: BoundMask) -> str:
+    """Return the source of the query positions: `(Q,)`, or `(B, Q)` where batch rows start at their own."""
+    start, q_len = b.grid.q_start, b.grid.q_len
+    if isinstance(start, tuple):
+        return f"torch.tensor({list(start)!r})[:, None] + torch.arange({q_len})"
+    return f"torch.arange({start}, {start + q_len})"
 
 
 _WRITERS: dict[str, Callable[[BoundMask], str]] = {"maskwork": _maskwork, "flex": _flex, "sdpa": _sdpa, "hf": _hf}

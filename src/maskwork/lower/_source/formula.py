@@ -18,7 +18,9 @@ class Formula:
     """A writer of formulas for masks on one grid, and the tables that its formulas read.
 
     Attributes:
-        queries: absolute query positions, int64 `(Q,)`.
+        q_len: number of queries.
+        q_start: absolute position of the first query, or a tuple of one for each batch row; the code then has them
+            in a tensor `q_start`.
         kv_len: number of keys.
         tables: values of each table by name.
 
@@ -27,8 +29,8 @@ class Formula:
     '(k <= q) | (k < 3)'
     """
 
-    def __init__(self, q_len: int, kv_len: int, q_start: int = 0) -> None:
-        self.queries, self.kv_len = np.arange(q_start, q_start + q_len), kv_len
+    def __init__(self, q_len: int, kv_len: int, q_start: int | tuple[int, ...] = 0) -> None:
+        self.q_len, self.q_start, self.kv_len = q_len, q_start, kv_len
         self.tables: dict[str, npt.NDArray[np.int32]] = {}
 
     def write(self, mask: Mask) -> str:
@@ -46,7 +48,7 @@ class Formula:
 
     def _from_rows(self, mask: Mask) -> str:
         """Write the formula of any mask, from tables with the runs of each query."""
-        bound = mask.bind(len(self.queries), self.kv_len, q_start=int(self.queries[0]))
+        bound = mask.bind(self.q_len, self.kv_len, q_start=self.q_start)
         spans = bound.spans
         batch, heads, rows = spans.shape
         if spans.runs * batch * heads * rows > MAX_TABLE:
@@ -56,7 +58,7 @@ class Formula:
             )
         # b and h index a table only where the mask differs along them
         lead = "".join(f"{axis}, " for axis, size in (("b", batch), ("h", heads)) if size > 1)
-        row = "q" if int(self.queries[0]) == 0 else f"q - {int(self.queries[0])}"
+        row = "q - q_start[b]" if isinstance(self.q_start, tuple) else shifted("q", -self.q_start)
         parts: list[str] = []
         for starts, ends in zip(spans.planes_starts, spans.planes_ends, strict=True):
             shape = [size for size in (batch, heads) if size > 1] + [rows]
@@ -72,6 +74,11 @@ class Formula:
         name = f"table_{len(self.tables)}"
         self.tables[name] = values
         return name
+
+
+def shifted(name: str, offset: int) -> str:
+    """Return the source of `name + offset`."""
+    return f"{name} {'-' if offset < 0 else '+'} {abs(offset)}" if offset else name
 
 
 def _bracketed(text: str) -> str:
@@ -93,8 +100,8 @@ def _plain_formula(name: str, args: Sequence[int | None]) -> str | None:
 
 # Formulas by name; {0} is the first parameter. Each reads k or q, so that the result is a tensor.
 _TEMPLATES = {
-    "full": "(k >= 0) & (q >= 0)",
-    "empty": "(k < 0) & (q < 0)",
+    "full": "(k >= 0)",
+    "empty": "(k < 0)",
     "causal": "(k <= q)",
     "sliding_window": "(k <= q) & (k > q - {0})",
     "prefix": "(k < {0})",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...spans import Spans, single
 from .._arrays import Ints, as_int, as_lengths
+from .._before_zero import from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
@@ -60,6 +61,7 @@ class _BlockCausal(Packed):
     def _spec(self) -> Spec:
         return Spec("block_causal", (self.lengths,))
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # A block is stored like a document: the row ends where the query's block does.
         return single(0, self._documents(queries)[2], kv_len)

@@ -14,6 +14,7 @@ from ... import spans as sp
 from ...errors import GridError, MaskError, TooManySpans
 from ...spans import Spans, single, take_rows
 from .._arrays import PRINTED, Bools, Ints, as_array, as_int
+from .._before_zero import from_zero
 from .._extent import Extent
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -264,6 +265,7 @@ class _FromDense(Mask):
                 f"{keys} of {self!r}; cut it, or bind a part of a longer sequence by giving q_start"
             )
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         geometry = self.geometry
         starts, ends = np.minimum(geometry.planes_starts, kv_len), np.minimum(geometry.planes_ends, kv_len)

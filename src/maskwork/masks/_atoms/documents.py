@@ -11,9 +11,10 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans
 from .._arrays import Bools, Ints, as_ints, as_lengths, batch_of, batch_row
+from .._before_zero import from_zero
 from .._extent import Extent, check_cover
 from .._mask import Constant, Mask, Queries, as_masks, common_batch
-from .._questions.explain import Cell, Explanation, Row, explanation
+from .._questions.explain import Cell, Explanation, Row, explain_atom, explanation
 from .._text.registry import Form, atom
 from .._text.spec import Spec
 from .ids import Groups
@@ -145,11 +146,14 @@ class _ByLength(Packed):
     def _spec(self) -> Spec:
         return Spec("document", (self.lengths,))
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         _, starts, ends = self._documents(queries)
         return _runs(starts[None], ends[None], kv_len)
 
     def _explain(self, cell: Cell) -> Explanation:
+        if cell.query < 0:
+            return explain_atom(self, cell)
         # Two searches among the documents are cheaper than a row of spans.
         numbers = {self._document_of(position, cell.batch)[0] for position in (cell.query, cell.key)}
         return explanation(self, cell, len(numbers) == 1, self._reason(cell, []))
@@ -187,6 +191,7 @@ class _Within(Packed):
             longest[mask] = max(length, longest.get(mask, 0))
         return longest
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         number, starts, ends = self._documents(queries)
         longest = int(self.lengths.max(initial=0))
@@ -204,6 +209,8 @@ class _Within(Packed):
     def _explain(self, cell: Cell) -> Explanation:
         """Explain by `document(lengths)`, and by the restarted mask where query and key share a document."""
         together = _ByLength(self.lengths)._explain(cell)
+        if cell.query < 0:
+            return explanation(self, cell, False, "the query is before the first document", [together])
         number, start, end = self._document_of(cell.query, cell.batch)
         if not together.allowed:
             return explanation(self, cell, False, "query and key are in different documents", [together])
@@ -258,6 +265,7 @@ class _ById(Mask):
     def _groups(self) -> Groups:
         return Groups(self.ids, self.ids)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return self._groups.spans(queries, kv_len)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ...spans import Spans, check_budget, join_batch
 from .._arrays import Ints, as_ints, batch_of, batch_row
+from .._before_zero import from_zero
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries, common_batch
 from .._questions.explain import Cell, Row
@@ -41,6 +42,7 @@ class _Match(Mask):
     def _groups(self) -> Groups:
         return Groups(self.q_ids, self.k_ids)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return self._groups.spans(queries, kv_len)
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans, by_chunks, check_budget, gather_runs
 from .._arrays import Ints, as_int
+from .._before_zero import from_zero
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -41,6 +42,7 @@ class _Neighborhood(Mask):
     def _check(self, extent: Extent) -> None:
         check_cover(self, "sizes multiply to", np.array([math.prod(self.sizes)]), extent, fix=_LARGER)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # A line of the window, along the last axis, is one run in each tile that it crosses.
         tiled = self.tile[-1] < self.sizes[-1]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ...errors import GridError, MaskError
 from ...spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
 from .._arrays import Ints, as_int, as_ints, batch_of
+from .._before_zero import from_zero
 from .._extent import Extent
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -43,6 +44,7 @@ class _GlobalTokens(Mask):
         is_global = np.zeros((*lead, queries.shape[2]), dtype=np.bool_)
         for b, plane in enumerate(is_global):
             plane |= np.isin(queries[min(b, len(queries) - 1)], rows[min(b, len(rows) - 1)])
+        is_global &= queries >= 0  # -1 stands for no token
         # A global query sees every key: each of its runs is all keys, and `gather_runs` merges them.
         starts = np.where(is_global, 0, keys[0])
         ends = np.where(is_global, kv_len, keys[1])
@@ -50,6 +52,7 @@ class _GlobalTokens(Mask):
 
     def _reason(self, cell: Cell, row: Row) -> str:
         positions = np.atleast_2d(self.positions)[cell.batch if self.batch > 1 else 0]
+        positions = positions[positions >= 0]  # -1 stands for no token
         is_query, is_key = ((positions == position).any() for position in (cell.query, cell.key))
         if is_query or is_key:
             return f"{f'query {cell.query}' if is_query else f'key {cell.key}'} is a global token"
@@ -163,6 +166,7 @@ class _RandomBlocks(Mask):
                 f"covers {covered}; pass blocks={-(-need // self.block_size)}"
             )
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         block_rows, index = distinct(queries // self.block_size)
         check_budget(max(self.per_row, 1), len(block_rows))

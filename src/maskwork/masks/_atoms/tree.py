@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans, check_budget, distinct, gather_runs, take_rows
 from .._arrays import Ints, as_ints, batch_of
+from .._before_zero import from_zero
 from .._extent import Extent, check_cover
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
@@ -47,6 +48,7 @@ class _Tree(Mask):
         positions: Ints = np.arange(parents.shape[1], dtype=np.int64)
         return np.maximum.accumulate(np.where(parents != positions - 1, positions, 0), axis=1)
 
+    @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         parents, chain_starts = np.atleast_2d(self.parents), self._chain_starts
         positions, index = distinct(queries)

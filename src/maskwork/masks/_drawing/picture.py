@@ -50,9 +50,9 @@ class Picture:
 
 def picture(plane: Spans, grid: Grid, rows: int, columns: int) -> Picture:
     """Cut one batch row and head into at most `rows` by `columns` tiles of nearly equal size, and count each tile."""
-    q_edges = _even_edges(grid.q_start, grid.q_end, rows)
+    q_edges = _even_edges(grid.q_first, grid.q_end, rows)
     k_edges = _even_edges(0, grid.kv_len, columns)
-    allowed = count_tiles(plane, q_edges - grid.q_start, k_edges)[0, 0]
+    allowed = count_tiles(plane, q_edges - grid.q_first, k_edges)[0, 0]
     return Picture(q_edges, k_edges, allowed, np.outer(np.diff(q_edges), np.diff(k_edges)))
 
 

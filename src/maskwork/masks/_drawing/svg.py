@@ -49,7 +49,11 @@ def draw_svg(text: str, spans: Spans, grid: Grid, b: int = 0, h: int = 0, size: 
     left = top = right = bottom = 1.0
     if labels:
         # The rotated caption, and room for the longest query position.
-        left, right, top = 34 + _DIGIT * len(str(max(grid.q_end - 1, 0))), _RIGHT, 78.0
+        left, right, top = (
+            34 + _DIGIT * max(len(str(position)) for position in (grid.q_first, grid.q_end - 1, 0)),
+            _RIGHT,
+            78.0,
+        )
         bottom = 44.0 if tiles.exact else 60.0
     width, height = max(left + wide + right, 470.0 if labels else 0), top + high + bottom
     count = caption(spans, grid, b, h)

@@ -37,7 +37,7 @@ def draw_text(text: str, spans: Spans, grid: Grid, width: int | None = None, *, 
     lines = [cut(text, width), *_wrapped(caption(spans, grid, b, h), width)]
     if grid.q_len == 0 or grid.kv_len == 0:
         return "\n".join(lines)
-    gutter = len(str(grid.q_end - 1)) + 1
+    gutter = max(len(str(position)) for position in (grid.q_first, grid.q_end - 1)) + 1
     gutter = gutter if width >= gutter + 8 else 0  # too narrow for query positions: the drawing has priority
     room = width - gutter
     small = grid.kv_len * 2 <= room and grid.q_len <= _SMALL

@@ -105,7 +105,7 @@ def cost(
         dense_flops=q_len * grid.kv_len * per_pair * grid.batch * heads * layers,
         bytes_moved=(2 * q_len * grid.batch * heads * layers + 2 * tile_keys * repeat) * head_dim * width,
         cache_bytes=grid.batch * grid.kv_len * per_key,
-        cache_bytes_kept=_most_live_keys(spans, grid) * (grid.batch // batch) * per_key,
+        cache_bytes_kept=_most_live_keys(spans, grid) * (grid.batch // max(batch, len(grid.starts))) * per_key,
         block_size=blocks.block_size,
     )
 
@@ -121,9 +121,11 @@ def _most_live_keys(spans: Spans, grid: Grid) -> int:
     backwards = sp.Spans(spans.planes_starts[..., ::-1], spans.planes_ends[..., ::-1], spans.kv_len)
     last = sp.last_seen(spans).max(axis=1)
     first = grid.q_len - 1 - sp.last_seen(backwards).max(axis=1)
-    query_of_key = np.maximum(np.arange(grid.kv_len) - grid.q_start, 0)
+    starts = grid.starts
     most = 0
-    for left, right in zip(first, last, strict=True):
+    for b in range(max(len(first), len(starts))):
+        left, right = (side[b if len(side) > 1 else 0] for side in (first, last))
+        query_of_key = np.maximum(np.arange(grid.kv_len) - starts[b if len(starts) > 1 else 0], 0)
         visible = right >= 0
         arrives, leaves = np.minimum(query_of_key, left)[visible], right[visible] + 1
         live = (np.bincount(arrives, minlength=size) - np.bincount(leaves, minlength=size)).cumsum()

@@ -21,7 +21,7 @@ from .._text.spec import Arrays
 class Derived(Mask):
     """A mask that is given by its cells: `text` says how they were computed."""
 
-    def __init__(self, text: str, spans: Spans, q_start: int) -> None:
+    def __init__(self, text: str, spans: Spans, q_start: int | tuple[int, ...]) -> None:
         self.text, self.spans, self.q_start = text, spans, q_start
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -48,11 +48,13 @@ class Derived(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # Positions beyond the grid have no cells: raise rather than guess.
-        rows = queries[0, 0] - self.q_start
-        if len(queries) > 1 or kv_len != self.spans.kv_len or ((rows < 0) | (rows >= self.spans.shape[2])).any():
-            end = self.q_start + self.spans.shape[2]
+        starts = np.array(self.q_start, dtype=np.int64).reshape(-1, 1, 1)
+        rows = queries - starts
+        if kv_len != self.spans.kv_len or ((rows < 0) | (rows >= self.spans.shape[2])).any():
+            first, end = int(starts.min()), int(starts.max()) + self.spans.shape[2]
             raise GridError(
                 f"{self.text} is known on its own grid alone, queries "
-                f"[{self.q_start}, {end}) and keys [0, {self.spans.kv_len}); derive it again on a larger one"
+                f"[{first}, {end}) and keys [0, {self.spans.kv_len}); derive it again on a larger one"
             )
-        return sp.pick_rows(self.spans, rows)
+        alike = rows.shape[:2] == (1, 1)
+        return sp.pick_rows(self.spans, rows[0, 0]) if alike else sp.take_rows(self.spans, rows)

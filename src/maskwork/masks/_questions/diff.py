@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,14 +80,14 @@ class Diff:
         return "\n".join(lines)
 
 
-def diff(texts: tuple[str, str], left: Spans, right: Spans, q_start: int, first: int) -> Diff:
+def diff(texts: tuple[str, str], left: Spans, right: Spans, start_of: Callable[[int], int], first: int) -> Diff:
     """Compare two masks on one grid.
 
     Args:
         texts: both masks as text.
         left: spans of the first mask.
         right: spans of the second mask, on the same grid.
-        q_start: absolute position of the first query.
+        start_of: returns the absolute position of the first query of a batch row.
         first: most cells of each difference that are listed.
     """
     shape = np.broadcast_shapes(left.shape, right.shape)
@@ -102,12 +103,12 @@ def diff(texts: tuple[str, str], left: Spans, right: Spans, q_start: int, first:
         only_left=only_left,
         only_right=only_right,
         neither=math.prod(shape) * left.kv_len - both - only_left - only_right,
-        first_left=_first(left, right, rest_left, first, q_start),
-        first_right=_first(right, left, rest_right, first, q_start),
+        first_left=_first(left, right, rest_left, first, start_of),
+        first_right=_first(right, left, rest_right, first, start_of),
     )
 
 
-def _first(a: Spans, b: Spans, sizes: Ints, most: int, q_start: int) -> tuple[CellIndex, ...]:
+def _first(a: Spans, b: Spans, sizes: Ints, most: int, start_of: Callable[[int], int]) -> tuple[CellIndex, ...]:
     """Return the first `most` cells that `a` allows and `b` does not; `sizes` counts them per row, `(B, H, Q)`."""
     cells: list[CellIndex] = []
     # Each of these rows has such a cell, so that no more than `most` rows are needed.
@@ -116,7 +117,7 @@ def _first(a: Spans, b: Spans, sizes: Ints, most: int, q_start: int) -> tuple[Ce
         row = sp.difference(_row(a, batch, h, q), _row(b, batch, h, q)).row(0)
         for start, end in row:
             end = min(end, start + most - len(cells))
-            cells += [(batch, h, q + q_start, key) for key in range(start, end)]
+            cells += [(batch, h, q + start_of(batch), key) for key in range(start, end)]
     return tuple(cells)
 
 

@@ -124,7 +124,9 @@ def explain_atom(mask: Mask, cell: Cell) -> Explanation:
     """Explain a term without operands: the row of the query decides."""
     row = cell.row(mask)
     allowed = any(start <= cell.key < end for start, end in row)
-    return explanation(mask, cell, allowed, mask._reason(cell, row))
+    # A query before position 0 may have no entry in the arrays that a reason reads.
+    reason = f"query {cell.query} is before position 0 and sees no key" if cell.query < 0 and not row else None
+    return explanation(mask, cell, allowed, reason or mask._reason(cell, row))
 
 
 def explain_joined(mask: Mask, cell: Cell, parts: Sequence[Explanation], decisive: bool | None) -> Explanation:

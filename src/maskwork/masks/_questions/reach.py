@@ -36,7 +36,11 @@ def reach(mask: Mask, grid: Grid, spans: Callable[[], Spans], layers: int, budge
         step = spans() if positions == grid else evaluate(mask, positions)
         rows = sp.reach(rows, sp.union(sp.over_heads(step), _diagonal(positions)), layers, budget)
     # any head may carry the influence: one head is left
-    return f"({mask!r}).reach({layers})", rows, Grid(grid.q_start, grid.q_len, grid.kv_len, grid.batch)
+    return (
+        f"({mask!r}).reach({layers})",
+        rows,
+        Grid(grid.q_start, grid.q_len, grid.kv_len, grid.batch, start_given=grid.start_given),
+    )
 
 
 def _diagonal(grid: Grid) -> Spans:
