@@ -8,8 +8,8 @@ __all__ = ["FILES", "Counts", "Peer", "Row", "compare", "peers"]
 
 #: The files of this folder that describe a library, in the order of the guide and of the table.
 FILES = (
-    "pytorch", "hugging_face", "hugging_face_models", "flash_attention", "xformers", "splash", "natten", "speculative",
-    "keras",
+    "pytorch", "flex_attention", "attention_gym", "hugging_face", "hugging_face_models", "flash_attention", "xformers",
+    "splash", "natten", "columns", "speculative", "keras",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Hugging Face transformers: what the layers of its models attend to, read from tiny models' own attention weights.
 
-A weight above 0 is a cell that the model allows. Padded queries are left out on both sides: under `"eager"` they see
-everything.
+A weight above 0 is a cell that the model allows. The rows of padded queries are not compared: under `"eager"` a row
+that sees nothing sees everything.
 """
 
 from __future__ import annotations
@@ -98,8 +98,7 @@ def layers_of(name: str, marks: torch.Tensor, past: int = 0) -> list[Array]:
         first = model(input_ids=ids[:, :past], attention_mask=marks[:, :past], use_cache=True)
         cached = {"past_key_values": first.past_key_values, "use_cache": True}
     out = model(input_ids=ids[:, past:], attention_mask=marks, output_attentions=True, **cached)
-    real = marks[:, None, past:, None].bool()
-    return [((weights > 0) & real).numpy() for weights in out.attentions]
+    return [(weights > 0).numpy() for weights in out.attentions]
 
 
 def _layers(kind: str, models: dict[str, tuple[dict[str, Any], str]], steps: tuple[int, ...]) -> Iterator[Case]:
@@ -111,15 +110,13 @@ def _layers(kind: str, models: dict[str, tuple[dict[str, Any], str]], steps: tup
         for layer, cells in enumerate(layers_of(name, marks, past)):
             if kinds.split()[layer] == kind:
                 yield {"theirs": cells, "model": name, "layer": layer, "attention_mask": marks, "q_len": N - past,
-                       "kv_len": N, "past": past, "W": WINDOW, "held": range(N - cells.shape[-1], N)}  # fmt: skip
-
-
-_QUERIES = "real_queries(attention_mask)"
+                       "kv_len": N, "past": past, "W": WINDOW, "held": range(N - cells.shape[-1], N),
+                       "compared": marks[:, None, past:, None].bool()}  # fmt: skip
 
 
 @PEER.row(
     "full-attention layers of Llama, Mistral, Qwen, Gemma, GPT-OSS, GPT-2, OPT, BLOOM, Falcon …",
-    f"(causal() & real(attention_mask) & {_QUERIES}).bind(q_len, kv_len, q_start=past)",
+    "(causal() & real(attention_mask)).bind(q_len, kv_len, q_start=past)",
 )
 def causal_layers() -> Iterator[Case]:
     yield from _layers("causal", DECODERS, (0, N - 1, N - 2))
@@ -127,7 +124,7 @@ def causal_layers() -> Iterator[Case]:
 
 @PEER.row(
     "sliding layers of Mistral, Mixtral, Phi-3, Qwen, StarCoder2, Gemma 2 and 3, GPT-OSS, Cohere 2, OLMo 3, GPT-Neo",
-    f"(sliding_window(W) & real(attention_mask) & {_QUERIES}).bind(q_len, kv_len, q_start=past).select(k=held)",
+    "(sliding_window(W) & real(attention_mask)).bind(q_len, kv_len, q_start=past).select(k=held)",
     note="`held`: the positions of the keys that the rolling cache holds",
 )
 def sliding_layers() -> Iterator[Case]:
@@ -136,8 +133,7 @@ def sliding_layers() -> Iterator[Case]:
 
 @PEER.row(
     "chunked layers of Llama 4",
-    "(per_row([(causal() & chunked(W)).shift(q=n, k=n) for n in left]) & real(attention_mask)"
-    f" & {_QUERIES}).bind(q_len)",
+    "(per_row([(causal() & chunked(W)).shift(q=n, k=n) for n in left]) & real(attention_mask)).bind(q_len)",
     note="`left` counts the padding on the left of each row",
 )
 def chunked_layers() -> Iterator[Case]:
@@ -148,7 +144,7 @@ def chunked_layers() -> Iterator[Case]:
 
 @PEER.row(
     "layers of BERT, RoBERTa, ELECTRA, DistilBERT",
-    f"(real(attention_mask) & {_QUERIES}).bind(q_len)",
+    "real(attention_mask).bind(q_len)",
 )
 def encoder_layers() -> Iterator[Case]:
     yield from _layers("real", ENCODERS, (0,))
@@ -156,7 +152,7 @@ def encoder_layers() -> Iterator[Case]:
 
 @PEER.row(
     "local layers of ModernBERT, `local_attention=W`",
-    f"(band(W // 2, W // 2) & real(attention_mask) & {_QUERIES}).bind(q_len)",
+    "(band(W // 2, W // 2) & real(attention_mask)).bind(q_len)",
 )
 def modern_bert() -> Iterator[Case]:
     for case in _layers("local", ENCODERS, (0,)):
@@ -184,13 +180,13 @@ def _gemma3_layers() -> Iterator[Case]:
             )  # fmt: skip
         ids = get_block_sequence_ids_for_mask(types)
         for layer, weights in enumerate(out.attentions):
-            cells = ((weights > 0) & marks[:, None, :, None].bool()).numpy()
-            yield {"theirs": cells, "layer": layer, "ids": ids, "attention_mask": marks, "n": N, "W": WINDOW}
+            yield {"theirs": (weights > 0).numpy(), "layer": layer, "ids": ids, "attention_mask": marks, "n": N,
+                   "W": WINDOW, "compared": marks[:, None, :, None].bool()}  # fmt: skip
 
 
 @PEER.row(
     "Gemma 3 with images, full layers",
-    f"(recipes.multimodal(ids) & real(attention_mask) & {_QUERIES}).bind(n)",
+    "(recipes.multimodal(ids) & real(attention_mask)).bind(n)",
     note="`ids`: the image of each token, -1 for text",
 )
 def gemma3_images() -> Iterator[Case]:
@@ -199,7 +195,8 @@ def gemma3_images() -> Iterator[Case]:
 
 @PEER.row(
     "Gemma 3 with images, sliding layers",
-    f"((sliding_window(W) | document(ids=ids)) & real(attention_mask) & {_QUERIES}).bind(n)",
+    "(recipes.multimodal(ids) & band(W - 1, None) & real(attention_mask)).bind(n)",
+    note="the window cuts what lies behind an image's token, also in its own image",
 )
 def gemma3_images_sliding() -> Iterator[Case]:
     yield from (case for case in _gemma3_layers() if case["layer"] == 0)
@@ -229,18 +226,18 @@ def _seq2seq_layers(part: str) -> Iterator[Case]:
             )  # fmt: skip
         for weights in getattr(out, part):
             real = (marks if part == "encoder_attentions" else targets)[:, None, :, None].bool()
-            yield {"theirs": ((weights > 0) & real).numpy(), "model": name, "attention_mask": marks,
-                   "decoder_attention_mask": targets, "q_len": q_len, "kv_len": N}  # fmt: skip
+            yield {"theirs": (weights > 0).numpy(), "model": name, "attention_mask": marks,
+                   "decoder_attention_mask": targets, "q_len": q_len, "kv_len": N, "compared": real}  # fmt: skip
 
 
-@PEER.row("encoders of T5 and BART", f"(real(attention_mask) & {_QUERIES}).bind(kv_len)")
+@PEER.row("encoders of T5 and BART", "real(attention_mask).bind(kv_len)")
 def seq2seq_encoders() -> Iterator[Case]:
     yield from _seq2seq_layers("encoder_attentions")
 
 
 @PEER.row(
     "decoders of T5 and BART",
-    "(causal() & real(decoder_attention_mask) & real_queries(decoder_attention_mask)).bind(q_len)",
+    "(causal() & real(decoder_attention_mask)).bind(q_len)",
 )
 def seq2seq_decoders() -> Iterator[Case]:
     yield from _seq2seq_layers("decoder_attentions")
@@ -248,7 +245,7 @@ def seq2seq_decoders() -> Iterator[Case]:
 
 @PEER.row(
     "cross-attention of T5 and BART",
-    "(real(attention_mask) & real_queries(decoder_attention_mask)).bind(q_len, kv_len, q_start=0)",
+    "real(attention_mask).bind(q_len, kv_len, q_start=0)",
 )
 def seq2seq_cross() -> Iterator[Case]:
     yield from _seq2seq_layers("cross_attentions")

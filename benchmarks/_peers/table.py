@@ -5,6 +5,9 @@ What the guide shows is what runs: `Row.ours` is evaluated with the variables of
 
 from __future__ import annotations
 
+import ast
+import builtins
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ import torch
 import maskwork as mw
 
 Array = npt.NDArray[Any]
-#: Variables of one case; "theirs" is what the other library computes.
+#: Variables of one case; "theirs" is what the other library computes, "compared" the cells that count, where not all do.
 Case = dict[str, Any]
 
 #: Names that `Row.ours` may use besides the variables of its case.
@@ -88,15 +91,33 @@ def compare(row: Row, limit: int | None = None) -> tuple[Counts, list[str]]:
     code = compile(row.ours, row.name, "eval") if row.ours else None
     counts, details = Counts(), []
     for case in cases:
-        theirs = np.asarray(case.pop("theirs"))
-        outcome, detail = ("not expressible", row.why) if code is None else _judge(code, case, theirs)
+        theirs, compared = np.asarray(case.pop("theirs")), np.asarray(case.pop("compared", True))
+        unknown = lacking(row, code, case)
+        outcome, detail = ("not expressible", unknown) if unknown else _judge(code, case, theirs, compared)
         counts[outcome] += 1
         if outcome != "equal":
             details.append(f"{row.name}: {outcome}: {detail} with {_short(case)}")
     return counts, details
 
 
-def _judge(code: Any, case: Case, theirs: Array) -> tuple[str, str]:
+def lacking(row: Row, code: Any, case: Case) -> str:
+    """Return why ours cannot say this row: its own reason, or the names and arguments that maskwork lacks."""
+    if code is None:
+        return row.why
+    nodes = list(ast.walk(ast.parse(row.ours)))
+    loaded = {node.id for node in nodes if isinstance(node, ast.Name)}
+    local = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    local |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    names = sorted(loaded - local - {*dir(builtins), *_NAMES, *case})
+    # An atom may exist without this argument.
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in mw.masks.__all__:
+            parameters = inspect.signature(getattr(mw, node.func.id)).parameters
+            names += [f"{node.func.id}({word.arg}=)" for word in node.keywords if word.arg not in parameters]
+    return f"maskwork has no {', '.join(names)}" if names else ""
+
+
+def _judge(code: Any, case: Case, theirs: Array, compared: Array) -> tuple[str, str]:
     try:
         ours = read(eval(code, _NAMES | case))  # the code is a row's own
     except mw.errors.MaskworkError as error:
@@ -112,6 +133,7 @@ def _judge(code: Any, case: Case, theirs: Array) -> tuple[str, str]:
         unlike = ours != theirs
     else:
         unlike = ~np.isclose(ours, theirs, rtol=_TOLERANCE, atol=_TOLERANCE)
+    unlike = unlike & compared
     if not unlike.any():
         return "equal", ""
     first = tuple(int(i) for i in np.argwhere(unlike)[0])
