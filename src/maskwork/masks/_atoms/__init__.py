@@ -1,7 +1,21 @@
 """The atoms. They register themselves as they are imported, in the order in which messages and guides name them."""
 
 # ruff: noqa: I001
-from . import positions, padding, real, documents, ids, blocks, per, sparse, tree, neighborhood, packed, rectangles, intervals
+from . import (
+    positions,
+    padding,
+    real,
+    documents,
+    ids,
+    blocks,
+    per,
+    sparse,
+    tree,
+    neighborhood,
+    packed,
+    rectangles,
+    intervals,
+)
 from . import custom, interop
 
 __all__ = [
