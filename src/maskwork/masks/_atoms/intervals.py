@@ -1,4 +1,4 @@
-"""Geometry given as such: `from_spans` (per query, runs of keys) and `from_key_bounds` (per key, a range of queries)."""
+"""Geometry given as such: `from_spans` (per query, runs of keys), `from_key_bounds` (per key, a range of queries)."""
 
 from __future__ import annotations
 
