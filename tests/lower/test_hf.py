@@ -30,7 +30,8 @@ def test_all_forms_are_the_mask(case: Case, grid: tuple[int, int, int]):
     hf = to_hf(bound)
     assert torch.equal(hf.allowed, dense)
     assert torch.equal(hf.additive(torch.bfloat16) == 0, dense)
-    assert torch.equal(hf.additive(fill="finfo.min") == torch.finfo(torch.float32).min, ~dense)
+    assert torch.equal(hf.additive() == torch.finfo(torch.float32).min, ~dense)
+    assert torch.equal(hf.additive(fill="-inf") == -torch.inf, ~dense)
     if dense.shape[1] == 1:
         assert torch.equal(asked(hf, BATCH, *grid), dense.expand(BATCH, -1, -1, -1))
     else:
@@ -63,26 +64,44 @@ def test_transformers_mask_factories_take_it(case: Case, grid: tuple[int, int, i
     if not q_len or not kv_len:
         return
     hf = to_hf(case.mask.bind(q_len, kv_len, q_start=q_start))
-    dense = case.dense(*grid)
     if hf.allowed.shape[1] > 1:
         return  # transformers asks about head 0 alone
+    dense = case.dense(*grid)[:, :1]  # heads of which none differs
     for use_vmap in (False, True):
         made = masking_utils.sdpa_mask(
             BATCH, q_len, kv_len, q_start, mask_function=hf.mask_function, allow_is_causal_skip=False, use_vmap=use_vmap
         )
         assert np.array_equal(made.numpy(), np.broadcast_to(dense, made.shape))
     eager = masking_utils.eager_mask(BATCH, q_len, kv_len, q_start, mask_function=hf.mask_function)
-    assert torch.equal(eager, hf.additive(fill="finfo.min").expand(eager.shape))
+    assert torch.equal(eager, hf.additive().expand(eager.shape))
 
 
-@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
-def test_transformers_models_honour_it(attn_implementation: str):
+def llama(attn_implementation: str) -> transformers.LlamaForCausalLM:
     config = transformers.LlamaConfig(
         vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, attn_implementation=attn_implementation,
     )  # fmt: skip
     torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(config).eval()
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("left", [1, 3])
+@torch.no_grad()
+def test_an_eager_model_with_padding_on_the_left_has_no_nan_in_real_rows(left: int):
+    model, ids = llama("eager"), torch.randint(32, (2, 6))
+    marks = torch.arange(6) >= torch.tensor([[left], [0]])
+    positions = (marks.cumsum(1) - 1).clamp(min=0)
+    want = model(ids, attention_mask=marks.long(), position_ids=positions).logits
+    hf = to_hf((mw.causal() & mw.real(marks)).bind(6))
+    got = model(ids, attention_mask=hf.additive(model.dtype), position_ids=positions).logits
+    torch.testing.assert_close(got[marks], want[marks])
+    filled = model(ids, attention_mask=hf.additive(model.dtype, fill="-inf"), position_ids=positions).logits
+    assert filled[marks].isnan().any()  # why the default is not -inf
+
+
+@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
+def test_transformers_models_honour_it(attn_implementation: str):
+    model = llama(attn_implementation)
     ids = torch.randint(32, (1, 8))
     hf = to_hf(mw.within(mw.parse(LAYERED), [5, 3]).bind(8))
     mask = hf.allowed if attn_implementation == "sdpa" else hf.additive()

@@ -35,11 +35,13 @@ class HuggingFaceMask:
         return to_dense(self.bound, self.device)
 
     def additive(
-        self, dtype: torch.dtype = torch.float32, *, fill: Literal["-inf", "finfo.min"] = "-inf"
+        self, dtype: torch.dtype = torch.float32, *, fill: Literal["-inf", "finfo.min"] = "finfo.min"
     ) -> torch.Tensor:
         """Return the `attention_mask` of a model with `"eager"`, added to the scores: `(B, H, Q, K)`.
 
-        See `to_additive`. transformers itself fills with `finfo.min`: an empty row then attends to everything.
+        The fill is the one of transformers itself. A row that sees nothing, such as padding on the left, then attends
+        to everything, and nobody should score it. With `"-inf"` such a row is NaN, and so are the *real* rows of the
+        next layer: 0 times NaN is NaN. See `to_additive`.
         """
         return to_additive(self.bound, dtype, self.device, fill=fill)
 

@@ -6,7 +6,7 @@ from ._atoms.blocks import block_causal, chunked
 from ._atoms.custom import custom, from_dense
 from ._atoms.documents import document, within
 from ._atoms.ids import match
-from ._atoms.interop import from_cu_seqlens, from_key_padding_mask
+from ._atoms.interop import from_additive, from_cu_seqlens, from_key_padding_mask, from_mha
 from ._atoms.neighborhood import neighborhood
 from ._atoms.padding import padding
 from ._atoms.per import per_head, per_row
@@ -38,9 +38,11 @@ __all__ = [
     "dilated",
     "document",
     "empty",
+    "from_additive",
     "from_cu_seqlens",
     "from_dense",
     "from_key_padding_mask",
+    "from_mha",
     "full",
     "global_tokens",
     "match",
