@@ -125,7 +125,8 @@ def _register(name: str, compute: Any, shapes: Any, backward: Any, setup_context
         found = transforms(lambda: (x for x in args if isinstance(x, torch.Tensor)))
         if found - {"vmap"}:
             raise CannotExpress(
-                f"impl='tiled' has no rule for torch's transforms, got {' of '.join(sorted(found))}; use impl='reference'"
+                f"impl='tiled' has no rule for torch's transforms, got {' of '.join(sorted(found))}; "
+                "use impl='reference'"
             )
         return differentiate(keyset, *args)
 
