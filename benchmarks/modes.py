@@ -254,7 +254,7 @@ def main() -> None:
     refusals = sorted({text for row in cells.values() for text in row.values() if text.startswith("refused")})
     print("\nRefusals:\n\n" + "\n".join(f"- {text}" for text in refusals))
     if options.page is not None:
-        head = "# Attention under torch's modes and transforms\n\nPrinted by `benchmarks/modes.py`, which says what it is.\n\n"
+        head = "# Attention under torch's modes and transforms\n\nPrinted by `benchmarks/modes.py`.\n\n"
         options.page.write_text(head + "\n".join([*lines, "", "Refusals:", "", *(f"- {r}" for r in refusals)]) + "\n")
     wrong = [f"{mode}, {cell}: {text}" for mode, row in cells.items() for cell, text in row.items() if "wrong" in text]
     finish({"cells": cells, "first tiled call": seconds}, wrong + ["dynamo imported"] * loaded, options.json)
