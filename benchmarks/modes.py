@@ -164,6 +164,11 @@ def _checkpoint(attend: Attend, x: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return _gradient(lambda y: checkpoint(attend, y, use_reentrant=False), x), _gradient(wanted, x)
 
 
+def _meta_gradient(attend: Attend, x: torch.Tensor) -> torch.Tensor:
+    with _default(torch.set_default_device, "meta", None):
+        return _gradient(attend, x)
+
+
 #: Modes whose two results are the same where attention is right.
 MODES: dict[str, Callable[[Attend, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]] = {
     "eager": _with(torch.enable_grad),
@@ -178,6 +183,7 @@ MODES: dict[str, Callable[[Attend, torch.Tensor], tuple[torch.Tensor, torch.Tens
     "autocast": _autocast,
     "checkpoint": _checkpoint,
     "default device cpu": _in_default(torch.set_default_device, "cpu", None),
+    "default device meta, gradient": lambda attend, x: (_meta_gradient(attend, x), _gradient(wanted, x)),
     "default device meta": _in_default(torch.set_default_device, "meta", None),
     "default dtype float64": _in_default(torch.set_default_dtype, torch.float64, torch.float32),
     "default dtype bfloat16": _in_default(torch.set_default_dtype, torch.bfloat16, torch.float32),

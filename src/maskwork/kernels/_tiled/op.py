@@ -115,7 +115,13 @@ def _register(name: str, compute: Any, shapes: Any, backward: Any, setup_context
     """
     name = f"maskwork::{name}"
     torch.library.define(name, torch.library.infer_schema(compute, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
-    torch.library.impl(name, "cpu", compute)
+
+    # A default device is a mode of functions that would reach the factories inside.
+    def on_cpu(*args: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return compute(*args)
+
+    torch.library.impl(name, "cpu", on_cpu)
     torch.library.register_fake(name, shapes)
     operator = getattr(torch.ops.maskwork, name.removeprefix("maskwork::")).default
     differentiate: Any = autograd.make_autograd_impl(operator, autograd.Info(backward, setup_context))
