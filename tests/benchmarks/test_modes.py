@@ -20,7 +20,8 @@ IMPLEMENTATIONS = ("auto", "reference", "sdpa", "tiled")
 FORMS = ("unbound", "bound", "precomputed")
 QUICK = (
     "eager", "eager, gradient", "inference", "fake tensors", "func.grad", "vmap", "vmap(grad)", "jvp", "forward_ad",
-    "autocast", "checkpoint", "default device cpu", "default device meta", "default device meta, gradient", "default dtype float64",
+    "autocast", "checkpoint", "default device cpu", "default device meta", "default device meta, gradient",
+    "default dtype float64",
     "default dtype bfloat16", "jacfwd", "jacrev", "hessian", "jacfwd(grad)",
 )  # fmt: skip
 TRACED = ("export", "export strict", "compile", "compile fullgraph")
