@@ -247,9 +247,9 @@ def once_shifted(kinds: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
 
 
 @st.composite
-def ragged_grids(draw: st.DrawFn) -> tuple[int | list[int], int, int]:
+def ragged_grids(draw: st.DrawFn, least_queries: int = 0) -> tuple[int | list[int], int, int]:
     """Draw (q_start, q_len, kv_len) within LENGTH: starts also before position 0, one for all or for each row."""
-    q_len, kv_len = draw(st.integers(0, LENGTH)), draw(st.integers(0, LENGTH))
+    q_len, kv_len = draw(st.integers(least_queries, LENGTH)), draw(st.integers(0, LENGTH))
     start = st.integers(-LENGTH, LENGTH - q_len)
     return draw(st.one_of(start, st.lists(start, min_size=BATCH, max_size=BATCH))), q_len, kv_len
 

@@ -431,8 +431,9 @@ class BoundMask:
         grid = self.grid
         if self._has_spans:
             rows = positions - grid.starts[:, None]
-            return sp.pick_rows(self.spans, rows[0]) if len(rows) == 1 else sp.take_rows(self.spans, rows[:, None])
-        spans = self.mask._spans(positions[:, None], grid.kv_len)
+            spans = sp.pick_rows(self.spans, rows[0]) if len(rows) == 1 else sp.take_rows(self.spans, rows[:, None])
+        else:
+            spans = self.mask._spans(positions[:, None], grid.kv_len)
         return spans.expand((*spans.shape[:2], positions.shape[1]))
 
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:
