@@ -124,9 +124,7 @@ def atoms(draw: st.DrawFn) -> Case:
     if kind == 12:
         blocks = draw(lengths(batched))
         block = _ids_of(blocks)
-        return Case(
-            mw.block_causal(blocks), looked_up(lambda b, h, q, k: _in_row(block, b, k) <= _in_row(block, b, q))
-        )
+        return Case(mw.block_causal(blocks), looked_up(lambda b, h, q, k: _in_row(block, b, k) <= _in_row(block, b, q)))
     if kind == 13:
         marks = draw(_numbers(0, 1, batched))
         maker, mark = draw(st.sampled_from([(mw.real, 1), (mw.from_key_padding_mask, 0)]))

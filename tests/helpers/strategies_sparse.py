@@ -56,7 +56,9 @@ def random_blocks(draw: st.DrawFn) -> Case:
     blocks = draw(st.integers(-(-LENGTH // size), LENGTH + 2))
     per_row, seed = draw(st.integers(0, blocks)), draw(st.integers(0, 2**53 - 1))
     table = np.array([[j in floyd(per_row, blocks, seed, i) for j in range(blocks)] for i in range(blocks)])
-    return Case(mw.random_blocks(per_row, size, blocks, seed), looked_up(lambda b, h, q, k: table[q // size, k // size]))
+    return Case(
+        mw.random_blocks(per_row, size, blocks, seed), looked_up(lambda b, h, q, k: table[q // size, k // size])
+    )
 
 
 @st.composite

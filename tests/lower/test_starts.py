@@ -32,8 +32,8 @@ def test_dense_forms_are_the_mask(case: Case, grid: RaggedGrid):
     # SDPA's own triangle is aligned at the start
     triangle = torch.ones(q_len, kv_len, dtype=torch.bool).tril(0 if arguments["is_causal"] else kv_len)
     of_sdpa = triangle if arguments["attn_mask"] is None else arguments["attn_mask"]
-    for cells in (to_dense(bound), to_additive(bound) == 0, to_hf(bound).allowed, of_sdpa):
-        assert np.array_equal(*np.broadcast_arrays(cells.numpy(), dense))
+    for form in (to_dense(bound), to_additive(bound) == 0, to_hf(bound).allowed, of_sdpa):
+        assert np.array_equal(*np.broadcast_arrays(form.numpy(), dense))
 
 
 @settings(max_examples=100, deadline=None)

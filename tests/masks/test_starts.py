@@ -1,9 +1,9 @@
 """Queries before position 0, and a start for each batch row: every atom and operator, beside its definition."""
 
+import itertools
 import pickle
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import maskwork as mw
 from helpers.strategies import BATCH, Case, atoms, once_shifted, ragged_grids
 from helpers.strategies_sparse import sparse_atoms
-from maskwork.errors import GridError, MaskError
 
 #: (q_start, q_len, kv_len)
 RaggedGrid = tuple[int | list[int], int, int]
@@ -42,7 +41,9 @@ def test_a_mask_is_its_definition_wherever_its_queries_start(case: Case, grid: R
 
 @settings(max_examples=150)
 @given(starting_cases, ragged_grids(), st.data())
-def test_the_questions_take_absolute_positions_wherever_queries_start(case: Case, grid: RaggedGrid, data: st.DataObject):
+def test_the_questions_take_absolute_positions_wherever_queries_start(
+    case: Case, grid: RaggedGrid, data: st.DataObject
+):
     q_start, q_len, kv_len = grid
     bound = bind(case, grid)
     batch = bound.grid.batch
@@ -56,8 +57,8 @@ def test_the_questions_take_absolute_positions_wherever_queries_start(case: Case
     q_edges = sorted(data.draw(st.lists(st.integers(low, high), min_size=2, max_size=4)))
     k_edges = sorted(data.draw(st.lists(st.integers(0, kv_len), min_size=2, max_size=4)))
     tiles = bound.tiles(q_edges, k_edges)
-    for i, (q0, q1) in enumerate(zip(q_edges, q_edges[1:], strict=False)):
-        for j, (k0, k1) in enumerate(zip(k_edges, k_edges[1:], strict=False)):
+    for i, (q0, q1) in enumerate(itertools.pairwise(q_edges)):
+        for j, (k0, k1) in enumerate(itertools.pairwise(k_edges)):
             inside = ((q >= q0) & (q < q1))[:, None, :, None] & dense
             expected = inside[..., k0:k1].sum((-1, -2))
             assert np.array_equal(np.broadcast_to(tiles[..., i, j], expected.shape), expected)
@@ -99,7 +100,11 @@ def test_two_masks_are_compared_wherever_queries_start(one: Case, other: Case, g
     for cells, outside in ((diff.first_left, a & ~b), (diff.first_right, ~a & b)):
         expected = [(x, h, q + starts[x], k) for x, h, q, k in np.argwhere(outside)[:2]]
         assert list(cells) == expected
-    for verdict, breaks in ((left.subset_of(right), a & ~b), (left.equals(other.mask), a ^ b), (left.disjoint(right), a & b)):
+    for verdict, breaks in (
+        (left.subset_of(right), a & ~b),
+        (left.equals(other.mask), a ^ b),
+        (left.disjoint(right), a & b),
+    ):
         assert bool(verdict) == (not breaks.any())
         if verdict.counterexample:
             x, h, q, k = verdict.counterexample
@@ -132,8 +137,12 @@ def test_a_selection_of_each_batch_row_is_the_dense_mask_indexed(case: Case, gri
     # a selection of the selection keeps the positions of the first
     again = picked.select(q=np.arange(i.shape[1])[::-1], k=[-1, 4, 0])
     assert np.array_equal(np.broadcast_to(again.q_positions, i.shape), (starts[:, None] + i)[:, ::-1])
-    assert np.array_equal(np.broadcast_to(again.k_positions, (batch, 3)), np.stack([-np.ones(batch), k[:, 4], k[:, 0]], 1))
-    assert same_cells(again, np.concatenate([0 * picked.dense()[..., :1], picked.dense()[:, :, :, [4, 0]]], -1)[:, :, ::-1])
+    assert np.array_equal(
+        np.broadcast_to(again.k_positions, (batch, 3)), np.stack([-np.ones(batch), k[:, 4], k[:, 0]], 1)
+    )
+    assert same_cells(
+        again, np.concatenate([0 * picked.dense()[..., :1], picked.dense()[:, :, :, [4, 0]]], -1)[:, :, ::-1]
+    )
     same = pickle.loads(pickle.dumps(picked))
     assert np.array_equal(same.q_positions, picked.q_positions)
     assert np.array_equal(same.dense(), picked.dense())
