@@ -116,7 +116,7 @@ def atoms(draw: st.DrawFn) -> Case:
         return Case(
             mw.band(left, right),
             lambda b, h, q, k: (
-                (q - (LENGTH if left is None else left) <= k) & (k <= q + (LENGTH if right is None else right))
+                (q - (4 * LENGTH if left is None else left) <= k) & (k <= q + (4 * LENGTH if right is None else right))
             ),
         )
     if kind == 11:

@@ -14,7 +14,7 @@ from torch.nn.attention.bias import causal_lower_right
 import maskwork as mw
 from helpers.strategies import BATCH, HEADS, LENGTH, Case, atoms, once_shifted, ragged_grids
 from helpers.strategies_sparse import sparse_atoms
-from maskwork.errors import GridError
+from maskwork.errors import ArgumentError, GridError
 from maskwork.kernels import _flex
 
 IMPLS = ("reference", "sdpa", "tiled")
@@ -121,6 +121,15 @@ def test_a_position_bias_needs_to_know_where_queries_stand(impl: str):
     given_ = mw.full().bind(2, 6, q_start=4)
     at_end = mw.attention(q, k, v, given_, bias=mw.alibi(HEADS), impl=impl)
     assert torch.equal(at_end, mw.attention(q, k, v, q_start=4, bias=mw.alibi(HEADS), impl=impl))
+
+
+def test_a_position_bias_refuses_a_selection_that_was_bound_anew():
+    q, k, v = tensors(1, 4)
+    selected = mw.causal().bind(1, 4, q_start=3).select(k=[3, 2, 1, 0])
+    joined = selected.mask & mw.padding([1, 2, 3])
+    with pytest.raises(ArgumentError, match="join the masks first, then bind and select"):
+        mw.attention(q, k, v, joined, q_start=0, bias=mw.alibi(HEADS))
+    mw.attention(q, k, v, joined, q_start=0)
 
 
 def flash_attention(

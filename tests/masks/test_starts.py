@@ -2,8 +2,10 @@
 
 import itertools
 import pickle
+import re
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 import maskwork as mw
 from helpers.strategies import BATCH, Case, atoms, once_shifted, ragged_grids
 from helpers.strategies_sparse import sparse_atoms
+from maskwork.errors import GridError, MaskError
 
 #: (q_start, q_len, kv_len)
 RaggedGrid = tuple[int | list[int], int, int]
@@ -146,3 +149,92 @@ def test_a_selection_of_each_batch_row_is_the_dense_mask_indexed(case: Case, gri
     same = pickle.loads(pickle.dumps(picked))
     assert np.array_equal(same.q_positions, picked.q_positions)
     assert np.array_equal(same.dense(), picked.dense())
+
+
+@settings(max_examples=80)
+@given(st.one_of(atoms(), once_shifted(atoms())), ragged_grids(), st.integers(0, 3))
+def test_reach_cost_and_drawings_are_those_of_each_batch_row(case: Case, grid: RaggedGrid, layers: int):
+    q_start, q_len, kv_len = grid
+    bound = case.mask.bind(q_len, kv_len, q_start=q_start, batch=BATCH)
+    starts = np.broadcast_to(np.array(q_start), (BATCH,)).tolist()
+    # Arrays cover all positions in between, as far as a layer may lead.
+    alone = [case.mask.bind(q_len, kv_len, q_start=start, batch=BATCH) for start in starts]
+    reached = bound.reach(layers)
+    for b, row in enumerate(alone):
+        expected = row.reach(layers).dense()
+        cells = reached.dense()
+        assert np.array_equal(cells[min(b, len(cells) - 1)], expected[min(b, len(expected) - 1)])
+        assert re.findall(r' d="[^"]*"', bound.svg(b=b)) == re.findall(r' d="[^"]*"', row.svg(b=b))
+    costs = [row.cost(2, 4, 2, 8, block_size=4) for row in alone]
+    total = bound.cost(2, 4, 2, 8, block_size=4)
+    if case.mask.batch == 1:
+        for name in ("flops", "block_flops", "cache_bytes", "cache_bytes_kept"):
+            assert getattr(total, name) * BATCH == sum(getattr(cost, name) for cost in costs), name
+
+
+def test_what_a_start_may_be():
+    bound = mw.causal().bind(2, 4, q_start=[0, 2])
+    assert bound.grid.q_start == (0, 2)
+    assert bound.grid.batch == 2
+    assert repr(bound) == "BoundMask(causal, queries [0, 2), [2, 4) by batch row, keys [0, 4))"
+    for same in ((0, 2), np.array([0, 2]), torch.tensor([0, 2]), torch.tensor([0, 2], dtype=torch.int32)):
+        assert mw.causal().bind(2, 4, q_start=same).grid == bound.grid
+    assert mw.causal().bind(2, q_start=[1, 4]).grid.kv_len == 6
+    # one start for all rows is written as one
+    for one in ([3, 3], torch.tensor([3, 3]), torch.tensor(3), np.int32(3)):
+        grid = mw.causal().bind(1, 4, q_start=one, batch=2).grid
+        assert grid == mw.Grid(3, 1, 4, 2)
+        assert type(grid.q_start) is int
+    with pytest.raises(GridError, match="one for each of the 3 batch rows, got 2; pass as many as batch rows"):
+        (mw.causal() & mw.padding([1, 2, 3])).bind(2, 4, q_start=[0, 1])
+    with pytest.raises(GridError, match="one for each of the 1 batch rows, got 2"):
+        mw.causal().bind(2, 4, q_start=[0, 1], batch=1)
+    with pytest.raises(GridError, match="one for each batch row, got none"):
+        mw.causal().bind(2, 4, q_start=[])
+    for wrong in (1.5, [0.5, 1], [[0, 1]], [True, False], "0"):
+        with pytest.raises(MaskError, match="q_start must"):
+            mw.causal().bind(2, 4, q_start=wrong)
+    with pytest.raises(GridError, match=r"pass q_start=0 .* or q_start=-3 \(kv_len - q_len\)"):
+        mw.causal().bind(5, 2)
+    for far in (-(2**31) - 1, [0, -(2**31) - 1], 2**31 - 1, [0, 2**31 - 1]):
+        with pytest.raises(GridError, match=r"positions must be below 2\*\*31 in size, got queries"):
+            mw.causal().bind(2, 4, q_start=far)
+
+
+def test_a_grid_knows_whether_its_start_was_given():
+    assert mw.causal().bind(4).grid.start_given
+    assert mw.full().bind(4).grid.start_given, "queries and keys are the same positions"
+    blind = mw.full().bind(2, 4)
+    assert not blind.grid.start_given
+    assert not blind.rows(0, 1).grid.start_given
+    assert not blind.select(k=[3, 1]).grid.start_given
+    assert mw.full().bind(2, 4, q_start=0).select(k=[3, 1]).grid.start_given
+
+
+def test_rows_and_drawings_of_queries_before_position_0(capsys: pytest.CaptureFixture[str]):
+    bound = mw.causal().bind(5, 2, q_start=-3)
+    assert bound.dense().astype(int)[0, 0].tolist() == [[0, 0], [0, 0], [0, 0], [1, 0], [1, 1]]
+    assert bound.rows(-1, 1).dense().astype(int)[0, 0].tolist() == [[0, 0], [1, 0]]
+    assert bound.count(-3, 0, 0, 2).tolist() == [[0]]
+    assert str(bound.explain(-3, 0)) == (
+        "blocked: query -3, key 0\n✗ causal: query -3 is before position 0 and sees no key"
+    )
+    bound.show()
+    assert "-3 ····" in capsys.readouterr().out
+    assert ">-3<" in bound.svg()
+    ragged = mw.causal().bind(2, 4, q_start=[0, 2])
+    ragged.show(b=1)
+    assert "\n3 ████████" in capsys.readouterr().out
+    with pytest.raises(GridError, match=r"rows must lie in \[0, 2\), \[2, 4\) by batch row"):
+        ragged.rows(0, 1)
+    with pytest.raises(GridError, match="each batch row has as many rows"):
+        ragged.rows([0, 2], [1, 4])
+    with pytest.raises(GridError, match=r"a cell of the grid, queries \[2, 4\)"):
+        ragged.explain(0, 0, b=1)
+    with pytest.raises(GridError, match="compared on one grid"):
+        ragged.equals(mw.causal().bind(2, 4, q_start=0))
+
+
+def test_reach_of_a_selection_is_refused():
+    with pytest.raises(GridError, match="take the reach first, then select"):
+        mw.causal().bind(4).select(q=[3, 1], k=[0, 1]).reach(2)

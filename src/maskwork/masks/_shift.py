@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import GridError
 from ..spans import Spans
-from ._arrays import as_int
+from ._arrays import as_int, as_ints
 from ._extent import Extent
 from ._mask import Constant, Mask, Queries
 from ._questions.explain import Cell, Explanation, explanation
@@ -79,6 +81,23 @@ def shifted(mask: Mask, q: int, k: int) -> Mask:
         if (dq, dk) != (0, 0):
             mask = Shift(mask, _step(dq, "q"), _step(dk, "k"))
     return mask
+
+
+def steps_by_row(q: Any, k: Any) -> list[tuple[Any, Any]]:
+    """Return the shifts of each batch row, one alone where they are the same for all."""
+    sides: list[list[Any]] = []
+    for value, name in ((q, "shift(q)"), (k, "shift(k)")):
+        one_for_each = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)
+        # what is no list is checked with the shift itself
+        sides.append(as_ints(value, name, ndims=(1,), minimum=None).tolist() if one_for_each else [value])
+    rows = max(len(side) for side in sides)
+    if any(len(side) not in (1, rows) for side in sides):
+        raise GridError(
+            f"shift takes an int, or one for each batch row, got {len(sides[0])} for q and {len(sides[1])} for k; pass "
+            "as many as batch rows"
+        )
+    steps = [tuple(side[b if len(side) > 1 else 0] for side in sides) for b in range(rows)]
+    return [(step[0], step[1]) for step in (steps if len(set(steps)) > 1 else steps[:1])]
 
 
 def _step(value: int, name: str) -> int:
