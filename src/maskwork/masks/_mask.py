@@ -212,20 +212,27 @@ class Mask(Expression, ABC):
 
         return Not(self)
 
-    def shift(self, q: int = 0, k: int = 0) -> Mask:
+    def shift(self, q: Any = 0, k: Any = 0) -> Mask:
         """Move this mask by `q` queries and `k` keys: cell (q', k') is its cell (q' - q, k' - k).
 
-        A cell whose source lies before position 0 is not allowed. Shifting by 0 changes nothing, and shifts of shifts
-        add up where that is exact. Where only `q - k` counts, as in `causal`, moving both back alike changes nothing.
-        The whole grid moves: to restart a mask in each document, use `within`.
+        A shift forth leaves out what it moves in from before position 0. Shifting by 0 changes nothing, and shifts of
+        shifts add up where that is exact. Where only `q - k` counts, as in `causal`, moving both back alike changes
+        nothing. The whole grid moves: to restart a mask in each document, use `within`. Positions do not move with it:
+        queries of sequences that start apart are bound with a `q_start` for each batch row.
+
+        Args:
+            q: queries to move by, also below 0: an int, or one for each batch row.
+            k: keys to move by, likewise.
 
         >>> import maskwork as mw
         >>> mw.causal().shift(k=1).bind(3).dense().astype(int)[0, 0].tolist()    # k <= q + 1, and no key 0
         [[0, 1, 0], [0, 1, 1], [0, 1, 1]]
         """
-        from ._shift import shifted
+        from ._shift import shifted, steps_by_row
 
-        return shifted(self, q, k)
+        steps = steps_by_row(q, k)
+        masks = [shifted(self, *step) for step in steps]
+        return masks[0] if len(masks) == 1 else make("per_row", (masks,), {})
 
     def to_text(self, arrays: Arrays = "short") -> str:
         """Return the text form, with long arrays shortened or in full.
