@@ -49,7 +49,7 @@ BARS: dict[str, tuple[float | None, float | None, float | None]] = {
     "prefix-LM 3000": (None, None, 0.92),
     "causal": (None, None, None),
 }
-FLEX_BAR, CAUSAL_BAR, SMALL_BAR, DECODE_BAR, MEMORY_BAR = 1.5, 1.05, 1.05, 5.0, 6.0
+FLEX_BAR, CAUSAL_BAR, SMALL_BAR, DECODE_BAR, MEMORY_BAR, SINKS_BAR = 1.5, 1.05, 1.05, 5.0, 6.0, 1.3
 
 
 def tensors(batch: int, length: int, **options: Any) -> list[torch.Tensor]:
@@ -187,6 +187,36 @@ def decode(rounds: int) -> tuple[dict[str, Any], list[str]]:
     return {**times, "faster": faster}, missed
 
 
+def scores(rounds: int) -> tuple[dict[str, Any], list[str]]:
+    """Compare calls with softcap, sinks and ALiBi with the plain call under the same mask."""
+    length = 2048
+    qkv = tensors(1, length)
+    d_out = torch.randn_like(qkv[0])
+    bound = mask_of("window 512", length).bind(length)
+    options: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "sinks": {"sinks": torch.zeros(HEADS, requires_grad=True)},
+        "softcap": {"softcap": 50.0},
+        "softcap + sinks": {"softcap": 50.0, "sinks": torch.zeros(HEADS, requires_grad=True)},
+        "ALiBi": {"bias": mw.alibi(HEADS)},
+    }
+
+    def call(q: Any, k: Any, v: Any, name: str) -> Any:
+        return mw.attention(q, k, v, bound, impl="tiled", **options[name])
+
+    calls: dict[str, Callable[..., Any]] = {name: partial(call, name=name) for name in options}
+    with torch.no_grad():
+        f = medians({name: partial(call, *qkv) for name, call in calls.items()}, rounds)
+    fb = medians({name: partial(forward_backward, call, qkv, d_out) for name, call in calls.items()}, rounds)
+    print(f"\nL={length}, window 512, tiles: time over that of the plain call, forward / forward+backward\n")
+    print("| scores | ratio |\n| --- | ---: |")
+    for name in options:
+        print(f"| {name} | {f[name] / f['plain']:.2f} / {fb[name] / fb['plain']:.2f} |", flush=True)
+    worst = max(t["sinks"] / t["plain"] for t in (f, fb))
+    missed = [] if worst <= SINKS_BAR else [f"sinks: {worst:.2f} times the plain call's time, at most {SINKS_BAR}"]
+    return {"forward": f, "both": fb}, missed
+
+
 def memory(length: int) -> dict[str, float]:
     """Measure the memory of a long forward and backward pass: its peak, in MB and in sizes of its eight tensors."""
 
@@ -216,7 +246,9 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns that each contestant takes")
     parser.add_argument("--masks", nargs="*", default=list(MASKS), choices=MASKS, help="masks of the tables")
-    parser.add_argument("--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "memory"))
+    parser.add_argument(
+        "--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "scores", "memory")
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -231,6 +263,7 @@ def main() -> None:
         "long": lambda: long_sequences(options.rounds, options.masks, "flex" not in options.skip),
         "short": lambda: short_sequences(options.rounds, options.masks),
         "decode": lambda: decode(options.rounds),
+        "scores": lambda: scores(options.rounds),
     }
     for name, part in parts.items():
         if name not in options.skip:

@@ -22,7 +22,8 @@ ORDER = (
 #: folder -> the order of its files and private folders, which import one way too; "_folder.file" is a file apart.
 FLOORS = {
     "masks": (
-        "_arrays", "_text", "_extent", "_grid", "_drawing", "_questions.explain", "_mask", "_before_zero", "_operators", "_questions", "_shift",
+        "_arrays", "_text", "_extent", "_grid", "_drawing", "_questions.explain", "_mask",
+        "_before_zero", "_operators", "_questions", "_shift",
         "_bound", "_atoms", "recipes",
     ),
     "objectives": (

@@ -7,6 +7,7 @@
     │   └── TooManySpans     the exact geometry would not fit its budget
     ├── CannotExpress        a backend cannot express the mask                      (ValueError)
     ├── ArgumentError        an argument of any other call breaks its rule          (ValueError)
+    │   ├── ShapeError       tensors have shapes that do not fit together
     │   └── PromptTooLong    a prompt does not fit the model's context
     ├── DataError            a corpus, a file or a tokenizer cannot be used         (ValueError)
     └── RunError             a run folder cannot be used                            (ValueError)
@@ -42,6 +43,10 @@ class CannotExpress(MaskworkError, ValueError):
 
 class ArgumentError(MaskworkError, ValueError):
     """Error of an argument that breaks its rule."""
+
+
+class ShapeError(ArgumentError):
+    """Error of tensors whose shapes do not fit together."""
 
 
 class PromptTooLong(ArgumentError):

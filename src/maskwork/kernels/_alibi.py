@@ -23,8 +23,8 @@ def alibi(slopes: torch.Tensor | int, *, signed: bool = False) -> PositionBias:
             `2 ** (-8 / H), 2 ** (-16 / H), …`. Where H is no power of two, the slopes of the next smaller power come
             first, followed by every other slope of the next larger power, as in the authors' code.
         signed: True for `slope * (k - q)`, which grows with keys ahead: what a bias of key positions alone amounts to
-            (BLOOM, MPT and Falcon in Hugging Face transformers, FlexAttention's example). Under `causal()` both are
-            the same.
+            (BLOOM, MPT and Falcon in Hugging Face transformers, `generate_alibi_bias` of attention-gym). False is
+            flash-attention's form. Under `causal()` both are the same.
 
     Raises:
         ArgumentError: slopes are neither.

@@ -78,11 +78,12 @@ def attention(
         bias: added to the scaled scores: `mw.alibi(…)`, `mw.relative_bias(…)`, or a tensor that broadcasts to
             `(B, Hq, Q, K)`. The first two depend on positions and need `q_start` when `Q != K`.
         scale: factor on `q @ k.T`, `D ** -0.5` when left out.
-        softcap: bounds the scaled scores, `softcap * tanh(score / softcap)`, before the bias is added (Gemma 2, Gemma
-            Team 2024; flash-attention's `softcap`). Not with `"sdpa"`.
+        softcap: bounds the scaled scores, `softcap * tanh(score / softcap)`. The order is scale, softcap, bias, mask,
+            sinks, as in Gemma 2 (Gemma Team 2024), flash-attention's `softcap` and the tanh soft-cap of FlexAttention's
+            attention-gym. Not with `"sdpa"`.
         sinks: `(Hq,)`, a learned logit for each query head that joins each row's softmax without a value (gpt-oss,
-            OpenAI 2025; "Attention Is Off By One" with a logit of 0). The log-sum-exp counts it. Keys that all queries
-            see, StreamingLLM's sinks, are the mask `mw.sinks(n)` instead.
+            OpenAI 2025; "Attention Is Off By One" with a logit of 0); -inf = none. The log-sum-exp counts it. Keys that
+            all queries see, StreamingLLM's sinks, are the mask `mw.sinks(n)` instead.
         dropout_p: chance that an attention weight is dropped.
         generator: source of the dropout's randomness (`impl="reference"` and `"tiled"`).
         return_lse: also return the log-sum-exp of the scores `(B, Hq, Q)`, -inf on an empty row (with sinks, the sink).
@@ -97,13 +98,19 @@ def attention(
         `(B, Hq, Q, Dv)` in q's dtype; with `return_lse`, a pair. A row that sees no key is 0, with gradient 0.
 
     Raises:
-        ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do this.
+        ShapeError, ArgumentError, GridError: shapes, dtypes or positions do not fit. CannotExpress: `impl` cannot do
+            this.
 
     >>> import torch, maskwork as mw
     >>> q = k = torch.zeros(1, 1, 3, 2)
     >>> v = torch.tensor([[[[1.0], [2.0], [6.0]]]])
     >>> mw.attention(q, k, v, mw.causal()).flatten()
     tensor([1.0000, 1.5000, 3.0000])
+
+    A sink with a logit of 0 counts like one key more among scores of 0:
+
+    >>> mw.attention(q, k, v, mw.causal(), sinks=torch.zeros(1)).flatten()
+    tensor([0.5000, 1.0000, 2.2500])
     """
     # FlexAttention is compiled as a separate function. A caller's graph ends before that function and continues after
     # it, so that the caller's graph guards nothing about the mask: a new mask compiles nothing.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ArgumentError, GridError
+from ..errors import ArgumentError, GridError, ShapeError
 from ..lower import bind_outside_graph, outside_graph
 from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias, describe
@@ -62,8 +62,9 @@ class Call:
 
     @property
     def needs_gradients(self) -> bool:
-        """Whether a backward pass may ask for a gradient of q, k or v."""
-        return torch.is_grad_enabled() and any(x.requires_grad for x in (self.q, self.k, self.v))
+        """Whether a backward pass may ask for a gradient of q, k, v or the sinks."""
+        tensors = self.q, self.k, self.v, self.sinks
+        return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
 
     def dense_bias(self) -> torch.Tensor | None:
         """Return the bias as a tensor that broadcasts to `(B, Hq, Q, K)`, None = no bias."""
@@ -134,11 +135,11 @@ def check(
     """Return the checked call.
 
     Raises:
-        ArgumentError, GridError: an argument breaks a rule; the message names the argument.
+        ShapeError, ArgumentError, GridError: an argument breaks a rule; the message names the argument.
     """
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 4:
-            raise ArgumentError(
+            raise ShapeError(
                 f"{name} must be (batch, heads, length, head_dim), got shape {tuple(x.shape)}; add the axis"
             )
         if not x.is_floating_point():
@@ -149,7 +150,7 @@ def check(
             )
     batch = {x.shape[0] for x in (q, k, v)}
     if k.shape[1:3] != v.shape[1:3] or len(batch - {1}) > 1 or k.shape[3] != q.shape[3]:
-        raise ArgumentError(
+        raise ShapeError(
             "q (B, Hq, Q, D), k (B, Hkv, K, D) and v (B, Hkv, K, Dv) must agree, got "
             f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}; length comes after heads, and one batch row may "
             "stand for all"
@@ -158,9 +159,9 @@ def check(
         size = next(iter(batch - {1}))
         q, k, v = (x.expand(size, -1, -1, -1) for x in (q, k, v))
     if q.shape[3] == 0:
-        raise ArgumentError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass a larger width")
+        raise ShapeError(f"head_dim must be at least 1, got q {tuple(q.shape)}; pass a larger width")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ArgumentError(
+        raise ShapeError(
             f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}; q, k and v are (batch, "
             "heads, length, width)"
         )

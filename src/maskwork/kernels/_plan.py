@@ -12,6 +12,7 @@ from ..errors import ArgumentError, CannotExpress
 from ..lower import outside_graph
 from ..masks import BoundMask, Mask
 from . import _call
+from ._bias import PositionBias
 from ._call import Call, Implementation, check
 from ._flex import AUTO_PAIRS, FLEX
 from ._reference import REFERENCE
@@ -51,9 +52,12 @@ def plan(
     mask: Mask | BoundMask | None = None,
     *,
     q_start: Any = None,
+    bias: torch.Tensor | PositionBias | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     return_lse: bool = False,
 ) -> Plan:
-    """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; shapes and errors as there.
+    """Tell which implementation `mw.attention(q, k, v, mask)` takes, and why; arguments and errors as there.
 
     >>> import torch, maskwork as mw
     >>> q = torch.zeros(1, 2, 8, 4)
@@ -65,7 +69,7 @@ def plan(
     """
     call = check(
         q, k, v, mask,
-        q_start=q_start, bias=None, scale=None, softcap=None, sinks=None, dropout_p=0.0, generator=None,
+        q_start=q_start, bias=bias, scale=None, softcap=softcap, sinks=sinks, dropout_p=0.0, generator=None,
         return_lse=return_lse,
     )  # fmt: skip
     chosen = choose(call)

@@ -28,7 +28,8 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     v = call.v.double().repeat_interleave(call.groups, dim=1)
     scores = _scores(q, k, allowed, unknown) * call.scale
     if call.softcap is not None:
-        scores = call.softcap * torch.tanh(scores / call.softcap)
+        # Filled first: tanh has no derivative at a forbidden NaN, and 0 x NaN would be NaN.
+        scores = call.softcap * torch.tanh(scores.masked_fill(~allowed, 0.0) / call.softcap)
     bias = call.dense_bias()
     if bias is not None:
         scores = scores + bias.double()

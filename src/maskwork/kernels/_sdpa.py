@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from ..lower import SdpaArguments, lowered, sdpa_shortcut, to_dense, to_sdpa
 from ..spans import Spans
+from ._bias import PositionBias
 from ._call import Call, Implementation, numbers_known, too_dense
 
 
@@ -40,6 +41,8 @@ def _not_worth_it(call: Call) -> str | None:
         batch, heads = call.q.shape[:2]
     elif call.bias is not None or call.sinks is not None:
         heads = call.q.shape[1]
+        if isinstance(call.bias, PositionBias) and (call.bias.batch > 1 or isinstance(call.mask.grid.q_start, tuple)):
+            batch = call.q.shape[0]  # slopes or positions of each batch row
     reason = too_dense(batch * heads * q_len * kv_len)
     return None if reason is None or shortcut(call) is not None else reason
 

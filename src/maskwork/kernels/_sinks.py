@@ -12,12 +12,15 @@ def add_sinks(out: torch.Tensor, lse: torch.Tensor, sinks: torch.Tensor) -> tupl
 
         out' = out * sigmoid(lse - sink)        lse' = log(exp(lse) + exp(sink))
 
-    A row without keys has lse = -inf: its output stays 0, and its log-sum-exp is the sink's.
+    A row without keys has lse = -inf: its output stays 0, and its log-sum-exp is the sink's. A sink of -inf is none.
 
     >>> out, lse = add_sinks(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1), torch.zeros(1))
     >>> out.flatten().tolist(), round(lse.item(), 4)
     ([0.5, 0.5], 0.6931)
     """
     logits = sinks.to(lse.dtype).unsqueeze(-1)
-    share = torch.sigmoid(lse - logits).unsqueeze(-1)
-    return (out.to(share.dtype) * share).to(out.dtype), torch.logaddexp(lse, logits)
+    # Filled by name: of two numbers of -inf, neither the difference nor its derivative exists.
+    empty = lse == float("-inf")
+    finite = lse.masked_fill(empty, 0.0)
+    share = torch.sigmoid(finite - logits).masked_fill(empty, 0.0).unsqueeze(-1)
+    return (out.to(share.dtype) * share).to(out.dtype), torch.where(empty, logits, torch.logaddexp(finite, logits))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Generator, Hashable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Hashable
 from types import CodeType
 from typing import Any, TypeVar, cast
 
 import torch
-from torch.utils import _python_dispatch, _pytree
+from torch.utils import _pytree
 
+from .._shared.plain_torch import plain_torch
 from ..errors import ArgumentError
 from ..masks import BoundMask, Mask, as_q_start
 
@@ -80,30 +80,11 @@ def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
 
 @outside_graph
 def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
-    _ = b.shape  # computed now: compiled code that reads the stored lowering reads the shape as well
     with plain_torch():
+        _ = b.shape  # computed now: compiled code that reads the stored lowering reads the shape as well
         made = make()
         # A tensor of some other class belongs to whoever is tracing, and would poison the mask for good.
         return b._lowerings.get(key, lambda: made) if _is_plain(made) else made
-
-
-@contextmanager
-def plain_torch() -> Generator[None]:
-    """Run torch as if no mode or transform of the caller's were active: what is made may be stored for any use.
-
-    Off are inference mode (autograd could never save the tensor), fake tensors and other dispatch modes, default
-    devices and other modes of functions, and the transforms of `torch.func`.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        if torch._C._len_torch_dispatch_stack():
-            stack.enter_context(_python_dispatch._disable_current_modes())
-        stack.enter_context(torch._C.DisableTorchFunction())
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-
-            stack.enter_context(temporarily_clear_interpreter_stack())
-        yield
 
 
 def _is_plain(made: object) -> bool:
@@ -138,7 +119,8 @@ def bind_outside_graph(mask: Mask, q_len: int, kv_len: int, *, q_start: Any, bat
         if kept is mask and grid == asked:
             return bound
     bound = mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
-    _ = bound.spans  # computed now: on first use the code may be inside the graph
+    with plain_torch():
+        _ = bound.spans  # computed now: on first use the code may be inside the graph
     # A function may read what changes between two calls.
     if math.prod(bound.shape) <= _MOST_CELLS and not mask.calls_function:
         _recent.insert(0, (mask, asked, bound))

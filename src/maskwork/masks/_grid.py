@@ -117,8 +117,11 @@ class Grid:
         q_start: Any,
         batch: int | None,
         heads: int | None,
-    ) -> Grid:
-        """Build the grid of `Mask.bind` and check that the mask's parameters cover it.
+    ) -> tuple[Mask, Grid]:
+        """Build the grid of `Mask.bind`, and check that the mask's parameters cover it.
+
+        Returns:
+            the mask, for as many batch rows and heads as the grid has, and the grid.
 
         Raises:
             GridError: `q_start` is missing and would have to be guessed, positions are too large, or batch, heads or
@@ -140,6 +143,8 @@ class Grid:
                 f"positions must be below 2**31, got queries up to {last} and {kv_len} keys; cut the sequence into "
                 "shards"
             )
+        said = batch if batch is not None else max(mask.batch, rows) if max(mask.batch, rows) > 1 else None
+        mask = mask._resolve(said, heads if heads is not None else mask.heads if mask.heads > 1 else None)
         # A mask of one batch row, or one head, is the same for all; so is one position for all rows.
         batch = max(mask.batch, rows) if batch is None else as_int(batch, "batch", minimum=1)
         if rows not in (1, batch):
@@ -163,7 +168,7 @@ class Grid:
         queries = max(grid.q_end, 0) if mask.depends_on_query else kv_len
         # without q_start, q_len == kv_len is the full sequence, and arrays must match its length exactly
         mask._check(Extent(queries, kv_len, full_length=q_start is None and q_len == kv_len))
-        return grid
+        return mask, grid
 
 
 def as_q_start(value: Any) -> QStart:

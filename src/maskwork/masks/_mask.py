@@ -20,6 +20,7 @@ from ..errors import MaskError
 from ..spans import Spans
 from ._extent import Extent
 from ._questions.explain import Cell, Explanation, Row, explain_atom, explain_joined, explanation, reason_of_row
+from ._text.registry import make
 from ._text.spec import LEVELS, TIGHTEST, Arrays, Expression, Spec
 
 if TYPE_CHECKING:
@@ -87,6 +88,19 @@ class Mask(Expression, ABC):
         for operand in self.operands:
             operand._check(extent)
 
+    def _resolve(self, batch: int | None, heads: int | None) -> Mask:
+        """Return this mask for a grid of so many batch rows and heads, None = not said: see `custom`."""
+        if not self.calls_function:
+            return self
+        spec = self._spec()
+
+        def resolved(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(resolved, value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            return value._resolve(batch, heads) if isinstance(value, Mask) else value
+
+        return make(spec.name, resolved(spec.args), dict(spec.keywords))
+
     def _explain(self, cell: Cell) -> Explanation:
         """Return why `cell` is allowed or blocked. A composite combines the explanations of its operands."""
         return explain_atom(self, cell)
@@ -151,7 +165,8 @@ class Mask(Expression, ABC):
         from ._bound import BoundMask
         from ._grid import Grid
 
-        return BoundMask(self, Grid.build(self, q_len, kv_len, q_start=q_start, batch=batch, heads=heads))
+        mask, grid = Grid.build(self, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        return BoundMask(mask, grid)
 
     def __and__(self, other: Mask) -> Mask:
         return combine(And, (self, _operand(other, "&")))

@@ -71,20 +71,20 @@ class PrecomputedMask(nn.Module):
                 raise missing_q_start(q_len, kv_len)
             q_start = 0
         q_len, kv_len = side(q_len, 0, "q_len"), side(kv_len, 0, "kv_len")
-        grid = Grid.build(full(), q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        grid = full().bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads).grid
         if max(kv_len, grid.q_end) > self.max_len:
             raise ArgumentError(
                 f"the precomputed mask holds {self.max_len} positions, got queries up to {grid.q_end} and "
                 f"{kv_len} keys; precompute it for more, or pass mask="
             )
-        grid = Grid.build(self.mask, q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
-        if grid.q_first < 0:  # the buffers begin at position 0
-            return self.mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        bound = self.mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
+        if bound.grid.q_first < 0:  # what is stored begins at position 0
+            return bound
+        grid = bound.grid
         # One entry is enough: the layers of a model ask for the same grid one after the other.
-        bound = self._last
-        if bound is None or bound.grid != grid:
-            bound = self._last = BoundMask(self.mask, grid, self._cut(grid))
-        return bound
+        if self._last is None or self._last.grid != grid:
+            self._last = BoundMask(self.mask, grid, self._cut(grid))
+        return self._last
 
     def _cut(self, grid: Grid) -> Spans:
         """Return the geometry of the grid, cut from that of all positions."""

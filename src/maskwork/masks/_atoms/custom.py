@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import spans as sp
+from ..._shared.plain_torch import plain_torch
 from ...errors import GridError, MaskError, TooManySpans
 from ...spans import Spans, single, take_rows
 from .._arrays import PRINTED, Bools, Ints, as_array, as_int
@@ -20,6 +22,7 @@ from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import MAX_TEXT, Arrays, Spec
+from .reads import Reads, reads_of
 
 #: fn(b, h, q_idx, kv_idx) -> bool, each argument an integer tensor: FlexAttention's mask_mod.
 MaskMod = Callable[[Any, Any, Any, Any], Any]
@@ -29,30 +32,87 @@ MAX_CELLS = 1 << 32
 
 
 class _Custom(Mask):
-    """The mask of `custom`."""
+    """The mask of `custom`. What the caller left out is None: `bind` fills it in, once the grid is known."""
 
     single_pass = True
 
-    def __init__(self, fn: MaskMod, name: str, depends_on: str, batch: int, heads: int) -> None:
-        self.fn, self.name, self.depends_on = fn, name, depends_on
+    def __init__(self, fn: MaskMod, name: str, depends_on: str | None, batch: int | None, heads: int | None) -> None:
+        self.fn, self.name, self.declared = fn, name, depends_on
         self._batch, self._heads = batch, heads
-        self.depends_on_query = "q" in depends_on
 
     def _spec(self) -> Spec:
         sizes = {"batch": self._batch, "heads": self._heads}
         return Spec("custom", (self.fn, self.name, self.depends_on), sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Custom, (self.fn, self.name, self.depends_on, self._batch, self._heads)
+        return _Custom, (self.fn, self.name, self.declared, self._batch, self._heads)
+
+    @cached_property
+    def _reads(self) -> Reads:
+        return reads_of(self.fn)
+
+    @cached_property
+    def depends_on(self) -> str:
+        """Letters of "bhqk" that the function reads."""
+        return self._reads.letters if self.declared is None else self.declared
+
+    @cached_property
+    def depends_on_query(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether rows differ."""
+        return "q" in self.depends_on
 
     @property
     def batch(self) -> int:
-        return self._batch
+        return self._batch or 1
 
     @property
     def heads(self) -> int:
-        """Heads that the function tells apart, 1 when it is the same for all."""
-        return self._heads
+        """Heads that the function tells apart, 1 when it is the same for all or nobody has said yet."""
+        return self._heads or 1
+
+    def _resolve(self, batch: int | None, heads: int | None) -> Mask:
+        self._check_declared()
+        sizes: dict[str, int] = {}
+        for letter, word, given, grid in (("b", "batch", self._batch, batch), ("h", "heads", self._heads, heads)):
+            size = given
+            if letter not in self.depends_on:
+                size = 1
+            elif size is None:
+                size = self._size_of(letter, word, grid)
+            sizes[letter] = size
+        if (self.batch, self.heads) == (sizes["b"], sizes["h"]):
+            return self
+        resolved = _Custom(self.fn, self.name, self.declared, sizes["b"], sizes["h"])
+        resolved.__dict__["_reads"] = self._reads  # traced once
+        return resolved
+
+    def _size_of(self, letter: str, word: str, grid: int | None) -> int:
+        """Return for how many batch rows or heads the function is evaluated: the grid's, else its tables'."""
+        table = self._reads.sizes.get(letter)
+        if table == 1:
+            return 1  # a table of one entry, which all share: there is nothing to tell apart
+        if grid is None and table is None:
+            raise GridError(
+                f"a function that reads {letter!r} must be told how many there are, got none for {self!r}; bind with "
+                f"{word}=, or pass {word}= to mw.custom"
+            )
+        if grid is not None and table is not None and grid > table:
+            raise GridError(
+                f"the function of {self!r} looks {letter!r} up among {table}, got a grid of {grid}; give its tables "
+                f"an entry for each, or bind with {word}={table}"
+            )
+        return (grid or table) or 1
+
+    def _check_declared(self) -> None:
+        """Raise if `depends_on` leaves out b or h, which the function reads."""
+        missing = "".join(letter for letter in "bh" if letter in self._reads.letters and letter not in self.depends_on)
+        if missing:
+            how = "may read, as it decides on them in Python," if self._reads.branches else "reads"
+            sizes = " and ".join({"b": "batch=", "h": "heads="}[letter] for letter in missing)
+            raise MaskError(
+                f"depends_on names all that the function reads, got {self!r}, which {how} {missing!r}, with "
+                f"depends_on={self.depends_on!r}; pass depends_on={missing + self.depends_on!r} and {sizes}, or neither"
+            )
 
     def _write(self, arrays: Arrays) -> str:
         if arrays == "full":
@@ -69,7 +129,7 @@ class _Custom(Mask):
             index = index.reshape(queries.shape)
         # The first cell decides a row that is the same for all keys.
         keys = kv_len if "k" in self.depends_on else min(kv_len, 1)
-        shape = (self._batch, self._heads, len(rows))
+        shape = (self.batch, self.heads, len(rows))
         cells = shape[0] * shape[1] * shape[2] * keys
         if cells > MAX_CELLS:
             raise TooManySpans(
@@ -93,113 +153,114 @@ class _Custom(Mask):
 
         def cell_of(b: Any, h: Any, q: Any, k: Any) -> Any:
             cell = self.fn(b, h, q, k)
-            return torch.tensor(cell) if isinstance(cell, bool) else cell
+            return torch.tensor(cell, device="cpu") if isinstance(cell, bool) else cell
 
         # vmap passes one cell to the function, as FlexAttention does, so that the function may reduce or index.
         cells_of = torch.vmap(torch.vmap(cell_of, (None, None, None, 0)), (None, None, 0, None))
-        key = torch.arange(keys)
         step = max(1, sp.CHUNK_CELLS // max(keys, 1))
-        if keys and len(rows):
-            self._check_reads(cells_of, torch.from_numpy(rows), key, step)
-        for b in range(self._batch):
-            for h in range(self._heads):
+        for b in range(self.batch):
+            for h in range(self.heads):
                 for i in range(0, len(rows), step):
-                    query = torch.from_numpy(rows[i : i + step])
+                    part = rows[i : i + step]
                     if not keys:
-                        yield np.zeros((len(query), 0), dtype=np.bool_)
+                        yield np.zeros((len(part), 0), dtype=np.bool_)
                         continue
-                    try:
-                        cells = cells_of(torch.tensor(b), torch.tensor(h), query, key)
-                    except Exception as error:
-                        error.add_note(
-                            f"{self!r} calls its function as fn(b, h, q_idx, kv_idx), each one number in a tensor, "
-                            "under torch.vmap: write & | ~ and torch.where for and, or, not and if"
-                        )
-                        raise
-                    if cells.dtype != torch.bool or cells.ndim != 2:
-                        raise MaskError(
-                            f"the function of {self!r} returns one bool a cell, got {cells.dtype} of shape "
-                            f"{tuple(cells.shape[2:])}; compare, for instance with `> 0`"
-                        )
-                    yield cells.cpu().numpy()
+                    with plain_torch():
+                        yield self._cells(torch, cells_of, b, h, part, keys)
 
-    def _check_reads(self, cells_of: Callable[..., Any], rows: Any, key: Any, step: int) -> None:
-        """Raise if the cells of batch row 1 or head 1 differ from those of 0 and `depends_on` leaves that axis out.
-
-        Up to 256 rows, spread evenly, are compared. A function that only passes `b` or `h` on (as torch's `and_masks`
-        does) is accepted, and so is a function that cannot look up row or head 1: it has 0 alone.
-        """
-        torch: Any = import_module("torch")
-        sample = rows[:: -(-len(rows) // min(step, 256))]
-        index_0, index_1 = torch.tensor(0), torch.tensor(1)
-        first: Any = None
-        for letter, second in (("b", (index_1, index_0)), ("h", (index_0, index_1))):
-            if letter in self.depends_on:
-                continue
-            try:
-                first = cells_of(index_0, index_0, sample, key) if first is None else first
-                changed = bool((first != cells_of(*second, sample, key)).any())
-            # A fault of the function itself is raised when all rows are evaluated, right after this check.
-            except Exception:
-                continue
-            if changed:
-                size = {"b": "batch=", "h": "heads="}[letter]
-                raise MaskError(
-                    f"depends_on names all that the function reads, got {self!r}, which reads {letter!r}, with "
-                    f"depends_on={self.depends_on!r}; pass depends_on={letter + self.depends_on!r} and {size}"
-                )
+    def _cells(self, torch: Any, cells_of: Callable[..., Any], b: int, h: int, rows: Ints, keys: int) -> Bools:
+        """Return the cells of these rows in one batch row and head, after checking that they are bools."""
+        try:
+            cells = cells_of(torch.tensor(b), torch.tensor(h), torch.from_numpy(rows), torch.arange(keys))
+        except Exception as error:
+            error.add_note(
+                f"{self!r} calls its function as fn(b, h, q_idx, kv_idx), each one number in a tensor on the CPU, "
+                "under torch.vmap: write & | ~ and torch.where for and, or, not and if"
+            )
+            raise
+        if cells.dtype != torch.bool or cells.ndim != 2:
+            raise MaskError(
+                f"the function of {self!r} returns one bool a cell, got {cells.dtype} of shape "
+                f"{tuple(cells.shape[2:])}; compare, for instance with `> 0`"
+            )
+        return cells.cpu().numpy()
 
 
 @atom(Form("custom(fn)", "fn(b, h, q, k)", "any rule, as FlexAttention's `mask_mod`"), parsed=False)
-def custom(fn: MaskMod, name: str | None = None, depends_on: str = "qk", *, batch: int = 1, heads: int = 1) -> Mask:
+def custom(
+    fn: MaskMod,
+    name: str | None = None,
+    depends_on: str | None = None,
+    *,
+    batch: int | None = None,
+    heads: int | None = None,
+) -> Mask:
     """Allow by any rule: `fn(b, h, q_idx, kv_idx) -> bool`, FlexAttention's `mask_mod` (Dong et al. 2024).
 
     The function is called for every cell, in pieces of 4 million, and only the runs are stored: never n x n memory, but
     n x n work. One evaluation may take 2**32 cells; beyond that it raises. Prefer the atoms, which cost n.
 
+    What `fn` reads is seen from the data's flow: each argument is followed through it, so that no head or batch row is
+    taken for another. A function that decides in Python on b or h is taken to read everything.
+
     Args:
         fn: called as `create_block_mask` calls it, under `torch.vmap`: four 0-D int64 tensors in, a bool tensor out.
-            It must give the same answer each time. This loads torch.
+            It must give the same answer each time. This loads torch. A query before position 0 has a negative index,
+            which torch takes from a table's end.
         name: what `repr` prints; the function's own name when left out.
-        depends_on: what `fn` reads, letters of "bhqk". Without "q", one row is evaluated, without "k" one cell per row:
-            a letter that is left out is passed as 0. A function whose cells differ for another "b" or "h" is refused.
-        batch: batch rows to evaluate, when `depends_on` has "b".
-        heads: query heads to evaluate, when `depends_on` has "h".
+        depends_on: what `fn` reads, letters of "bhqk"; seen from `fn` when left out. Without "q", one row is evaluated,
+            without "k" one cell per row: a letter that is left out is passed as 0. A function that reads b or h and
+            does not say so is refused.
+        batch: batch rows to evaluate where `fn` reads b; the grid's when left out, or as many as a table that `fn`
+            indexes with b has entries.
+        heads: query heads to evaluate where `fn` reads h, likewise.
 
     Raises:
-        MaskError: `depends_on` has another letter, or `batch` or `heads` do not agree with it; on evaluation, `fn`
-            returns something other than bools, or reads a batch row or head that `depends_on` does not name.
+        MaskError: `depends_on` has another letter, or `batch` or `heads` do not agree with it; on binding, `fn` reads
+            b or h, and `depends_on` does not name it; on evaluation, `fn` returns something other than bools.
+        GridError: on binding, `fn` reads b or h, and neither the grid nor a table says how many there are.
         TooManySpans: on evaluation, more cells or more runs than the budget.
 
     Two custom masks are equal when their function is the same object. A custom mask has no text form that `mw.parse`
     could read, and can be pickled when its function can.
 
-    >>> import maskwork as mw
-    >>> even = mw.custom(lambda b, h, q_idx, kv_idx: kv_idx % 2 == 0, name="even", depends_on="k")
+    >>> import torch, maskwork as mw
+    >>> even = mw.custom(lambda b, h, q_idx, kv_idx: kv_idx % 2 == 0, name="even")
     >>> (mw.causal() & even).bind(5).spans.row(3)
     [(0, 1), (2, 3)]
     >>> even
     custom(even)
+    >>> window = torch.tensor([1, 1, 3, 3])
+    >>> mw.custom(lambda b, h, q_idx, kv_idx: abs(q_idx - kv_idx) < window[h]).bind(8).shape
+    (1, 4, 8, 8)
     """
     if not callable(fn):
         raise MaskError(f"custom takes a function of (b, h, q_idx, kv_idx), got {fn!r:.60}; pass a mask_mod")
-    if set(depends_on) - set("bhqk") or len(set(depends_on)) != len(depends_on):
-        raise MaskError(f"depends_on names each of b, h, q, k at most once, got {depends_on!r}; pass for instance 'qk'")
-    batch, heads = as_int(batch, "custom(batch)", minimum=1), as_int(heads, "custom(heads)", minimum=1)
-    for letter, word, size in (("b", "batch", batch), ("h", "heads", heads)):
-        if size > 1 and letter not in depends_on:
+    sizes = {
+        word: None if size is None else as_int(size, f"custom({word})", minimum=1)
+        for word, size in (("batch", batch), ("heads", heads))
+    }
+    if depends_on is not None:
+        if set(depends_on) - set("bhqk") or len(set(depends_on)) != len(depends_on):
             raise MaskError(
-                f"custom({word}={size}) evaluates each, but depends_on={depends_on!r} leaves it out; "
-                f"add {letter!r} or drop {word}"
+                f"depends_on names each of b, h, q, k at most once, got {depends_on!r}; pass for instance 'qk', or "
+                "leave it out"
             )
+        depends_on = "".join(letter for letter in "bhqk" if letter in depends_on)
     try:
         hash(fn)
     except TypeError:
         raise MaskError(
             f"custom tells masks apart by their function, got {fn!r:.60}, which has no hash; wrap it in one"
         ) from None
-    order = "".join(letter for letter in "bhqk" if letter in depends_on)
-    return _Custom(fn, name or getattr(fn, "__name__", type(fn).__name__), order, batch, heads)
+    mask = _Custom(fn, name or getattr(fn, "__name__", type(fn).__name__), depends_on, sizes["batch"], sizes["heads"])
+    for letter, (word, size) in zip("bh", sizes.items(), strict=True):
+        if size is not None and size > 1 and letter not in mask.depends_on:
+            raise MaskError(
+                f"custom({word}={size}) evaluates each, but its function reads {mask.depends_on!r} alone, got no "
+                f"{letter!r}; add {letter!r} or drop {word}"
+            )
+    return mask
 
 
 class _FromDense(Mask):
