@@ -4,9 +4,8 @@
 
 Each row is a call of another library and the code of ours that means the same; docs/guides/migrating.md shows these
 rows. A library that is not installed is represented by formulas, written from its documentation. A case is "equal" if
-every cell is, "different", "refused" if ours raises an error of its own, or "not expressible" if ours
-lacks a name. Exit code 1: a case is
-different or refused in a row that does not say why. It takes some ten seconds.
+every cell is, "different", "refused" if ours raises an error of its own, or "not expressible" if ours lacks a name.
+Exit code 1: a case is different or refused in a row that does not say why. It takes some ten seconds.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def mask_mods() -> Iterator[Case]:
 
 @PEER.row(
     "one that reads `b`",
-    "custom(mask_mod, depends_on='bqk', batch=2).bind(q_len, kv_len, q_start=0)",
+    "custom(mask_mod).bind(q_len, kv_len, q_start=0)",
+    note="as many batch rows as a table that the function indexes with `b` has entries, or `batch=`",
 )
 def by_batch_row() -> Iterator[Case]:
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
@@ -60,12 +61,26 @@ def by_batch_row() -> Iterator[Case]:
 
 @PEER.row(
     "one that reads `h`",
-    "custom(mask_mod, depends_on='hqk', heads=4).bind(q_len, kv_len, q_start=0)",
-    note="also where the first heads agree (grouped heads)",
+    "custom(mask_mod).bind(q_len, kv_len, q_start=0)",
+    note="likewise, or `heads=`; also where the first heads agree (grouped heads)",
 )
 def by_head() -> Iterator[Case]:
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
         return (q >= k) & (q - k < WIDTHS[h])
+
+    for q_len, kv_len in GRIDS:
+        theirs = create_mask(mask_mod, 1, HEADS, q_len, kv_len, device="cpu")
+        yield {"theirs": theirs, "mask_mod": mask_mod, "q_len": q_len, "kv_len": kv_len}
+
+
+@PEER.row(
+    "one that reads `h` without a table",
+    "custom(mask_mod, heads=4).bind(q_len, kv_len, q_start=0)",
+    note="`mw.attention` takes the number from its tensors",
+)
+def by_head_number() -> Iterator[Case]:
+    def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
+        return (q >= k) & ((h < 2) | (q - k < h))
 
     for q_len, kv_len in GRIDS:
         theirs = create_mask(mask_mod, 1, HEADS, q_len, kv_len, device="cpu")
