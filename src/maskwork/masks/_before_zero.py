@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..spans import Spans
+from ..spans import Spans, single
 from ._mask import Mask, Queries
 
 _M = TypeVar("_M", bound=Mask)
@@ -22,6 +22,8 @@ def from_zero(rows: Callable[[_M, Queries, int], Spans]) -> Callable[[_M, Querie
         before = queries < 0
         if not before.any():
             return rows(mask, queries, kv_len)
+        if before.all():  # the array may have no entry at all
+            return single(0, 0, kv_len)
         # Rows of position 0 stand in, and are emptied.
         found = rows(mask, np.maximum(queries, 0), kv_len)
         sides = (np.where(before, np.int32(kv_len), planes) for planes in (found.planes_starts, found.planes_ends))

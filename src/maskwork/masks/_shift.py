@@ -39,10 +39,11 @@ class Shift(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         sources = queries - self.q
-        inner = self.operand._spans(np.maximum(sources, 0), max(kv_len - self.k, 0))
+        # Only a shift forth moves rows in from before position 0, which it leaves out.
+        inner = self.operand._spans(np.maximum(sources, 0) if self.q > 0 else sources, max(kv_len - self.k, 0))
         starts, ends = (planes.astype(np.int64) + self.k for planes in (inner.planes_starts, inner.planes_ends))
         starts, ends = np.clip(starts, 0, kv_len), np.clip(ends, 0, kv_len)
-        if (sources < 0).any():
+        if self.q > 0 and (sources < 0).any():
             starts, ends = (np.where(sources < 0, kv_len, planes) for planes in (starts, ends))
         # Runs that end before key 0 come first in their row: emptied, they move behind the others.
         empty = starts >= ends
@@ -52,7 +53,7 @@ class Shift(Mask):
     def _explain(self, cell: Cell) -> Explanation:
         query, key = cell.query - self.q, cell.key - self.k
         reason = f"query {cell.query} and key {cell.key} stand for query {query} and key {key}"
-        if min(query, key) < 0:
+        if key < 0 or (query < 0 and self.q > 0):
             return explanation(self, cell, False, f"{reason}, before position 0")
         inner = self.operand._explain(cell.move(query, key, max(cell.kv_len - self.k, 0)))
         return explanation(self, cell, inner.allowed, reason, [inner])
