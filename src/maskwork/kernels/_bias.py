@@ -7,9 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from .._shared.numbers import integer, side
-
-#: Where queries start: one position, or one for each batch row.
-QStart = int | tuple[int, ...]
+from ..masks import QStart
 
 
 class PositionBias(ABC):

@@ -18,7 +18,7 @@ from ._atoms.rectangles import rectangles
 from ._atoms.sparse import dilated, global_tokens, random_blocks
 from ._atoms.tree import tree
 from ._bound import BoundMask
-from ._grid import Grid, as_q_start, missing_q_start
+from ._grid import Grid, QStart, as_q_start, missing_q_start
 from ._mask import Mask
 from ._questions.diff import Diff
 from ._questions.explain import Explanation
@@ -31,6 +31,7 @@ __all__ = [
     "Explanation",
     "Grid",
     "Mask",
+    "QStart",
     "Verdict",
     "as_q_start",
     "band",
