@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 from ..spans import Spans, single
 from ._mask import Mask, Queries
 
-_M = TypeVar("_M", bound=Mask)
+_SpansMethod = TypeVar("_SpansMethod", bound=Callable[..., Spans])
 
 
-def from_zero(rows: Callable[[_M, Queries, int], Spans]) -> Callable[[_M, Queries, int], Spans]:
+def from_zero(rows: _SpansMethod) -> _SpansMethod:
     """Return the `_spans` of an atom that looks queries up in an array: a query before position 0 sees no key."""
 
     @wraps(rows)
-    def spans(mask: _M, queries: Queries, kv_len: int) -> Spans:
+    def spans(mask: Mask, queries: Queries, kv_len: int) -> Spans:
         before = queries < 0
         if not before.any():
             return rows(mask, queries, kv_len)
@@ -26,7 +26,9 @@ def from_zero(rows: Callable[[_M, Queries, int], Spans]) -> Callable[[_M, Querie
             return single(0, 0, kv_len)
         # Rows of position 0 stand in, and are emptied.
         found = rows(mask, np.maximum(queries, 0), kv_len)
-        sides = (np.where(before, np.int32(kv_len), planes) for planes in (found.planes_starts, found.planes_ends))
-        return Spans(*sides, kv_len).trim()
+        starts, ends = (
+            np.where(before, np.int32(kv_len), planes) for planes in (found.planes_starts, found.planes_ends)
+        )
+        return Spans(starts, ends, kv_len).trim()
 
-    return spans
+    return cast(_SpansMethod, spans)
