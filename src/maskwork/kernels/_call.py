@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from ..errors import ArgumentError, GridError, ShapeError
-from ..lower import bind_outside_graph, outside_graph
+from ..lower import bind_outside_graph, outside_graph, transforms
 from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias, describe
-from ._transforms import transforms
 
 #: Most (B, H, Q, K) cells that `auto` lets an implementation hold as a dense mask: 2**28, 256 MiB of bool.
 MAX_DENSE = 1 << 28

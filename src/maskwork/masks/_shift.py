@@ -10,7 +10,8 @@ from ..errors import GridError
 from ..spans import Spans
 from ._arrays import as_int, as_ints
 from ._extent import Extent
-from ._mask import Constant, Mask, Queries
+from ._joined import Constant
+from ._mask import Mask, Queries
 from ._questions.explain import Cell, Explanation, explanation
 from ._text.registry import make
 from ._text.spec import Spec
@@ -28,6 +29,7 @@ class Shift(Mask):
         # The first rows have no source, whatever the operand depends on.
         self.depends_on_query = operand.depends_on_query or q > 0
         self.relative = operand.relative and max(q, k) <= 0  # nothing is cut off at position 0
+        self.many_runs = operand.many_runs
 
     def _spec(self) -> Spec:
         return Spec(".shift", (self.operand,), {"q": self.q, "k": self.k})
