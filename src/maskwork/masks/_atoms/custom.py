@@ -84,7 +84,7 @@ class _Custom(Mask):
         if (self.batch, self.heads) == (sizes["b"], sizes["h"]):
             return self
         resolved = _Custom(self.fn, self.name, self.declared, sizes["b"], sizes["h"])
-        resolved.__dict__["_reads"] = self._reads  # traced once
+        resolved._reads = self._reads  # traced once
         return resolved
 
     def _size_of(self, letter: str, word: str, grid: int | None) -> int:
