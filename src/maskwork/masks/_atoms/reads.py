@@ -20,7 +20,7 @@ _PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
 
 @dataclass(frozen=True)
 class Reads:
-    """What a function reads.
+    """The arguments that a function reads.
 
     Attributes:
         letters: of "bhqk", those on which its result may depend.
