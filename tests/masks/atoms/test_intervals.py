@@ -32,7 +32,11 @@ def by_bounds(start: Any, end: Any, queries: np.ndarray) -> np.ndarray:
 
 def assert_carried(mask: mw.Mask):
     """Check that text, JSON and pickle carry the mask, and that equal masks have one hash."""
-    copies = [mw.parse(mask.to_text(arrays="full")), mw.Mask.from_json(mask.to_json()), pickle.loads(pickle.dumps(mask))]
+    copies = [
+        mw.parse(mask.to_text(arrays="full")),
+        mw.Mask.from_json(mask.to_json()),
+        pickle.loads(pickle.dumps(mask)),
+    ]
     for copy in copies:
         assert copy == mask
         assert hash(copy) == hash(mask)
@@ -57,7 +61,14 @@ def test_from_spans_is_its_runs(random: np.random.Generator, lead: tuple[int, in
 
 @pytest.mark.parametrize(
     "text",
-    ["causal", "sliding_window(3) | sinks(1)", "~band(1, 0)", "empty", "per_head([causal, full])", "real([[1,0],[0,1]])"],
+    [
+        "causal",
+        "sliding_window(3) | sinks(1)",
+        "~band(1, 0)",
+        "empty",
+        "per_head([causal, full])",
+        "real([[1,0],[0,1]])",
+    ],
 )
 def test_from_spans_reads_the_spans_of_a_mask(text: str):
     length = 2 if "real" in text else 9

@@ -129,7 +129,9 @@ def test_lengths_differ_by_batch_row(seed: int):
 def test_equal_lengths_are_within_and_the_ways_to_align_are_one():
     lengths = [3, 1, 4]
     packed = mw.packed(mw.causal(), lengths, lengths)
-    assert packed == mw.packed(mw.causal(), lengths, lengths, "start") == mw.packed(mw.causal(), lengths, lengths, "end")
+    assert (
+        packed == mw.packed(mw.causal(), lengths, lengths, "start") == mw.packed(mw.causal(), lengths, lengths, "end")
+    )
     assert packed.bind(8).equals(mw.within(mw.causal(), lengths))
     assert mw.packed(mw.causal(), [1, 2], [4, 3], align="start") == mw.packed(mw.causal(), [1, 2], [4, 3], q_starts=0)
     assert mw.packed(mw.causal(), [1, 2], [4, 3]) == mw.packed(mw.causal(), [1, 2], [4, 3], q_starts=[3, 1])

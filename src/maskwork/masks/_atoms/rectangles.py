@@ -149,15 +149,21 @@ def _kinds(value: Any, shape: tuple[int, ...]) -> Ints:
     if array.dtype.kind in "UO":
         unknown = [word for word in array.ravel().tolist() if word not in _KINDS]
         if unknown:
-            raise MaskError(f"the kinds of rectangles are {', '.join(_KINDS)}, got {unknown[0]!r:.40}; pass one of them")
+            raise MaskError(
+                f"the kinds of rectangles are {', '.join(_KINDS)}, got {unknown[0]!r:.40}; pass one of them"
+            )
         array = np.array([_KINDS.index(word) for word in array.ravel().tolist()], dtype=np.int64).reshape(array.shape)
     numbers = as_ints(array, "rectangles(kinds)", ndims=(0, 1, 2), squeeze=False)
     if numbers.size and numbers.max() >= len(_KINDS):
-        raise MaskError(f"the kinds of rectangles are {', '.join(_KINDS)}, 0 to 3, got {numbers.max()}; pass one of them")
+        raise MaskError(
+            f"the kinds of rectangles are {', '.join(_KINDS)}, 0 to 3, got {numbers.max()}; pass one of them"
+        )
     if numbers.ndim == 2 and len(numbers) == 1 and len(shape) == 1:
         numbers = numbers[0]
     if numbers.ndim and numbers.shape != shape:
-        raise MaskError(f"rectangles takes one kind for each, {shape}, got shape {numbers.shape}; pass as many as ranges")
+        raise MaskError(
+            f"rectangles takes one kind for each, {shape}, got shape {numbers.shape}; pass as many as ranges"
+        )
     numbers = np.broadcast_to(numbers, shape).copy()
     numbers.setflags(write=False)
     return numbers
