@@ -36,8 +36,8 @@ PUBLIC = {
         "sdpa_shortcut span_mask_mod to_additive to_block_mask to_code to_dense to_hf to_sdpa to_varlen"
     ),
     "maskwork.masks.recipes": (
-        "bigbird block_diffusion chunked_local flamingo gpt longformer mistral multimodal next_scale packed prefix_lm "
-        "shared_prefix sliding_tile streaming_llm"
+        "bigbird block_diffusion chunked_local flamingo gist gpt longformer mistral multimodal next_scale packed prefix_lm "
+        "shared_prefix sliding_tile streaming streaming_llm time_window"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": (

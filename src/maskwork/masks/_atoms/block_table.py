@@ -91,7 +91,8 @@ def blocks(table: Any, size: Any) -> Mask:
 
     Args:
         table: bool or 0/1 integers, `(nq, nk)`, `(H, nq, nk)` with one for each query head, or `(B, H, nq, nk)`:
-            whether the queries `[i * size, (i + 1) * size)` see the keys of block `j`. A last block may be cut by the grid.
+            whether the queries `[i * size, (i + 1) * size)` see the keys of block `j`. The grid may cut a last
+            block.
         size: positions a block, at least 1: an int, or a pair for queries and keys.
 
     Raises:

@@ -242,8 +242,8 @@ def _as_side(value: Any, name: str) -> Width | None:
     width = _as_width(value, name, None)
     lowest = width if isinstance(width, int) else int(width.min())
     if lowest < 0:
-        fix = "pass None, which flash-attention writes -1" if lowest == -1 else "move a band with .shift(k=…)"
-        raise MaskError(f"{name} must be at least 0, or None = unbounded, got {lowest}; {fix}")
+        fix = "unbounded, flash-attention's -1, is None" if lowest == -1 else "move a band with .shift(k=…)"
+        raise MaskError(f"{name} must be an integer of at least 0, got {lowest}; {fix}")
     return width
 
 
