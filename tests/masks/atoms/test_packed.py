@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import maskwork as mw
-from maskwork.errors import GridError, MaskError
 from masks.atoms.test_intervals import assert_carried
+from maskwork.errors import GridError, MaskError
 
 INNER = {
     "causal": mw.causal(),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import maskwork as mw
-from maskwork.errors import MaskError
 from masks.atoms.test_intervals import assert_carried
+from maskwork.errors import MaskError
 
 KINDS = ("full", "causal", "inverse_causal", "bicausal")
 

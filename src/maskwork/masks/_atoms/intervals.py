@@ -1,4 +1,4 @@
-"""Geometry given as such: `from_spans` (per query, runs of keys) and `from_key_bounds` (per key, a range of queries)."""
+"""Geometry given as such: `from_spans` (per query, runs of keys), `from_key_bounds` (per key, a range of queries)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class _FromSpans(Mask):
     def _reason(self, cell: Cell, row: Row) -> str:
         if cell.query < 0:
             return f"query {cell.query} is before the first row"
-        return f"the runs of query {cell.query} {'hold' if any(a <= cell.key < b for a, b in row) else 'leave out'} it"
+        held = any(a <= cell.key < b for a, b in row)
+        return f"key {cell.key} is in {'one' if held else 'none'} of the runs of query {cell.query}"
 
 
 class _KeyBounds(Mask):
@@ -183,7 +184,7 @@ def from_spans(starts: Any, ends: Any) -> Mask:
 
 
 @atom(Form("from_key_bounds(start, end)", "not start[k] <= q < end[k]", "each key says which queries may not see it"))
-def from_key_bounds(start: Any, end: Any = None, *, allow: bool = False) -> Mask:
+def from_key_bounds(start: Any = None, end: Any = None, *, allow: bool = False) -> Mask:
     """Allow what is `not start[k] <= q < end[k]`: each key says which queries may not see it (FlashMask's columns).
 
     Args:
@@ -201,7 +202,7 @@ def from_key_bounds(start: Any, end: Any = None, *, allow: bool = False) -> Mask
     | --- | --- |
     | causal, 1 column | `causal() & from_key_bounds(c0)` |
     | causal, 2 columns | `causal() & from_key_bounds(c0, c1)` |
-    | not causal, 2 columns | `from_key_bounds(c0) & from_key_bounds(None, c1)` |
+    | not causal, 2 columns | `from_key_bounds(c0) & from_key_bounds(end=c1)` |
     | not causal, 4 columns | `from_key_bounds(c0, c1) & from_key_bounds(c2, c3)` |
 
     Its heads are key heads: repeat each for its group of query heads.

@@ -100,7 +100,8 @@ class _Packed(Mask):
 
     def _paged(self, number: Ints, starts: Ints, ends: Ints, kv_len: int) -> Spans:
         """Return the runs `(R, B, H, Q)` of the sequences' own keys where their pages hold them."""
-        assert self.pages is not None and self.page_size is not None
+        assert self.pages is not None
+        assert self.page_size is not None
         size, (runs, *shape) = self.page_size, np.broadcast_shapes(starts.shape, (1, *number.shape))
         starts, ends, sequence = (np.broadcast_to(side, (runs, *shape)).ravel() for side in (starts, ends, number))
         used = np.flatnonzero(starts < ends)

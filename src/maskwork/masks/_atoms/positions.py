@@ -10,7 +10,8 @@ from ..._shared.numbers import is_integer
 from ...errors import MaskError
 from ...spans import Spans, single
 from .._arrays import LARGEST, Ints, as_int, as_ints, batch_of
-from .._mask import Constant, Mask, Queries, common_batch, common_heads
+from .._joined import Constant
+from .._mask import Mask, Queries, common_batch, common_heads
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec

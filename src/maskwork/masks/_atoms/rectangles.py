@@ -140,7 +140,7 @@ def rectangles(q_ranges: Any, k_ranges: Any, kinds: Any = "full") -> Mask:
             f"rectangles takes a range of queries and of keys for each, got shapes {sides[0].shape} and "
             f"{sides[1].shape}; pass two arrays of one shape"
         )
-    return _Rectangles(*sides, _kinds(kinds, sides[0].shape[:-1]))
+    return _Rectangles(sides[0], sides[1], _kinds(kinds, sides[0].shape[:-1]))
 
 
 def _kinds(value: Any, shape: tuple[int, ...]) -> Ints:
