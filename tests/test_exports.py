@@ -13,8 +13,9 @@ PUBLIC = {
         "Verdict alibi attention audit band block_causal blocks cache causal chunked custom data decoding dilated "
         "document edges empty errors explain_batch explore from_additive from_cu_seqlens from_dense from_key_bounds "
         "from_key_padding_mask from_mha from_spans full global_tokens kernels linear_masked_cross_entropy losses lower "
-        "masked_cross_entropy match models neighborhood nn objectives packed padding parse per_head per_row plan prefix "
-        "random_blocks real real_queries recipes rectangles relative_bias sinks sliding_window testing training tree within"
+        "masked_cross_entropy match models neighborhood nn objectives packed padding parse per_head per_row plan "
+        "prefix random_blocks real real_queries recipes rectangles relative_bias sinks sliding_window testing training "
+        "tree within"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (

@@ -144,7 +144,9 @@ def test_a_position_below_0_is_refused(positions: list):
 @pytest.mark.parametrize(("context", "positions"), [(8, [[8]]), (8, [[0, 7, 20]]), (1, [[1]])])
 def test_a_position_beyond_the_table_is_refused(context: int, positions: list):
     high = max(map(max, positions))
-    with pytest.raises(ArgumentError, match=f"context of {context}, got {high}; make the table with context={high + 1}"):
+    with pytest.raises(
+        ArgumentError, match=f"context of {context}, got {high}; make the table with context={high + 1}"
+    ):
         Rotary(4, context)(torch.tensor(positions))
 
 

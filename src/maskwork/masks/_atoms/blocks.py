@@ -45,11 +45,7 @@ class _Chunked(Mask):
 
 @atom(
     Form("chunked(size)", "k // size == q // size", "the same chunk of `size` positions"),
-    Form(
-        "chunked(size, left=…)",
-        "-left <= k // size - q // size <= right",
-        "the same chunk, `left` chunks before it and `right` after it; None is unbounded",
-    ),
+    Form("chunked(left=…)", "", "the same chunk, `left` chunks before it and `right` after it; None is all"),
 )
 def chunked(size: int, *, left: int | None = 0, right: int | None = 0) -> Mask:
     """Allow `k // size == q // size`: the same chunk of `size` positions (with `causal()`, Llama 4's local layers).
