@@ -1,4 +1,4 @@
-"""Recipes of streaming, local layers with images, gist tokens, times and BigBird's inference, each by its definition."""
+"""Recipes of streaming, images in local layers, gist tokens, times and BigBird's inference, by their definitions."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_recipes_out_of_range():
 
 
 def counted(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, size: int, random: int) -> torch.Tensor:
-    """Attend block by block as transformers' BigBird does at inference: each listed block's keys once for each listing."""
+    """Attend block by block as transformers' BigBird does at inference: a block that is listed twice counts twice."""
     n = q.shape[2]
     last = n // size - 1
     out = torch.empty_like(q)

@@ -1,4 +1,4 @@
-"""`neighborhood` with strides, causal axes and dilation against NATTEN's rule, written for one axis with plain loops."""
+"""`neighborhood` with strides, causal axes and dilation against NATTEN's rule, written for one axis with loops."""
 
 from __future__ import annotations
 

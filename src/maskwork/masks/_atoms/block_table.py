@@ -66,8 +66,6 @@ class _Blocks(Mask):
 
     def _reason(self, cell: Cell, row: Row) -> str:
         of_query, of_key = cell.query // self.sides[0], cell.key // self.sides[1]
-        if cell.query < 0:
-            return f"query {cell.query} is before the first block"
         batch, heads = (i if n > 1 else 0 for i, n in zip((cell.batch, cell.head), self.table.shape[:2], strict=True))
         marked = self.table[batch, heads, of_query, of_key]
         return (

@@ -97,8 +97,6 @@ class _RealQueries(Mask):
         return single(0, np.where(marks[batch, queries], kv_len, 0), kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        if cell.query < 0:
-            return f"query {cell.query} is before the first mark"
         marked = batch_row(self.marks, cell.batch)[cell.query]
         return f"query {cell.query} is {'' if marked else 'not '}marked real"
 
