@@ -56,6 +56,7 @@ bench: .venv/dev.done
 	-$(BIN)/python benchmarks/masks.py
 	-$(BIN)/python benchmarks/attention.py
 	-$(BIN)/python benchmarks/masks_flex.py
+	-$(BIN)/python benchmarks/peers.py
 	-$(BIN)/python benchmarks/audit.py
 	-$(BIN)/python benchmarks/audit_known_leaks.py
 	-$(BIN)/python benchmarks/packing.py

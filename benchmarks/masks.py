@@ -1,4 +1,4 @@
-"""Time exact geometry at a million tokens, and at 8k and 16k beside torch's `create_block_mask`.
+"""Time exact geometry at a million tokens, geometry that is given, and 8k and 16k beside torch's `create_block_mask`.
 
 Every figure is a median over fresh processes that do the work once, right after the import. The processor's time is
 printed beside the wall time, because other programs disturb it less. Memory is the process's peak resident set, less
@@ -33,6 +33,17 @@ CASES: dict[str, tuple[str, float | None, float | None, float | None]] = {
     "c": ("within((b), 1000 documents)", 0.5, 0.3, 250),
     "causal": ("causal", None, 1.0, 300),
     "random": ("four random runs a row", None, None, None),
+}
+#: geometry that is given as such: name -> (what, limit on seconds to build, bind and count)
+GIVEN: dict[str, tuple[str, float | None]] = {
+    "columns": ("FlashMask's columns of documents, causal, 131,072 keys", 1.0),
+    "two columns": ("the same both ways: two columns", 1.0),
+    "noisy columns": ("columns that end a window at random, 20 runs a row", 1.0),
+    "rectangles": ("256 rectangles at 65,536", 1.0),
+    "kinds": ("256 rectangles of all kinds at 65,536", 1.0),
+    "spans": ("4 runs a query, 131,072 queries", 1.0),
+    "packed": ("1,000 sequences, 131,000 queries, 200,000 keys", 1.0),
+    "pages": ("64 sequences, 32,768 queries on 256 pages each", None),
 }
 #: The questions to a bound mask, in the order of their calls.
 QUESTIONS = ("bind", "allowed", "last_seen", "empty_rows", "subset_of", "tiles")
@@ -94,6 +105,35 @@ def geometry(case: str) -> dict[str, float]:
     return out
 
 
+def given(case: str) -> dict[str, float]:
+    """Measure seconds from the arrays to the number of allowed pairs, in this process."""
+    random = np.random.default_rng(0)
+    n, m, count = 131_072, 65_536, 256
+    lengths = np.diff([0, *np.sort(random.integers(0, n, count - 1)), n])
+    ends = np.repeat(lengths.cumsum(), lengths)
+    window = np.minimum(np.arange(n) + 1024 + random.integers(0, 64, n), n)
+    q_ranges, k_ranges = (np.sort(random.integers(0, m, (count, 2)), axis=1) for _ in range(2))
+    kinds, runs = random.integers(0, 4, count), np.sort(random.integers(0, n, (n, 8)), axis=1)
+    pages = random.permutation(64 * 256).reshape(64, 256)
+    masks: dict[str, Callable[[], BoundMask]] = {
+        "columns": lambda: (mw.causal() & mw.from_key_bounds(ends)).bind(n),
+        "two columns": lambda: (
+            mw.from_key_bounds(ends) & mw.from_key_bounds(end=ends - np.repeat(lengths, lengths))
+        ).bind(n),
+        "noisy columns": lambda: (mw.causal() & mw.from_key_bounds(window)).bind(n),
+        "rectangles": lambda: mw.rectangles(q_ranges, k_ranges).bind(m),
+        "kinds": lambda: mw.rectangles(q_ranges, k_ranges, kinds).bind(m),
+        "spans": lambda: mw.from_spans(runs[:, ::2], runs[:, 1::2]).bind(n),
+        "packed": lambda: mw.packed(mw.causal(), [131] * 1000, [200] * 1000).bind(131_000, 200_000, q_start=0),
+        "pages": lambda: mw.packed(mw.causal(), [512] * 64, [4096] * 64, pages=pages, page_size=16).bind(
+            64 * 512, 64 * 4096, q_start=0
+        ),
+    }
+    started = time.perf_counter()
+    allowed = masks[case]().allowed
+    return {"seconds": time.perf_counter() - started, "allowed": float(allowed)}
+
+
 def ours(n: int) -> dict[str, float]:
     """Measure seconds and memory to a `BlockMask`, or, where that lowering is missing, to the block structure."""
     import torch  # noqa: F401  (users of both have torch loaded)
@@ -146,7 +186,9 @@ def main() -> None:
         kind, _, argument = options.worker.partition(":")
         print(
             json.dumps(
-                geometry(argument) if kind == "geometry" else {"ours": ours, "theirs": theirs}[kind](int(argument))
+                {"geometry": geometry, "given": given}[kind](argument)
+                if kind in ("geometry", "given")
+                else {"ours": ours, "theirs": theirs}[kind](int(argument))
             )
         )
         return
@@ -167,6 +209,14 @@ def main() -> None:
         for name, limit in (("together", together), ("blocks", blocks), ("MB with blocks", memory)):
             if limit is not None and not row[name] < limit:
                 missed.append(f"{case}: {name} {row[name]:.3f}, limit {limit}")
+
+    print("\ngeometry that is given, from its arrays to the number of allowed pairs\n")
+    print("| mask | seconds | allowed |\n| --- | ---: | ---: |")
+    for case, (title, limit) in GIVEN.items():
+        row = figures[f"given {case}"] = in_processes(__file__, f"given:{case}", options.runs)
+        print(f"| {title} | {row['seconds']:.3f} | {row['allowed']:,.0f} |", flush=True)
+        if limit is not None and not row["seconds"] < limit:
+            missed.append(f"{case}: {row['seconds']:.3f} s, limit {limit}")
 
     if not options.skip_torch:
         print("\n(a) to a finished BlockMask, ours against torch's eager create_block_mask, in one run\n")

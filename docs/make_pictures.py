@@ -34,6 +34,16 @@ PICTURES: dict[str, mw.BoundMask] = {
     "atoms/custom": mw.custom(lambda b, h, q, k: (q ^ k) % 5 == 0, name="xor5").bind(24),
     "atoms/from_dense": mw.from_dense([[(q * k) % 3 == 0 for k in range(24)] for q in range(24)]).bind(24),
     "sparse/neighborhood_tiled": mw.neighborhood((4, 6), 3, tile=(2, 2)).bind(24),
+    "sparse/packed": mw.packed(mw.causal(), [4, 9, 3], [7, 12, 5]).bind(16, 24, q_start=0),
+    "sparse/from_spans": mw.from_spans(
+        [[q // 3, 20 - q] for q in range(24)], [[q, 24 - q // 2] for q in range(24)]
+    ).bind(24),
+    "sparse/from_key_bounds": mw.from_key_bounds([7] * 7 + [19] * 12 + [24] * 5, [16] * 7 + [22] * 12 + [24] * 5).bind(
+        24
+    ),
+    "sparse/rectangles": mw.rectangles(
+        [[0, 8], [8, 16], [16, 24], [2, 14]], [[0, 8], [0, 12], [8, 20], [16, 24]], [1, 0, 2, 3]
+    ).bind(24),
     "operators/and": (mw.causal() & mw.document([7, 12, 5])).bind(24),
     "operators/or": (mw.sliding_window(6) | mw.sinks(3)).bind(24),
     "operators/not": (~mw.sliding_window(6)).bind(24),

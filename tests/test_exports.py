@@ -11,10 +11,10 @@ PUBLIC = {
     "maskwork": (
         "Batch BatchExplanation BoundMask Cause Diff Explanation Grid LossOutput Mask PositionBias Spans "
         "Verdict alibi attention audit band block_causal cache causal chunked custom data decoding dilated "
-        "document empty errors explain_batch explore from_additive from_cu_seqlens from_dense from_key_padding_mask "
-        "from_mha full global_tokens kernels linear_masked_cross_entropy losses lower "
-        "masked_cross_entropy match models neighborhood nn objectives padding parse per_head per_row plan prefix "
-        "random_blocks real recipes relative_bias sinks sliding_window testing training tree within"
+        "document empty errors explain_batch explore from_additive from_cu_seqlens from_dense from_key_bounds "
+        "from_key_padding_mask from_mha from_spans full global_tokens kernels linear_masked_cross_entropy losses lower "
+        "masked_cross_entropy match models neighborhood nn objectives packed padding parse per_head per_row plan "
+        "prefix random_blocks real recipes rectangles relative_bias sinks sliding_window testing training tree within"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (

@@ -23,7 +23,7 @@ ORDER = (
 FLOORS = {
     "masks": (
         "_arrays", "_text", "_extent", "_grid", "_drawing", "_questions.explain", "_mask",
-        "_before_zero", "_operators", "_questions", "_shift",
+        "_joined", "_before_zero", "_operators", "_questions", "_shift",
         "_bound", "_atoms", "recipes",
     ),
     "objectives": (
@@ -36,7 +36,7 @@ FLOORS = {
 
 #: (importer, imported) in masks: the one circle. `Mask.bind` makes a bound mask and `Mask.shift` a shifted one, each
 #: of which is made of a mask: `_mask` imports their files when the methods are called.
-CIRCLE = {("_mask", "_bound"), ("_mask", "_shift")}
+CIRCLE = {("_mask", "_joined"), ("_mask", "_bound"), ("_mask", "_shift")}
 
 #: (importer, imported) in masks: files that only name `Mask` and `BoundMask` in annotations, of which nothing runs.
 ANNOTATIONS = {

@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from .table import Counts, Peer, Row, compare
+from .table import Counts, Peer, Row, compare, lacking
 
-__all__ = ["FILES", "Counts", "Peer", "Row", "compare", "peers"]
+__all__ = ["FILES", "Counts", "Peer", "Row", "compare", "lacking", "peers"]
 
 #: The files of this folder that describe a library, in the order of the guide and of the table.
 FILES = (

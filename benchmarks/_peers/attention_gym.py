@@ -1,4 +1,4 @@
-"""attention-gym: the masks that it generates, called as they are. tests/masks/test_recipes_attn_gym.py has all of them."""
+"""attention-gym: masks that it generates. tests/masks/test_recipes_attn_gym.py compares all of its masks."""
 
 from __future__ import annotations
 

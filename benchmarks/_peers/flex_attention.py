@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -31,6 +32,12 @@ def _prefix(b: Any, h: Any, q: Any, k: Any) -> Any:
     return k < 3
 
 
+def _flex(*arguments: Any, **options: Any) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the call is not compiled
+        return flex_attention(*arguments, **options)
+
+
 @PEER.row("`mask_mod(b, h, q_idx, kv_idx)`", "custom(mask_mod).bind(q_len, kv_len, q_start=0)")
 def mask_mods() -> Iterator[Case]:
     for (q_len, kv_len), mask_mod in product(GRIDS, (_causal, _local, _prefix)):
@@ -40,7 +47,8 @@ def mask_mods() -> Iterator[Case]:
 
 @PEER.row(
     "one that reads `b`",
-    "custom(mask_mod, depends_on='bqk', batch=2).bind(q_len, kv_len, q_start=0)",
+    "custom(mask_mod).bind(q_len, kv_len, q_start=0)",
+    note="as many batch rows as a table that the function indexes with `b` has entries, or `batch=`",
 )
 def by_batch_row() -> Iterator[Case]:
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
@@ -53,12 +61,26 @@ def by_batch_row() -> Iterator[Case]:
 
 @PEER.row(
     "one that reads `h`",
-    "custom(mask_mod, depends_on='hqk', heads=4).bind(q_len, kv_len, q_start=0)",
-    note="also where the first heads agree (grouped heads)",
+    "custom(mask_mod).bind(q_len, kv_len, q_start=0)",
+    note="likewise, or `heads=`; also where the first heads agree (grouped heads)",
 )
 def by_head() -> Iterator[Case]:
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
         return (q >= k) & (q - k < WIDTHS[h])
+
+    for q_len, kv_len in GRIDS:
+        theirs = create_mask(mask_mod, 1, HEADS, q_len, kv_len, device="cpu")
+        yield {"theirs": theirs, "mask_mod": mask_mod, "q_len": q_len, "kv_len": kv_len}
+
+
+@PEER.row(
+    "one that reads `h` without a table",
+    "custom(mask_mod, heads=4).bind(q_len, kv_len, q_start=0)",
+    note="`mw.attention` takes the number from its tensors",
+)
+def by_head_number() -> Iterator[Case]:
+    def mask_mod(b: Any, h: Any, q: Any, k: Any) -> Any:
+        return (q >= k) & ((h < 2) | (q - k < h))
 
     for q_len, kv_len in GRIDS:
         theirs = create_mask(mask_mod, 1, HEADS, q_len, kv_len, device="cpu")
@@ -103,7 +125,7 @@ def alibi_score_mod() -> Iterator[Case]:
 
     for q_len, kv_len in GRIDS:
         q, k, v = qkv(q_len, kv_len)
-        yield {"theirs": flex_attention(q, k, v, score_mod), "q": q, "k": k, "v": v, "slopes": slopes}
+        yield {"theirs": _flex(q, k, v, score_mod), "q": q, "k": k, "v": v, "slopes": slopes}
 
 
 @PEER.row(
@@ -117,7 +139,7 @@ def softcap_score_mod() -> Iterator[Case]:
             return torch.where(q_idx >= kv_idx, cap * torch.tanh(score / cap), -float("inf"))
 
         q, k, v = qkv(q_len, kv_len)
-        yield {"theirs": flex_attention(q, k, v, score_mod), "q": q, "k": k, "v": v, "softcap": softcap}
+        yield {"theirs": _flex(q, k, v, score_mod), "q": q, "k": k, "v": v, "softcap": softcap}
 
 
 @PEER.row("`enable_gqa=True`", "mw.attention(q, k, v, causal(), q_start=0)", shown=False)
@@ -126,5 +148,5 @@ def grouped() -> Iterator[Case]:
         q, k, v = qkv(q_len, kv_len, heads=4)
         k, v = k[:, :2], v[:, :2]
         mask = create_block_mask(_causal, None, None, q_len, kv_len, device="cpu")
-        theirs = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
+        theirs = _flex(q, k, v, block_mask=mask, enable_gqa=True)
         yield {"theirs": theirs, "q": q, "k": k, "v": v}

@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 
+import maskwork as mw
+
 from .table import GRIDS, Case, Peer, qkv
 
 PEER = Peer("PyTorch", f"itself, {torch.__version__.partition('+')[0]}")
@@ -61,19 +63,10 @@ def bool_mask() -> Iterator[Case]:
         yield {"theirs": theirs, "q": q, "k": k, "v": v, "attn_mask": attn_mask}
 
 
-def _with_bias(mask_and_bias: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attend with a mask and a bias, as `from_additive` and `from_mha` return them."""
-    import maskwork as mw
-
-    mask, bias = mask_and_bias
-    return mw.attention(q, k, v, mask, q_start=0, bias=bias)
-
-
 @PEER.row(
     "SDPA `attn_mask`, floating point",
-    "with_bias(from_additive(attn_mask), q, k, v)",
-    note="returns mask and bias: `attention(q, k, v, mask, bias=bias)`. Three dimensions are (heads, queries, keys) "
-    "there: pass `attn_mask[None]`",
+    "mw.attention(q, k, v, (both := from_additive(attn_mask))[0], q_start=0, bias=both[1])",
+    note="a mask and a bias. Three dimensions are (heads, queries, keys) there: pass `attn_mask[None]`",
 )
 def float_mask() -> Iterator[Case]:
     leads = [(), (BATCH, 1), (BATCH, HEADS)]
@@ -81,7 +74,7 @@ def float_mask() -> Iterator[Case]:
         q, k, v = qkv(q_len, kv_len)
         attn_mask = _random((*lead, q_len, kv_len), kind, i)
         theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
-        yield {"theirs": theirs, "q": q, "k": k, "v": v, "attn_mask": attn_mask, "with_bias": _with_bias}
+        yield {"theirs": theirs, "q": q, "k": k, "v": v, "attn_mask": attn_mask}
 
 
 def _mha(q_len: int, kv_len: int, masks: dict[str, Any], need_weights: bool) -> Case:
@@ -96,16 +89,19 @@ def _mha(q_len: int, kv_len: int, masks: dict[str, Any], need_weights: bool) -> 
         q, k, v = (F.linear(z, w, b).unflatten(-1, (HEADS, -1)).transpose(1, 2) for z, w, b in sources)
         out, _ = layer(x, y, y, need_weights=need_weights, **masks)
     return {"theirs": out.unflatten(-1, (HEADS, -1)).transpose(1, 2), "q": q, "k": k, "v": v, "num_heads": HEADS,
-            "attn_mask": None, "key_padding_mask": None, "with_bias": _with_bias, **masks}  # fmt: skip
+            "attn_mask": None, "key_padding_mask": None, **masks}  # fmt: skip
 
 
-_FROM_MHA = "with_bias(from_mha(attn_mask, key_padding_mask, num_heads=num_heads), q, k, v)"
+_FROM_MHA = (
+    "mw.attention(q, k, v, (both := from_mha(attn_mask, key_padding_mask, num_heads=num_heads))[0], q_start=0, "
+    "bias=both[1])"
+)
 
 
 @PEER.row(
     "`nn.MultiheadAttention` `attn_mask`",
     _FROM_MHA,
-    note="in bool masks True means *ignore*; floating point masks are added. Returns mask and bias",
+    note="in bool masks True means *ignore*; floating point masks are added. A mask and a bias",
 )
 def mha_attn_mask() -> Iterator[Case]:
     for i, ((q_len, kv_len), many, kind, need_weights) in enumerate(
@@ -161,7 +157,7 @@ def fused_encoder() -> Iterator[Case]:
             attention = layer.self_attn
             q, k, v = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
             heads = [z.unflatten(-1, (HEADS, -1)).transpose(1, 2) for z in (q, k, v)]
-            out = attention.out_proj(_with_bias((mask, bias), *heads).transpose(1, 2).flatten(2))
+            out = attention.out_proj(mw.attention(*heads, mask, bias=bias).transpose(1, 2).flatten(2))
             x = layer.norm1(x + out)
             return layer.norm2(x + layer.linear2(layer.activation(layer.linear1(x))))
 

@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+from .flash_attention import block_diagonal
 from .table import Array, Case, Peer
 
 PEER = Peer("Medusa, EAGLE, vLLM, SGLang: trees of drafts", "the definitions of their papers")
@@ -77,18 +78,37 @@ def packed_drafts() -> Iterator[Case]:
 
 
 @PEER.row(
-    "a prompt that is one document, and a tree besides",
-    "((tree(parents) | document(ids=ids)) & causal()).bind(len(parents))",
-    note="`ids`: 0 in the prompt, -1 in the drafts, whose roots have the prompt's last token as parent",
+    "a prompt and its drafts in one row",
+    "(causal() & (prefix(prompt) | tree(parents))).bind(len(parents))",
+    note="`parents`: -1 in the prompt and for the first drafts",
 )
 def prompt_and_tree() -> Iterator[Case]:
     for seed, prompt in product(range(8), (1, 3, 5)):
-        own = random_tree(seed, 6)
-        # The tokens of the prompt have no parent; the drafts' own path ends at its last token.
-        parents = [*([-1] * prompt), *(prompt - 1 if p < 0 else prompt + p for p in own)]
-        n = prompt + len(own)
-        cells = np.zeros((n, n), dtype=bool)
-        cells[:prompt, :prompt] = np.tril(np.ones((prompt, prompt), dtype=bool))
-        cells[prompt:, prompt:] = ancestors(own)
-        cells[prompt:, prompt - 1] = True
-        yield {"theirs": cells, "parents": parents, "ids": [0] * prompt + [-1] * len(own)}
+        drafts = random_tree(seed, 6)
+        parents = [*([-1] * prompt), *(-1 if p < 0 else prompt + p for p in drafts)]
+        yield {"theirs": request(drafts, prompt), "parents": parents, "prompt": prompt}
+
+
+@PEER.row(
+    "the same for several requests in one row",
+    "(causal() & (match(ids, prompts) | tree(parents))).bind(len(parents))",
+    note="`ids`: the request of each token; `prompts`: the same, -1 for the drafts",
+)
+def prompts_and_trees() -> Iterator[Case]:
+    for seed in range(12):
+        parents, ids, prompts, blocks = [], [], [], []
+        for number, (prompt, nodes) in enumerate(((3, 4), (1, 6), (5, 1))):
+            drafts, first = random_tree(10 * seed + number, nodes), len(parents) + prompt
+            parents += [*([-1] * prompt), *(-1 if p < 0 else first + p for p in drafts)]
+            ids += [number] * (prompt + nodes)
+            prompts += [*([number] * prompt), *([-1] * nodes)]
+            blocks.append(request(drafts, prompt))
+        yield {"theirs": block_diagonal(blocks), "parents": parents, "ids": ids, "prompts": prompts}
+
+
+def request(drafts: list[int], prompt: int) -> Array:
+    """Return the cells of a causal prompt and of the drafts that follow: each sees the prompt and its own path."""
+    n = prompt + len(drafts)
+    cells = np.tri(n, dtype=bool)
+    cells[prompt:, prompt:] = ancestors(drafts)
+    return cells

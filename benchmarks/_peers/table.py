@@ -20,7 +20,7 @@ import torch
 import maskwork as mw
 
 Array = npt.NDArray[Any]
-#: Variables of one case; "theirs" is what the other library computes, "compared" the cells that count, where not all do.
+#: Variables of one case; "theirs" is what the other library computes, "compared" marks the cells that are compared.
 Case = dict[str, Any]
 
 #: Names that `Row.ours` may use besides the variables of its case.
@@ -88,11 +88,11 @@ def compare(row: Row, limit: int | None = None) -> tuple[Counts, list[str]]:
     cases = list(row.cases())
     if limit is not None:
         cases = cases[:: -(-len(cases) // limit)]
-    code = compile(row.ours, row.name, "eval") if row.ours else None
+    code = compile(row.ours or "None", row.name, "eval")
     counts, details = Counts(), []
     for case in cases:
         theirs, compared = np.asarray(case.pop("theirs")), np.asarray(case.pop("compared", True))
-        unknown = lacking(row, code, case)
+        unknown = lacking(row, case)
         outcome, detail = ("not expressible", unknown) if unknown else _judge(code, case, theirs, compared)
         counts[outcome] += 1
         if outcome != "equal":
@@ -100,9 +100,9 @@ def compare(row: Row, limit: int | None = None) -> tuple[Counts, list[str]]:
     return counts, details
 
 
-def lacking(row: Row, code: Any, case: Case) -> str:
+def lacking(row: Row, case: Case) -> str:
     """Return why ours cannot say this row: its own reason, or the names and arguments that maskwork lacks."""
-    if code is None:
+    if not row.ours:
         return row.why
     nodes = list(ast.walk(ast.parse(row.ours)))
     loaded = {node.id for node in nodes if isinstance(node, ast.Name)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,14 +25,21 @@ class Case:
     mask: mw.Mask
     cell: Cell
 
-    def dense(self, q_start: int, q_len: int, kv_len: int) -> np.ndarray:
-        """Evaluate the definition on a grid: bool (B, H, Q, K)."""
-        shape = (self.mask.batch, self.mask.heads, q_len, kv_len)
-        b, h, q, k = np.ogrid[: shape[0], : shape[1], q_start : q_start + q_len, :kv_len]
-        return np.broadcast_to(self.cell(b, h, q, k), shape)
+    def dense(self, q_start: int | Sequence[int], q_len: int, kv_len: int) -> np.ndarray:
+        """Evaluate the definition on a grid, which may have a start for each batch row: bool (B, H, Q, K)."""
+        starts = np.array(q_start).reshape(-1, 1, 1, 1)
+        shape = (max(self.mask.batch, len(starts)), self.mask.heads, q_len, kv_len)
+        b, h, q, k = np.ogrid[: shape[0], : shape[1], :q_len, :kv_len]
+        b = b if self.mask.batch > 1 else np.zeros_like(b)
+        return np.broadcast_to(self.cell(b, h, starts + q, k), shape)
 
     def __repr__(self) -> str:
         return repr(self.mask)
+
+
+def looked_up(cell: Cell) -> Cell:
+    """Return the definition of a mask that looks queries up in arrays: before position 0 there is no entry."""
+    return lambda b, h, q, k: (q >= 0) & cell(b, h, np.maximum(q, 0), k)
 
 
 def _in_row(values: np.ndarray, b: np.ndarray, i: np.ndarray) -> np.ndarray:
@@ -109,7 +116,7 @@ def atoms(draw: st.DrawFn) -> Case:
         return Case(
             mw.band(left, right),
             lambda b, h, q, k: (
-                (q - (LENGTH if left is None else left) <= k) & (k <= q + (LENGTH if right is None else right))
+                (q - (4 * LENGTH if left is None else left) <= k) & (k <= q + (4 * LENGTH if right is None else right))
             ),
         )
     if kind == 11:
@@ -117,7 +124,7 @@ def atoms(draw: st.DrawFn) -> Case:
     if kind == 12:
         blocks = draw(lengths(batched))
         block = _ids_of(blocks)
-        return Case(mw.block_causal(blocks), lambda b, h, q, k: _in_row(block, b, k) <= _in_row(block, b, q))
+        return Case(mw.block_causal(blocks), looked_up(lambda b, h, q, k: _in_row(block, b, k) <= _in_row(block, b, q)))
     if kind == 13:
         marks = draw(_numbers(0, 1, batched))
         maker, mark = draw(st.sampled_from([(mw.real, 1), (mw.from_key_padding_mask, 0)]))
@@ -126,22 +133,22 @@ def atoms(draw: st.DrawFn) -> Case:
         q_ids, k_ids = draw(_numbers(-1, 2, batched)), draw(_numbers(-1, 2, draw(st.booleans())))
         return Case(
             mw.match(q_ids, k_ids),
-            lambda b, h, q, k: (_in_row(q_ids, b, q) == _in_row(k_ids, b, k)) & (_in_row(q_ids, b, q) >= 0),
+            looked_up(lambda b, h, q, k: (_in_row(q_ids, b, q) == _in_row(k_ids, b, k)) & (_in_row(q_ids, b, q) >= 0)),
         )
     if kind == 15:
         cuts = draw(lengths(False))
         ids = _ids_of(cuts)
         cu = draw(_spelled(np.cumsum([0, *cuts])))
-        return Case(mw.from_cu_seqlens(cu), lambda b, h, q, k: _in_row(ids, b, q) == _in_row(ids, b, k))
+        return Case(mw.from_cu_seqlens(cu), looked_up(lambda b, h, q, k: _in_row(ids, b, q) == _in_row(ids, b, k)))
     if kind == 8:
         ids = draw(_numbers(-1, 2, batched))
         return Case(
             mw.document(ids=ids),
-            lambda b, h, q, k: (_in_row(ids, b, q) == _in_row(ids, b, k)) & (_in_row(ids, b, q) >= 0),
+            looked_up(lambda b, h, q, k: (_in_row(ids, b, q) == _in_row(ids, b, k)) & (_in_row(ids, b, q) >= 0)),
         )
     sizes = draw(lengths(batched))
     ids = _ids_of(sizes)
-    return Case(mw.document(sizes), lambda b, h, q, k: _in_row(ids, b, q) == _in_row(ids, b, k))
+    return Case(mw.document(sizes), looked_up(lambda b, h, q, k: _in_row(ids, b, q) == _in_row(ids, b, k)))
 
 
 @st.composite
@@ -162,7 +169,8 @@ def _within(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
             out |= same_document & allowed & ((_in_row(ids, b, q) == i) | (len(cases) == 1))
         return out
 
-    return Case(mw.within(cases[0].mask if len(cases) == 1 else [case.mask for case in cases], sizes), cell)
+    masks = cases[0].mask if len(cases) == 1 else [case.mask for case in cases]
+    return Case(mw.within(masks, sizes), looked_up(cell))
 
 
 @st.composite
@@ -186,8 +194,9 @@ def _shifted(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
 
     def shifted(dq: int, dk: int) -> Case:
         def cell(b: np.ndarray, h: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
-            inside = (q >= dq) & (k >= dk)
-            return inside & case.cell(b, h, np.maximum(q - dq, 0), np.maximum(k - dk, 0))
+            # A shift forth leaves out what it moves in from before position 0.
+            inside = ((q >= dq) | (dq <= 0)) & (k >= dk)
+            return inside & case.cell(b, h, np.where(dq <= 0, q - dq, np.maximum(q - dq, 0)), np.maximum(k - dk, 0))
 
         return Case(case.mask.shift(q=dq, k=dk), cell)
 
@@ -202,6 +211,10 @@ def _shifted(draw: st.DrawFn, inner: st.SearchStrategy[Case]) -> Case:
 
 
 def _joined(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
+    return st.one_of(_joined_in_place(inner), _shifted(inner))
+
+
+def _joined_in_place(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
     two = st.tuples(inner, inner)
     return st.one_of(
         two.map(
@@ -219,11 +232,24 @@ def _joined(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
         inner.map(lambda c: Case(~c.mask, lambda b, h, q, k: ~c.cell(b, h, q, k))),
         _within(inner),
         _per(inner),
-        _shifted(inner),
     )
 
 
 cases = st.recursive(atoms(), _joined, max_leaves=8)
+
+
+def once_shifted(kinds: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
+    """Draw composites of these atoms in which no shift is shifted: a sum of shifts is exact from position 0 on."""
+    leaves = st.one_of(kinds, _shifted(kinds), _shifted(_joined_in_place(kinds)))
+    return st.recursive(leaves, _joined_in_place, max_leaves=6)
+
+
+@st.composite
+def ragged_grids(draw: st.DrawFn, least_queries: int = 0) -> tuple[int | list[int], int, int]:
+    """Draw (q_start, q_len, kv_len) within LENGTH: starts also before position 0, one for all or for each row."""
+    q_len, kv_len = draw(st.integers(least_queries, LENGTH)), draw(st.integers(0, LENGTH))
+    start = st.integers(-LENGTH, LENGTH - q_len)
+    return draw(st.one_of(start, st.lists(start, min_size=BATCH, max_size=BATCH))), q_len, kv_len
 
 
 @st.composite

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 import maskwork as mw
-from helpers.strategies import BATCH, LENGTH, Case, _joined, atoms
+from helpers.strategies import BATCH, LENGTH, Case, _joined, atoms, looked_up
 
 numbers = st.integers(0, LENGTH + 2)
 
@@ -23,7 +23,7 @@ def global_tokens(draw: st.DrawFn) -> Case:
         chosen = draw(sets)
         return Case(mw.global_tokens(chosen), lambda b, h, q, k: np.isin(q, chosen) | np.isin(k, chosen))
     rows = [draw(sets) for _ in range(BATCH)]
-    table = np.array([[i in row for i in range(2 * LENGTH)] for row in rows])
+    table = np.array([[i in row for i in range(4 * LENGTH)] for row in rows])
     return Case(mw.global_tokens(rows), lambda b, h, q, k: table[b, q] | table[b, k])
 
 
@@ -56,7 +56,9 @@ def random_blocks(draw: st.DrawFn) -> Case:
     blocks = draw(st.integers(-(-LENGTH // size), LENGTH + 2))
     per_row, seed = draw(st.integers(0, blocks)), draw(st.integers(0, 2**53 - 1))
     table = np.array([[j in floyd(per_row, blocks, seed, i) for j in range(blocks)] for i in range(blocks)])
-    return Case(mw.random_blocks(per_row, size, blocks, seed), lambda b, h, q, k: table[q // size, k // size])
+    return Case(
+        mw.random_blocks(per_row, size, blocks, seed), looked_up(lambda b, h, q, k: table[q // size, k // size])
+    )
 
 
 @st.composite
@@ -70,7 +72,8 @@ def tree(draw: st.DrawFn) -> Case:
             while ancestor >= 0:
                 sees[b, i, ancestor] = True
                 ancestor = row[ancestor]
-    return Case(mw.tree(parents if rows > 1 else parents[0]), lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k])
+    mask = mw.tree(parents if rows > 1 else parents[0])
+    return Case(mask, looked_up(lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k]))
 
 
 @st.composite
@@ -88,7 +91,7 @@ def neighborhood(draw: st.DrawFn) -> Case:
         coordinate = np.array([c[axis] for c in cells])
         centre = np.clip(coordinate, w // 2, n - 1 - (w - 1) // 2)[:, None]  # nearest with its window inside
         sees &= (centre - w // 2 <= coordinate) & (coordinate <= centre + (w - 1) // 2)
-    return Case(mw.neighborhood(shape, kernel, tile=tile), lambda b, h, q, k: sees[q, k])
+    return Case(mw.neighborhood(shape, kernel, tile=tile), looked_up(lambda b, h, q, k: sees[q, k]))
 
 
 @st.composite
@@ -97,7 +100,8 @@ def from_dense(draw: st.DrawFn) -> Case:
     density = draw(st.sampled_from([0.1, 0.5, 0.9]))
     sees = np.random.default_rng(draw(st.integers(0, 2**32))).random((rows, LENGTH, LENGTH)) < density
     value = draw(st.sampled_from([sees, sees.astype(np.int64), torch.tensor(sees), sees[:, None]]))
-    return Case(mw.from_dense(value if rows > 1 else sees[0]), lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k])
+    mask = mw.from_dense(value if rows > 1 else sees[0])
+    return Case(mask, looked_up(lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k]))
 
 
 @st.composite

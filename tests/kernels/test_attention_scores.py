@@ -195,6 +195,47 @@ def test_a_number_that_no_row_may_see_stays_away_under_a_softcap(impl: str):
         torch.testing.assert_close(others, results[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("impl", ["tiled", "auto"])
+def test_a_compiled_function_computes_the_same(impl: str):
+    x = {key: y.float() for key, y in inputs(20, 20).items()}
+    bound = (mw.causal() & mw.sliding_window(9)).bind(20)
+    mw.kernels.to_tiles(bound)
+
+    def attend(q: torch.Tensor, sinks: torch.Tensor) -> torch.Tensor:
+        return mw.attention(q, x["k"], x["v"], bound, softcap=2.0, sinks=sinks, impl=impl)
+
+    compiled = torch.compile(attend, backend="aot_eager", fullgraph=impl == "tiled")
+    torch.testing.assert_close(compiled(x["q"], x["sinks"]), attend(x["q"], x["sinks"]))
+
+
+# forward mode imports a module of torch that uses what torch itself deprecates
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_forward_mode_derivatives_are_those_of_backward_mode():
+    x = inputs(6, 6)
+    given = x["q"], x["sinks"]
+    towards = tuple(torch.randn_like(y) for y in given)
+
+    def attend(q: torch.Tensor, sinks: torch.Tensor) -> torch.Tensor:
+        mask = mw.causal() - mw.sinks(1)
+        return mw.attention(q, x["k"], x["v"], mask, softcap=2.0, sinks=sinks).square().sum()
+
+    gradients = torch.autograd.grad(attend(*(y.requires_grad_() for y in given)), given)
+    wanted = sum((a * b).sum() for a, b in zip(gradients, towards, strict=True))
+    got = torch.func.jvp(attend, tuple(y.detach() for y in given), towards)[1]
+    torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("impl", ["reference", "sdpa", "tiled"])
+def test_dropout_drops_keys_and_no_sink(impl: str):
+    """64 equal keys and a sink of log(64): the output is half of what dropout leaves of the keys, 1 on average."""
+    q, k, v = torch.zeros(1, 1, 4000, 4), torch.zeros(1, 1, 64, 4), torch.ones(1, 1, 64, 1)
+    torch.manual_seed(0)
+    out = mw.attention(q, k, v, sinks=torch.tensor([math.log(64)]), dropout_p=0.25, impl=impl)
+    weights = out * 2 * 64 * 0.75  # the number of keys left
+    torch.testing.assert_close(weights, weights.round(), rtol=0, atol=1e-3)
+    assert abs(weights.mean() - 48) < 5 * math.sqrt(64 * 0.25 * 0.75 / 4000)
+
+
 def test_gemma_2_and_gpt_oss_compute_the_same():
     gemma2 = pytest.importorskip("transformers.models.gemma2.modeling_gemma2", reason="needs transformers")
     gpt_oss = pytest.importorskip("transformers.models.gpt_oss.modeling_gpt_oss", reason="needs transformers")

@@ -48,6 +48,38 @@ def test_alibi_is_minus_slope_times_distance():
                 assert dense[0, h, i, k] == -slope * abs(k - (3 + i))
 
 
+def test_alibi_signed_is_slope_times_distance_and_slopes_may_differ_by_batch_row():
+    slopes = torch.tensor([[0.5, 2.0], [1.0, 0.0], [0.25, 4.0]])
+    for signed in (True, False):
+        dense = mw.alibi(slopes, signed=signed).dense(q_start=-2, q_len=4, kv_len=5)
+        assert dense.shape == (3, 2, 4, 5)
+        for b, h, i, k in torch.cartesian_prod(*(torch.arange(n) for n in dense.shape)).tolist():
+            distance = k - (i - 2)
+            assert dense[b, h, i, k] == slopes[b, h] * (distance if signed else -abs(distance))
+
+
+def test_signed_alibi_is_blooms_and_mpts():
+    bloom = pytest.importorskip("transformers.models.bloom.modeling_bloom", reason="transformers is not installed")
+    mpt = pytest.importorskip("transformers.models.mpt.modeling_mpt", reason="transformers is not installed")
+    q, k, v = tensors(6, 6)
+    ours = mw.attention(q, k, v, mw.full(), bias=mw.alibi(4, signed=True))
+    by_key = bloom.build_alibi_tensor(torch.ones(1, 6), 4, torch.float32).view(4, 1, 6)
+    for theirs in (by_key, mpt.build_mpt_alibi_tensor(4, 6)):
+        torch.testing.assert_close(ours, mw.attention(q, k, v, mw.full(), bias=theirs), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(ours, mw.attention(q, k, v, mw.full(), bias=mw.alibi(4)), atol=1e-3)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_slopes_and_starts_of_each_batch_row_go_together(impl: str):
+    q, k, v = tensors(3, 8)
+    slopes = torch.rand(2, 4, generator=torch.Generator().manual_seed(2))
+    out = mw.attention(q, k, v, mw.causal(), q_start=[1, 5], bias=mw.alibi(slopes), impl=impl)
+    for b, start in enumerate((1, 5)):
+        row = slice(b, b + 1)
+        alone = mw.attention(q[row], k[row], v[row], mw.causal(), q_start=start, bias=mw.alibi(slopes[b]), impl=impl)
+        torch.testing.assert_close(out[row], alone, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("heads", [1, 2, 3, 6, 8, 12, 16, 20, 40])
 def test_slopes_are_the_papers(heads: int):
     def authors(n: int) -> list[float]:  # Press et al., get_slopes

@@ -208,3 +208,24 @@ def test_cuda_forward_backward_and_log_sum_exp(text: str):
     # tensor cores may multiply float32 as TF32, with 10 bits of mantissa
     torch.testing.assert_close(*results, rtol=2e-2, atol=2e-2)
     torch.testing.assert_close(*grads, rtol=5e-2, atol=5e-2)
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("mask", [mw.causal() - mw.sinks(3), mw.causal() & mw.sliding_window(40), mw.full()])
+def test_softcap_and_sinks(mask: mw.Mask, softcap: float | None):
+    q, k, v = tensors()
+    sinks = torch.tensor([0.5, -math.inf, 2.0, -1.0])
+    out = mw.attention(q, k, v, mask, softcap=softcap, sinks=sinks, impl="flex")
+    exact = (x.double() for x in (q, k, v))
+    expected = mw.attention(*exact, mask, softcap=softcap, sinks=sinks, impl="reference")
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [mw.causal() - mw.sinks(3), mw.real([1, 0] * 5), mw.full(), mw.empty()])
+def test_the_key_of_a_sink_is_one_more_that_all_see(mask: mw.Mask):
+    bound = mask.bind(10)
+    wider = _flex._with_sink_key(bound)
+    assert wider.dense()[..., -1].all()
+    assert (wider.dense()[..., :-1] == bound.dense()).all()

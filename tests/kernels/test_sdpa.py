@@ -70,3 +70,12 @@ def test_a_generator_is_refused_where_it_would_be_ignored():
     with pytest.raises(CannotExpress, match="its dropout takes no generator; impl='tiled' can"):
         mw.attention(*tensors(), CAUSAL, dropout_p=0.5, generator=g, impl="sdpa")
     assert mw.attention(*tensors(), CAUSAL, dropout_p=0.5, generator=g).isfinite().all()  # auto knows
+
+
+@pytest.mark.parametrize(("mask", "looks"), [(mw.causal(), 0), (mw.full() - mw.sinks(1), 2)])
+def test_keys_are_looked_at_only_where_one_is_hidden(mask: mw.Mask, looks: int, monkeypatch: pytest.MonkeyPatch):
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(_sdpa, "_finite", lambda x: seen.append(x) or True)
+    x = torch.randn(1, 2, 6, 4)
+    mw.attention(x, x, x, mask, impl="sdpa")
+    assert len(seen) == looks

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from helpers.strategies import BATCH, HEADS, LENGTH, Case, cases
+from maskwork.errors import GridError, MaskError
 
 N = 12
 
@@ -98,3 +99,33 @@ def test_a_shift_back_then_forth_loses_what_was_cut_off():
     assert back_and_there != mw.causal()
     assert back_and_there.bind(3).dense()[0, 0].tolist() == [[False] * 3, [True, True, False], [True] * 3]
     assert mw.parse(repr(back_and_there)) == back_and_there
+
+
+def test_a_shift_of_each_batch_row():
+    mask = mw.causal() & mw.sliding_window(2)
+    shifted = mask.shift(q=[0, -2, 1], k=np.array([1, 0, 0]))
+    assert shifted == mw.per_row([mask.shift(k=1), mask.shift(q=-2), mask.shift(q=1)])
+    assert mw.parse(repr(shifted)) == mw.Mask.from_json(shifted.to_json()) == shifted
+    assert mask.shift(q=[2, 2], k=[1, 1]) == mask.shift(q=2, k=1), "the same for all is one shift"
+    # A batch of its own: each row is shifted by its own.
+    lengths = mw.padding([1, 3, 2])
+    cells = lengths.bind(4).dense()[:, 0, 0]
+    moved = lengths.shift(k=[0, 1, 2]).bind(4).dense()[:, 0, 0]
+    assert [row.tolist() for row in moved] == [np.roll(row, b).tolist() for b, row in enumerate(cells)]
+    # Queries of sequences that start apart are the same mask with a start for each.
+    starts = [0, 2, 5]
+    rows = mask.shift(q=[-start for start in starts]).bind(2, 8, q_start=0)
+    assert np.array_equal(rows.dense(), mask.bind(2, 8, q_start=starts).dense())
+    with pytest.raises(GridError, match="one for each batch row, got 3 for q and 2 for k"):
+        mask.shift(q=[1, 2, 3], k=[1, 2])
+    with pytest.raises(MaskError, match=r"shift\(q\) must hold integers"):
+        mask.shift(q=[0.5, 1])
+
+
+def test_a_shift_reads_rows_before_position_0_by_their_formula():
+    band = mw.band(2, 2)
+    # back, nothing is left out: queries -4 and -3 stand for -3 and -2
+    assert band.shift(q=-1).bind(2, 3, q_start=-4).dense().astype(int)[0, 0].tolist() == [[0, 0, 0], [1, 0, 0]]
+    # forth, what comes from before position 0 is left out
+    assert not band.shift(q=1).bind(3, 3, q_start=-2).allowed
+    assert mw.sinks(1).shift(k=1).bind(3, 3, q_start=-2).dense().astype(int)[0, 0].tolist() == [[0, 1, 0]] * 3

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import maskwork as mw
+from helpers import small_models
 from maskwork.errors import ArgumentError
 from maskwork.models import ModelConfig, Transformer
 
@@ -110,3 +111,16 @@ def test_the_models_own_mask_may_speak_of_more_tokens_than_given_but_an_argument
     assert model(IDS).shape == (2, 40, 53)
     with pytest.raises(mw.errors.GridError):
         model(IDS, mask=mask)
+
+
+@pytest.mark.parametrize("cache_dtype", [torch.float32, torch.bfloat16])
+def test_a_cache_under_autocast(cache_dtype: torch.dtype):
+    """Keys come out of the cache in its dtype and queries out of a product in autocast's: attention casts them."""
+    model = small_models.transformer()
+    ids = torch.tensor([small_models.IDS])
+    cache = model.new_cache(capacity=len(small_models.IDS))
+    cache._k, cache._v = cache._k.to(cache_dtype), cache._v.to(cache_dtype)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        whole = model(ids)
+        steps = [model(ids[:, part], cache=cache) for part in (slice(0, 5), slice(5, 6), slice(6, None))]
+    torch.testing.assert_close(torch.cat(steps, 1).float(), whole.float(), atol=0.05, rtol=0.05)

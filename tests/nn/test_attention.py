@@ -290,3 +290,16 @@ def test_integers_of_numpy_are_integers(module: Callable[[object], int]):
     for wrong in (True, 4.0, "4", None):
         with pytest.raises(ArgumentError, match="must be an integer, got"):
             module(wrong)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_precomputed_mask_exports_and_compiles_into_one_graph():
+    layer = mw.nn.Attention(16, 4, precompute=(mw.causal() & mw.sliding_window(3), 32))
+    x = torch.randn(2, 20, 16, generator=torch.Generator().manual_seed(0))
+    exported = torch.export.export(layer, (x,))
+    wanted = layer(x, mask=mw.causal() & mw.sliding_window(3))
+    torch.testing.assert_close(exported.module()(x), wanted)
+    torch.testing.assert_close(layer(x), wanted)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), wanted)
+    torch.testing.assert_close(layer(x[:, :7]), wanted[:, :7])  # another grid is not the stored one

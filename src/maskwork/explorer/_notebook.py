@@ -87,6 +87,11 @@ def explore(mask: Mask | BoundMask | str, *, length: int | None = None, height: 
 
 def _grid_parameters(grid: Grid) -> dict[str, int]:
     """Return a grid as parameters of the page's address, without those that have their usual value."""
+    if isinstance(grid.q_start, tuple) or grid.q_start < 0:
+        raise ArgumentError(
+            f"the explorer shows queries from one position on, at least 0, got q_start={grid.q_start}; pass one batch "
+            "row's queries from 0 on, or draw the mask with bound.show(b=…)"
+        )
     parameters = {"length": grid.kv_len}
     if (grid.q_len, grid.q_start) != (grid.kv_len, 0):
         parameters |= {"q_len": grid.q_len, "q_start": grid.q_start}

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from ..errors import ArgumentError, GridError, ShapeError
-from ..lower import bind_outside_graph, outside_graph
+from ..lower import bind_outside_graph, outside_graph, transforms
 from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias, describe
-from ._transforms import transforms
 
 #: Most (B, H, Q, K) cells that `auto` lets an implementation hold as a dense mask: 2**28, 256 MiB of bool.
 MAX_DENSE = 1 << 28
@@ -235,8 +234,18 @@ def _check_position_bias(bias: PositionBias, bound: BoundMask, q: torch.Tensor) 
             f"a position bias must be made for q's heads, got one for {own} and q with {others}; "
             "give it a slope or a column of the table for each query head"
         )
+    if bound._positions is None and _holds_selection(bound.mask):
+        raise ArgumentError(
+            "a position bias needs the positions of queries and keys, got a selection that was joined with a mask and "
+            f"bound anew, {bound.mask!r:.80}; join the masks first, then bind and select"
+        )
     if not bound.grid.start_given:
         raise missing_q_start(bound.grid.q_len, bound.grid.kv_len, " and the bias depends on positions")
+
+
+def _holds_selection(mask: Mask) -> bool:
+    """Return whether a part of the mask is a selection, whose mask alone does not know its positions."""
+    return getattr(mask, "selected", False) or any(_holds_selection(operand) for operand in mask.operands)
 
 
 def _check_softcap(softcap: float) -> float:

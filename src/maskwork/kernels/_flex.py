@@ -7,13 +7,18 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
-from ..lower import to_block_mask
+from .. import spans as sp
+from ..lower import lowered, to_block_mask
+from ..masks import BoundMask
 from ._call import Call, Implementation
 from ._reference import REFERENCE
 from ._sdpa import SDPA, empty_rows, hide_unseen, refusal, shortcut
@@ -41,8 +46,8 @@ def _cannot(call: Call) -> str | None:
         return f"its CUDA kernels want head dimensions of at least 16, got {small}" if small < 16 else None
     if device != "cpu":
         return f"it is not tried on {device}"
-    if call.return_lse or call.sinks is not None:
-        return "on CPU it does not return the log-sum-exp" + ("" if call.return_lse else ", which sinks need")
+    if call.return_lse:
+        return "on CPU it does not return the log-sum-exp"
     if call.needs_gradients:
         return "on CPU it has no backward pass; call it under torch.no_grad()"
     return _no_cpu_kernel()
@@ -75,17 +80,24 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     # Dynamo guards strides like shapes. Contiguous tensors are one class, however the caller cut q, k and v out of a
     # projection, and whether or not hiding keys copied them.
     q, k, v = (x.contiguous() for x in (call.q, *hide_unseen(call)))
-    block_mask = to_block_mask(call.mask, device=device)
+    # On CUDA sinks follow from the log-sum-exp; the CPU's kernel has none, and gets a key more.
+    sinks = call.sinks.detach().float() if call.sinks is not None and device.type == "cpu" else None
+    if sinks is None:
+        mask = call.mask
+    else:
+        mask = lowered(call.mask, ("with sink key",), lambda: _with_sink_key(call.mask))
+        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+    block_mask = to_block_mask(mask, device=device)
     with _any_number_of_classes():
         if device.type == "cpu":
             # one guard fewer: with and without gradients are the same class
             with torch.no_grad():
                 out, lse = _compiled()(
-                    q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.softcap, call.return_lse
+                    q.detach(), k.detach(), v.detach(), block_mask, call.scale, call.softcap, sinks, call.return_lse
                 )
         else:
             want_lse = call.return_lse or call.sinks is not None
-            out, lse = _compiled()(q, k, v, block_mask, call.scale, call.softcap, want_lse)
+            out, lse = _compiled()(q, k, v, block_mask, call.scale, call.softcap, None, want_lse)
     empty = empty_rows(call)
     if empty is not None:
         out = out.masked_fill(empty.unsqueeze(-1), 0.0)
@@ -103,21 +115,36 @@ def _flex(
     block_mask: BlockMask,
     scale: float,
     softcap: float | None,
+    sinks: torch.Tensor | None,
     return_lse: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Call FlexAttention: the function that is compiled."""
-    gqa = q.shape[1] != k.shape[1]
+    """Call FlexAttention: the function that is compiled. With `sinks`, the last key is theirs."""
+    gqa, last = q.shape[1] != k.shape[1], k.shape[2] - 1
 
-    def cap(score: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        return score if softcap is None else softcap * torch.tanh(score / softcap)
+    def modify(score: torch.Tensor, b: torch.Tensor, h: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+        if softcap is not None:
+            score = softcap * torch.tanh(score / softcap)
+        return score if sinks is None else torch.where(j == last, sinks[h], score)
 
-    score_mod = None if softcap is None else cap
+    score_mod = None if softcap is None and sinks is None else modify
     if not return_lse:
         return flex_attention(q, k, v, score_mod, block_mask=block_mask, scale=scale, enable_gqa=gqa), None
     out, aux = flex_attention(
         q, k, v, score_mod, block_mask=block_mask, scale=scale, enable_gqa=gqa, return_aux=AuxRequest(lse=True)
     )
     return out, aux.lse
+
+
+def _with_sink_key(mask: BoundMask) -> BoundMask:
+    """Return the mask with one key more behind the last, which every query sees."""
+    spans, keys = mask.spans, mask.grid.kv_len
+    used = spans.planes_starts < spans.planes_ends
+    starts, ends = (
+        np.where(used, plane, keys + 1).astype(np.int32) for plane in (spans.planes_starts, spans.planes_ends)
+    )
+    every = sp.single(np.full(spans.shape, keys), np.full(spans.shape, keys + 1), keys + 1)
+    wider = sp.union(sp.Spans(starts, ends, keys + 1), every)
+    return BoundMask(mask.mask, replace(mask.grid, kv_len=keys + 1), wider)
 
 
 @cache

@@ -13,6 +13,7 @@ from ..lower import outside_graph
 from ._scored import (
     LossOutput,
     Reduction,
+    acting_transforms,
     check_floats,
     check_options,
     check_targets,
@@ -44,6 +45,10 @@ def masked_cross_entropy(
     float64 for float64 logits), also under autocast. Weights that require a gradient get one as well. A gradient of the
     gradient is refused.
 
+    Forward-mode derivatives and the transforms of `torch.func` (grad, jvp, vmap over logits) work, with all scored rows
+    of the softmax in memory at once; there a gradient of the gradient works too. `vmap` over targets or weights is
+    refused: which positions are scored would differ between its samples.
+
     Under `torch.compile` the call is one graph break: which positions are scored, and what is refused, depends on data.
 
     Args:
@@ -74,11 +79,14 @@ def masked_cross_entropy(
     divisor = check_options(reduction, denominator, on_empty, label_smoothing, z_loss)
     check_floats("logits", logits, "(..., V)")
     check_targets("logits", logits, targets, weights, reduction)
+    acting = acting_transforms((logits, weights), targets)
     vocabulary, dtype = logits.shape[-1], loss_dtype(logits)
     scored = find_scored(targets, weights, vocabulary=vocabulary, dtype=dtype, on_empty=on_empty)
-    losses = _Losses.apply(
-        logits.reshape(-1, vocabulary), scored.rows, scored.targets, RowLoss(label_smoothing, z_loss)
-    )
+    flat, row_loss = logits.reshape(-1, vocabulary), RowLoss(label_smoothing, z_loss)
+    if acting:
+        losses = row_loss.transformable(flat.index_select(0, scored.rows).to(dtype), scored.targets)
+    else:
+        losses = _Losses.apply(flat, scored.rows, scored.targets, row_loss)
     if reduction == "none":
         loss = scatter(losses, scored)
     else:
@@ -141,6 +149,14 @@ class RowLoss:
         for part in chunks(len(x), rows_at_a_time(x)):
             losses[part] = self._block(x[part], targets[part], None if scale is None else scale[part])
         return losses
+
+    def transformable(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the (n,) losses of x (n, V) by operators that every transform of torch has a rule for."""
+        lse = torch.logsumexp(x, -1)
+        losses = lse - (1 - self.label_smoothing) * x.gather(1, targets[:, None])[:, 0]
+        if self.label_smoothing:
+            losses = losses - self.label_smoothing * x.mean(-1)
+        return losses + self.z_loss * lse.square() if self.z_loss else losses
 
     def _block(self, x: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
         column, smoothing = targets[:, None], self.label_smoothing

@@ -14,6 +14,7 @@ from ._cross_entropy import RowLoss, chunks
 from ._scored import (
     LossOutput,
     Reduction,
+    acting_transforms,
     check_floats,
     check_options,
     check_targets,
@@ -51,7 +52,8 @@ def linear_masked_cross_entropy(
     bit of the loss or of any gradient, and their own gradient is exactly 0. At most `chunk_size` rows of logits exist
     at any time; the gradients are computed with them, chunk by chunk, so that nothing is computed twice (for "none" the
     logits are computed again in the backward pass). Gradients reach hidden, lm_head_weight, bias and weights, whichever
-    require them. A gradient of the gradient is refused.
+    require them. A gradient of the gradient is refused. Under the transforms of `torch.func` and in forward mode, as
+    `masked_cross_entropy` says, all rows of logits exist at once.
 
     Logits, products and sums are float32 whatever the inputs' dtype (float64 where hidden or head are), also under
     autocast; gradients come back in each input's dtype. Under `torch.compile` the call is one graph break: which
@@ -89,10 +91,16 @@ def linear_masked_cross_entropy(
     check_floats("hidden", hidden, "(..., D)")
     check_targets("hidden states", hidden, targets, weights, reduction)
     _check_head(hidden, lm_head_weight, bias)
+    acting = acting_transforms((hidden, lm_head_weight, bias, weights), targets)
     dtype = loss_dtype(hidden, lm_head_weight)
     scored = find_scored(targets, weights, vocabulary=len(lm_head_weight), dtype=dtype, on_empty=on_empty)
     walk = _Walk(scored.rows, scored.targets, RowLoss(label_smoothing, z_loss), _chunk_rows(chunk_size), dtype)
     flat = hidden.reshape(-1, hidden.shape[-1])
+    if acting:
+        losses = walk.transformable(flat, lm_head_weight, bias)
+        if reduction == "none":
+            return output(scatter(losses, scored), losses, scored)
+        return output((losses * coefficients(scored, reduction, divisor)).sum(), losses, scored)
     if reduction == "none":
         losses = _EachLoss.apply(flat, lm_head_weight, bias, walk)
         return output(scatter(losses, scored), losses, scored)
@@ -158,6 +166,13 @@ class _Walk:
                 if grad_bias is not None:
                     grad_bias += x.sum(0)
         return losses, gradients
+
+    def transformable(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Return the (n,) losses by operators that every transform of torch has a rule for, not by chunks."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits = hidden.index_select(0, self.rows).to(self.dtype) @ weight.to(self.dtype).T
+            logits = logits if bias is None else logits + bias.to(self.dtype)
+            return self.row_loss.transformable(logits, self.targets)
 
     def like_inputs(
         self, gradients: _Gradients, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None

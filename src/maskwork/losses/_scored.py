@@ -9,7 +9,8 @@ import torch
 
 from .._shared.numbers import finite, is_number
 from ..data import IGNORED
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CannotExpress
+from ..lower import transforms
 
 Reduction = Literal["token_mean", "sequence_mean", "sum", "none"]
 REDUCTIONS = get_args(Reduction)
@@ -134,6 +135,20 @@ def check_targets(
         )
     if reduction == "sequence_mean" and targets.ndim == 0:
         raise ArgumentError("sequence_mean needs targets (..., L), got one target; pass reduction='token_mean'")
+
+
+def acting_transforms(inputs: tuple[torch.Tensor | None, ...], targets: torch.Tensor) -> frozenset[str]:
+    """Return which transforms of torch act on a loss's inputs; raise where `vmap` acts on what says who is scored.
+
+    The `autograd.Function`s of the losses have no rule for a transform, so that other operators compute there.
+    """
+    weights = inputs[-1]
+    if "vmap" in transforms(lambda: (targets, weights)):
+        raise CannotExpress(
+            "a loss finds its scored positions once for all samples of torch.vmap, got targets or weights that vmap "
+            "splits; pass them whole, and the samples' positions by reduction='none'"
+        )
+    return transforms(lambda: inputs)
 
 
 def refuse_second_order() -> None:

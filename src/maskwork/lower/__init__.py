@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._memo import bind_outside_graph, lowered, outside_graph
     from ._sdpa import SdpaArguments, sdpa_shortcut, to_sdpa
     from ._source.code import CODE_LIBRARIES, to_code
+    from ._transforms import transforms
     from ._varlen import VarlenArguments, to_varlen
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "to_hf",
     "to_sdpa",
     "to_varlen",
+    "transforms",
 ]
 
 __getattr__ = lazy_exports(
@@ -52,6 +54,7 @@ __getattr__ = lazy_exports(
         "SdpaArguments": "_sdpa",
         "sdpa_shortcut": "_sdpa",
         "to_sdpa": "_sdpa",
+        "transforms": "_transforms",
         "VarlenArguments": "_varlen",
         "to_varlen": "_varlen",
         "CODE_LIBRARIES": "_source.code",

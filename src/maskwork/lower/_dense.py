@@ -74,12 +74,14 @@ def to_additive(
 
 
 def _paint(b: BoundMask, device: torch.device) -> torch.Tensor:
-    keys = torch.arange(b.grid.kv_len, dtype=torch.int32, device=device)
-    out = torch.zeros(b.shape, dtype=torch.bool, device=device)
     spans = b.spans
-    for start, end in zip(spans.planes_starts, spans.planes_ends, strict=True):
-        # torch warns when it wraps read-only NumPy memory; planes are small, so they are copied.
-        first = torch.tensor(start, device=device).unsqueeze(-1)
-        last = torch.tensor(end, device=device).unsqueeze(-1)
-        out |= (keys >= first) & (keys < last)
-    return out
+    if device.type == "cpu":
+        return torch.from_numpy(spans.dense())
+    # The edges of the runs go to the device, not the cells; see `Spans.dense`.
+    (batch, heads, rows), width = spans.shape, b.grid.kv_len + 1
+    cells = torch.zeros((batch, heads, rows, width), dtype=torch.int8, device=device)
+    for edges, step in ((spans.starts, 1), (spans.ends, -1)):
+        columns = torch.tensor(edges, dtype=torch.int64, device=device)
+        # Some runs end where the row does, in one column with the unused slots, which is dropped.
+        cells.scatter_(-1, columns, step)
+    return cells[..., :-1].cumsum(-1, dtype=torch.int8).bool()

@@ -7,11 +7,14 @@ from ._atoms.custom import custom, from_dense
 from ._atoms.documents import document, within
 from ._atoms.ids import match
 from ._atoms.interop import from_additive, from_cu_seqlens, from_key_padding_mask, from_mha
+from ._atoms.intervals import from_key_bounds, from_spans
 from ._atoms.neighborhood import neighborhood
+from ._atoms.packed import packed
 from ._atoms.padding import padding
 from ._atoms.per import per_head, per_row
 from ._atoms.positions import band, causal, empty, full, prefix, sinks, sliding_window
 from ._atoms.real import real
+from ._atoms.rectangles import rectangles
 from ._atoms.sparse import dilated, global_tokens, random_blocks
 from ._atoms.tree import tree
 from ._bound import BoundMask
@@ -41,13 +44,16 @@ __all__ = [
     "from_additive",
     "from_cu_seqlens",
     "from_dense",
+    "from_key_bounds",
     "from_key_padding_mask",
     "from_mha",
+    "from_spans",
     "full",
     "global_tokens",
     "match",
     "missing_q_start",
     "neighborhood",
+    "packed",
     "padding",
     "parse",
     "per_head",
@@ -56,6 +62,7 @@ __all__ = [
     "random_blocks",
     "real",
     "recipes",
+    "rectangles",
     "sinks",
     "sliding_window",
     "tree",

@@ -57,7 +57,8 @@ def as_ints(
     """
     if isinstance(value, (list, tuple)):
         rows = cast(Sequence[Any], value)
-        ragged = rows and all(isinstance(row, (list, tuple)) for row in rows)
+        # Lists in lists of lists are one array: only rows may be ragged.
+        ragged = max(ndims) == 2 and rows and all(isinstance(row, (list, tuple)) for row in rows)
         # NumPy would turn a bool among integers into 0 or 1.
         flag = next((item for item in rows if type(item) is not int and is_bool(item)), None)
         if flag is not None:

@@ -214,7 +214,7 @@ class BoundMask:
         text, spans, grid, positions = select(
             repr(self), self.grid, (self.q_positions, self.k_positions), self._rows_at, q, k
         )
-        return BoundMask(Derived(text, spans, 0), grid, spans, positions)
+        return BoundMask(Derived(text, spans, 0, selected=True), grid, spans, positions)
 
     def reach(self, layers: int, *, budget: int = sp.REACH_BUDGET) -> BoundMask:
         """Compute what can influence what through `layers` layers of this mask with residual connections.
@@ -232,6 +232,11 @@ class BoundMask:
         >>> mw.sliding_window(3).bind(100).reach(4).spans.row(50)    # 4 layers x 2 tokens back
         [(42, 51)]
         """
+        if self._positions is not None:
+            raise GridError(
+                f"reach counts queries and keys from one position on, got a selection, {self!r:.120}; take the reach "
+                "first, then select"
+            )
         text, spans, grid = reach(self.mask, self.grid, lambda: self.spans, layers, budget)
         return BoundMask(Derived(text, spans, grid.q_start), grid, spans)
 
@@ -431,8 +436,9 @@ class BoundMask:
         grid = self.grid
         if self._has_spans:
             rows = positions - grid.starts[:, None]
-            return sp.pick_rows(self.spans, rows[0]) if len(rows) == 1 else sp.take_rows(self.spans, rows[:, None])
-        spans = self.mask._spans(positions[:, None], grid.kv_len)
+            spans = sp.pick_rows(self.spans, rows[0]) if len(rows) == 1 else sp.take_rows(self.spans, rows[:, None])
+        else:
+            spans = self.mask._spans(positions[:, None], grid.kv_len)
         return spans.expand((*spans.shape[:2], positions.shape[1]))
 
     def _same_grid(self, other: Mask | BoundMask) -> BoundMask:

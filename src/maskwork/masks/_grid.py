@@ -139,9 +139,10 @@ class Grid:
             raise missing_q_start(q_len, kv_len)
         # Spans are int32, and kv_len itself must fit too.
         if max(kv_len, last, q_len) >= 2**31 or (min(start) if isinstance(start, tuple) else start) < -(2**31):
+            first = min(start) if isinstance(start, tuple) else start
+            reached = f"from {first}" if first < -(2**31) else f"up to {last} and {kv_len} keys"
             raise GridError(
-                f"positions must be below 2**31, got queries up to {last} and {kv_len} keys; cut the sequence into "
-                "shards"
+                f"positions must be below 2**31 in size, got queries {reached}; cut the sequence into shards"
             )
         said = batch if batch is not None else max(mask.batch, rows) if max(mask.batch, rows) > 1 else None
         mask = mask._resolve(said, heads if heads is not None else mask.heads if mask.heads > 1 else None)

@@ -1,6 +1,6 @@
-"""`Mask`: the base of every expression, its operators and its canonical form. It imports in a circle with `BoundMask`.
+"""`Mask`: the base of every expression. It imports in a circle with `BoundMask`.
 
-A mask binds itself and a bound mask is made of its mask, so `_mask`, `_bound`, `_shift` and `_questions/derived` import
+A mask joins and binds itself, so `_mask`, `_joined`, `_bound`, `_shift` and `_questions/derived` import
 one another, this file only inside functions. `tests/test_layout.py` lists these imports and allows no other.
 """
 
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cached_property, reduce
-from itertools import pairwise
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -19,9 +18,9 @@ from .. import spans as sp
 from ..errors import MaskError
 from ..spans import Spans
 from ._extent import Extent
-from ._questions.explain import Cell, Explanation, Row, explain_atom, explain_joined, explanation, reason_of_row
+from ._questions.explain import Cell, Explanation, Row, explain_atom, reason_of_row
 from ._text.registry import make
-from ._text.spec import LEVELS, TIGHTEST, Arrays, Expression, Spec
+from ._text.spec import Arrays, Expression
 
 if TYPE_CHECKING:
     from ._bound import BoundMask
@@ -64,6 +63,8 @@ class Mask(Expression, ABC):
     operands: tuple[Mask, ...] = ()
     #: How many masks lie one inside another, this one the outermost.
     depth: int = 1
+    #: Whether rows may have many runs, so that they are best asked for inside of a narrow extent.
+    many_runs: bool = False
     #: Whether all rows of a grid must be evaluated in one call, because the work over them has a budget.
     single_pass: bool = False
 
@@ -82,6 +83,13 @@ class Mask(Expression, ABC):
 
         A position below 0 stands before the first key: a formula gives its row, an array has none (`from_zero`).
         """
+
+    def _spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
+        """Return the spans of these rows inside of `extent` alone, one run a row; `&` asks so for masks of many runs.
+
+        An atom whose rows have many runs overrides this where it can compute few of them.
+        """
+        return sp.intersection(extent, self._spans(queries, kv_len))
 
     def _check(self, extent: Extent) -> None:
         """Raise `GridError` when an array parameter does not cover the grid."""
@@ -169,12 +177,18 @@ class Mask(Expression, ABC):
         return BoundMask(mask, grid)
 
     def __and__(self, other: Mask) -> Mask:
+        from ._joined import And, combine
+
         return combine(And, (self, _operand(other, "&")))
 
     def __or__(self, other: Mask) -> Mask:
+        from ._joined import Or, combine
+
         return combine(Or, (self, _operand(other, "|")))
 
     def __xor__(self, other: Mask) -> Mask:
+        from ._joined import exclusive
+
         return exclusive((self, _operand(other, "^")))
 
     def __sub__(self, other: Mask) -> Mask:
@@ -194,22 +208,31 @@ class Mask(Expression, ABC):
     __radd__ = __mul__ = __rmul__ = __add__
 
     def __invert__(self) -> Mask:
+        from ._joined import Not
+
         return Not(self)
 
-    def shift(self, q: int = 0, k: int = 0) -> Mask:
+    def shift(self, q: Any = 0, k: Any = 0) -> Mask:
         """Move this mask by `q` queries and `k` keys: cell (q', k') is its cell (q' - q, k' - k).
 
-        A cell whose source lies before position 0 is not allowed. Shifting by 0 changes nothing, and shifts of shifts
-        add up where that is exact. Where only `q - k` counts, as in `causal`, moving both back alike changes nothing.
-        The whole grid moves: to restart a mask in each document, use `within`.
+        A shift forth leaves out what it moves in from before position 0. Shifting by 0 changes nothing, and shifts of
+        shifts add up where that is exact. Where only `q - k` counts, as in `causal`, moving both back alike changes
+        nothing. The whole grid moves: to restart a mask in each document, use `within`. Positions do not move with it:
+        queries of sequences that start apart are bound with a `q_start` for each batch row.
+
+        Args:
+            q: queries to move by, also below 0: an int, or one for each batch row.
+            k: keys to move by, likewise.
 
         >>> import maskwork as mw
         >>> mw.causal().shift(k=1).bind(3).dense().astype(int)[0, 0].tolist()    # k <= q + 1, and no key 0
         [[0, 1, 0], [0, 1, 1], [0, 1, 1]]
         """
-        from ._shift import shifted
+        from ._shift import shifted, steps_by_row
 
-        return shifted(self, q, k)
+        steps = steps_by_row(q, k)
+        masks = [shifted(self, *step) for step in steps]
+        return masks[0] if len(masks) == 1 else make("per_row", (masks,), {})
 
     def to_text(self, arrays: Arrays = "short") -> str:
         """Return the text form, with long arrays shortened or in full.
@@ -314,170 +337,6 @@ def as_masks(value: Any, name: str) -> tuple[Mask, ...]:
             fault = f"{item!r:.60} ({type(item).__name__})"  # pyright: ignore[reportUnknownArgumentType]
             raise MaskError(f"{name} takes masks, got {fault}; build one with mw.causal() …")
     return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-
-
-class Constant(Mask):
-    """The masks `full` (every cell) and `empty` (no cell)."""
-
-    depends_on_query = False
-    relative = True
-
-    def __init__(self, value: bool) -> None:
-        self.value = value
-
-    def _spec(self) -> Spec:
-        return Spec("full" if self.value else "empty")
-
-    def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        shape = (1, 1, 1, 1)
-        start = np.full(shape, 0 if self.value else kv_len, dtype=np.int32)
-        return Spans(start, np.full(shape, kv_len, dtype=np.int32), kv_len)
-
-    def _reason(self, cell: Cell, row: Row) -> str:
-        return "it allows every cell" if self.value else "it allows no cell"
-
-    def __invert__(self) -> Mask:
-        return Constant(not self.value)
-
-
-class Not(Mask):
-    """The complement of one operand."""
-
-    _level = LEVELS["~"]
-
-    def __init__(self, operand: Mask) -> None:
-        self._set_operands((operand,))
-        self.operand = operand
-        self.depends_on_query = operand.depends_on_query
-        self.relative = operand.relative
-
-    def _spec(self) -> Spec:
-        return Spec("~", (self.operand,))
-
-    def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return sp.complement(self.operand._spans(queries, kv_len))
-
-    def _explain(self, cell: Cell) -> Explanation:
-        part = self.operand._explain(cell)
-        word = "allowed" if part.allowed else "blocked"
-        return explanation(self, cell, not part.allowed, f"the operand of ~ is {word}", [part])
-
-    def __invert__(self) -> Mask:
-        return self.operand
-
-
-class _Nary(Mask):
-    """The base of `&`, `|` and `^`, associative and commutative. Only `combine` and `exclusive` build it."""
-
-    sign: str
-    #: The value of one operand that decides the cell alone; None where every operand counts.
-    decisive: bool | None = None
-
-    def __init__(self, operands: tuple[Mask, ...]) -> None:
-        self._set_operands(operands)
-        self.depends_on_query = any(operand.depends_on_query for operand in operands)
-        self.relative = all(operand.relative for operand in operands)
-
-    def _spec(self) -> Spec:
-        return Spec(self.sign, self.operands)
-
-    def _explain(self, cell: Cell) -> Explanation:
-        return explain_joined(self, cell, [operand._explain(cell) for operand in self.operands], self.decisive)
-
-    def _parts(self, queries: Queries, kv_len: int) -> list[Spans]:
-        """Return the operands' spans, those with the fewest runs first, so that joining them starts on small planes."""
-        return sorted((operand._spans(queries, kv_len) for operand in self.operands), key=lambda spans: spans.runs)
-
-
-class And(_Nary):
-    """The intersection: a cell that all operands allow."""
-
-    sign, _level, decisive = "&", LEVELS["&"], False
-    #: The constant that changes nothing; the other constant decides every cell.
-    neutral = True
-
-    def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return reduce(sp.intersection, self._parts(queries, kv_len))
-
-
-class Xor(_Nary):
-    """The exclusive or: a cell that an odd number of operands allows.
-
-    No operand is a complement: `~a ^ b` is `~(a ^ b)`.
-    """
-
-    sign, _level = "^", LEVELS["^"]
-
-    def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return reduce(sp.xor, self._parts(queries, kv_len))
-
-
-class Or(_Nary):
-    """The union: a cell that any operand allows."""
-
-    sign, _level, decisive = "|", LEVELS["|"], True
-    neutral = False
-
-    def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        return reduce(sp.union, self._parts(queries, kv_len))
-
-
-def combine(kind: type[And] | type[Or], masks: Iterable[Mask]) -> Mask:
-    """Return the canonical form of `masks` joined by `&` or `|`: flat, sorted, no term twice, constants folded."""
-    terms: dict[Any, Mask] = {}
-    for mask in masks:
-        for term in mask.operands if isinstance(mask, kind) else (mask,):
-            if not isinstance(term, Constant):
-                terms.setdefault(term._key, term)
-            elif term.value != kind.neutral:
-                return term
-    _check_batch_and_heads(terms.values())
-    # a & ~a allows nothing, a | ~a everything.
-    if any(isinstance(term, Not) and term.operand._key in terms for term in terms.values()):
-        return Constant(not kind.neutral)
-    if not terms:
-        return Constant(kind.neutral)
-    return next(iter(terms.values())) if len(terms) == 1 else kind(_in_order(terms.values()))
-
-
-def exclusive(masks: Iterable[Mask]) -> Mask:
-    """Return the canonical form of `masks` joined by `^`: flat, without complements, constants or pairs."""
-    terms: dict[Any, Mask] = {}
-    # ~a is a ^ full: complements and constants are counted in `flip` and put back as one `~`.
-    flip = False
-    pending = list(masks)
-    _check_batch_and_heads(pending)
-    while pending:
-        mask = pending.pop()
-        if isinstance(mask, Constant):
-            flip ^= mask.value
-        elif isinstance(mask, Not):
-            flip = not flip
-            pending.append(mask.operand)
-        elif isinstance(mask, Xor):
-            pending.extend(mask.operands)
-        elif terms.pop(mask._key, None) is None:  # a term that comes twice cancels itself
-            terms[mask._key] = mask
-    if not terms:
-        return Constant(flip)
-    joined = next(iter(terms.values())) if len(terms) == 1 else Xor(_in_order(terms.values()))
-    return ~joined if flip else joined
-
-
-def _in_order(terms: Iterable[Mask]) -> tuple[Mask, ...]:
-    """Sort terms, atoms before composites, then by text: an order that does not depend on how the mask was written."""
-    ordered = sorted(terms, key=lambda term: (term._level < TIGHTEST, term._short_text))
-    # Two arrays may have the same digest. Their texts are then equal, and all their numbers decide.
-    if any(a._short_text == b._short_text for a, b in pairwise(ordered)):
-        ordered.sort(key=lambda term: (term._level < TIGHTEST, term._short_text, repr(term._key)))
-    return tuple(ordered)
-
-
-def _check_batch_and_heads(masks: Iterable[Mask]) -> None:
-    """Raise if two masks have different batch sizes or head counts."""
-    masks = tuple(masks)
-    common_batch(*(mask.batch for mask in masks))
-    common_heads(*(mask.heads for mask in masks))
 
 
 def common_batch(*sizes: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._mask import And, Mask, Or, as_masks, combine, exclusive
+from ._joined import And, Or, combine, exclusive
+from ._mask import Mask, as_masks
 from ._text.registry import operator
 
 

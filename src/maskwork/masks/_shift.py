@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import GridError
 from ..spans import Spans
-from ._arrays import as_int
+from ._arrays import as_int, as_ints
 from ._extent import Extent
-from ._mask import Constant, Mask, Queries
+from ._joined import Constant
+from ._mask import Mask, Queries
 from ._questions.explain import Cell, Explanation, explanation
 from ._text.spec import Spec
 
@@ -25,6 +28,7 @@ class Shift(Mask):
         # The first rows have no source, whatever the operand depends on.
         self.depends_on_query = operand.depends_on_query or q > 0
         self.relative = operand.relative and max(q, k) <= 0  # nothing is cut off at position 0
+        self.many_runs = operand.many_runs
 
     def _spec(self) -> Spec:
         return Spec(".shift", (self.operand,), {"q": self.q, "k": self.k})
@@ -39,10 +43,11 @@ class Shift(Mask):
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         sources = queries - self.q
-        inner = self.operand._spans(np.maximum(sources, 0), max(kv_len - self.k, 0))
+        # Only a shift forth moves rows in from before position 0, which it leaves out.
+        inner = self.operand._spans(np.maximum(sources, 0) if self.q > 0 else sources, max(kv_len - self.k, 0))
         starts, ends = (planes.astype(np.int64) + self.k for planes in (inner.planes_starts, inner.planes_ends))
         starts, ends = np.clip(starts, 0, kv_len), np.clip(ends, 0, kv_len)
-        if (sources < 0).any():
+        if self.q > 0 and (sources < 0).any():
             starts, ends = (np.where(sources < 0, kv_len, planes) for planes in (starts, ends))
         # Runs that end before key 0 come first in their row: emptied, they move behind the others.
         empty = starts >= ends
@@ -52,7 +57,7 @@ class Shift(Mask):
     def _explain(self, cell: Cell) -> Explanation:
         query, key = cell.query - self.q, cell.key - self.k
         reason = f"query {cell.query} and key {cell.key} stand for query {query} and key {key}"
-        if min(query, key) < 0:
+        if key < 0 or (query < 0 and self.q > 0):
             return explanation(self, cell, False, f"{reason}, before position 0")
         inner = self.operand._explain(cell.move(query, key, max(cell.kv_len - self.k, 0)))
         return explanation(self, cell, inner.allowed, reason, [inner])
@@ -78,6 +83,23 @@ def shifted(mask: Mask, q: int, k: int) -> Mask:
         if (dq, dk) != (0, 0):
             mask = Shift(mask, _step(dq, "q"), _step(dk, "k"))
     return mask
+
+
+def steps_by_row(q: Any, k: Any) -> list[tuple[Any, Any]]:
+    """Return the shifts of each batch row, one alone where they are the same for all."""
+    sides: list[list[Any]] = []
+    for value, name in ((q, "shift(q)"), (k, "shift(k)")):
+        one_for_each = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)
+        # what is no list is checked with the shift itself
+        sides.append(as_ints(value, name, ndims=(1,), minimum=None).tolist() if one_for_each else [value])
+    rows = max(len(side) for side in sides)
+    if any(len(side) not in (1, rows) for side in sides):
+        raise GridError(
+            f"shift takes an int, or one for each batch row, got {len(sides[0])} for q and {len(sides[1])} for k; pass "
+            "as many as batch rows"
+        )
+    steps = [tuple(side[b if len(side) > 1 else 0] for side in sides) for b in range(rows)]
+    return [(step[0], step[1]) for step in (steps if len(set(steps)) > 1 else steps[:1])]
 
 
 def _step(value: int, name: str) -> int:

@@ -50,8 +50,8 @@ class PrecomputedMask(nn.Module):
         # The same numbers outside torch: buffers may be on a GPU or `meta`, or stand for tensors in a trace.
         self._spans = mask.bind(self.max_len).spans
         self._last: BoundMask | None = None
+        self._asked: tuple[Any, ...] | None = None
 
-    @outside_graph
     def forward(self, q_len: int, kv_len: int, *, q_start: Any = None, batch: int = 1, heads: int = 1) -> BoundMask:
         """Return the mask bound to this grid, as `mask.bind` does.
 
@@ -66,6 +66,16 @@ class PrecomputedMask(nn.Module):
         Raises:
             ArgumentError: the grid reaches beyond `max_len`. GridError: `q_start` is missing, or batch or heads differ.
         """
+        # A number alone is compared: lists and tensors of starts may change. Compiled code takes this way too.
+        asked = q_len, kv_len, q_start, batch, heads
+        if self._last is not None and (q_start is None or type(q_start) is int) and self._asked == asked:
+            return self._last
+        return self._bind(*asked)
+
+    @outside_graph
+    def _bind(self, q_len: int, kv_len: int, q_start: Any, batch: int, heads: int) -> BoundMask:
+        """Return the mask bound to a grid and cut from what is stored."""
+        asked = q_len, kv_len, q_start, batch, heads
         if q_start is None:
             if q_len != kv_len:
                 raise missing_q_start(q_len, kv_len)
@@ -84,6 +94,7 @@ class PrecomputedMask(nn.Module):
         # One entry is enough: the layers of a model ask for the same grid one after the other.
         if self._last is None or self._last.grid != grid:
             self._last = BoundMask(self.mask, grid, self._cut(grid))
+        self._asked = asked
         return self._last
 
     def _cut(self, grid: Grid) -> Spans:

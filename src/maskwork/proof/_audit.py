@@ -207,7 +207,8 @@ class _TwoSequences:
 
 def _one_sequence(input_ids: Any) -> torch.Tensor:
     try:
-        inputs = torch.as_tensor(input_ids)
+        # as_tensor would move a tensor to the default device
+        inputs = input_ids if isinstance(input_ids, torch.Tensor) else torch.as_tensor(input_ids, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         raise ArgumentError(
             f"an audit takes one sequence of int64 tokens, got {type(input_ids).__name__}; pass a tensor of them"

@@ -6,6 +6,7 @@ from ._build import CHUNK_CELLS, by_chunks, distinct, gather_runs, list_runs, sc
 from ._compare import FirstCell, first_common, first_difference, first_outside
 from ._count import count_tiles
 from ._last_seen import last_seen
+from ._lists import merge_runs, repeat_ranges
 from ._reach import REACH_BUDGET, over_heads, reach
 from ._runs import BlockRuns, Int32s, Ints, subtract
 from ._select import pick_rows, take_keys
@@ -37,9 +38,11 @@ __all__ = [
     "join_rows",
     "last_seen",
     "list_runs",
+    "merge_runs",
     "over_heads",
     "pick_rows",
     "reach",
+    "repeat_ranges",
     "scan_rows",
     "single",
     "subtract",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ._lookup import LEAST_RUNS, intersect_row
 from ._spans import Planes, Spans, check_budget, join_rows
 
 # One row of a = [1, 4) [6, 8) and b = [3, 6), both sorted:
@@ -33,6 +34,9 @@ def union(a: Spans, b: Spans) -> Spans:
 
 def intersection(a: Spans, b: Spans) -> Spans:
     """Return the cells that both allow."""
+    few, many = (a, b) if a.runs < b.runs else (b, a)
+    if many.shape[2] == 1 < few.shape[2] and many.runs >= LEAST_RUNS:
+        return _canonical(*intersect_row(few, many), a.kv_len)
     return _combine(a, b, _intersection_chunk)
 
 
@@ -49,6 +53,9 @@ def xor(a: Spans, b: Spans) -> Spans:
 def complement(a: Spans) -> Spans:
     """Return the cells that `a` does not allow: the gaps before, between and after the runs of `a`."""
     # The gap before a run reaches from the end of the run before to its start: the planes swap roles, shifted by one.
+    one = a.one_row()
+    if one is not a:
+        return complement(one).expand(a.shape)
     edge = a.planes_starts[:1]
     starts = np.concatenate([np.zeros_like(edge), a.planes_ends])
     ends = np.concatenate([a.planes_starts, np.full_like(edge, a.kv_len)])
@@ -59,6 +66,10 @@ def _combine(a: Spans, b: Spans, chunk_op: Callable[[Spans, Spans], tuple[Planes
     if a.kv_len != b.kv_len:
         raise AssertionError(f"operands cover {a.kv_len} and {b.kv_len} keys")
     shape = np.broadcast_shapes(a.shape, b.shape)
+    one_a, one_b = a.one_row(), b.one_row()
+    if one_a is not a and one_b is not b:
+        joined = _combine(one_a, one_b, chunk_op)
+        return joined.expand((*joined.shape[:2], shape[2]))
     check_budget(a.runs + b.runs, int(np.prod(shape)))
     rows = shape[2]
     if rows <= _CHUNK:
@@ -93,6 +104,14 @@ def _intersection_chunk(a: Spans, b: Spans) -> tuple[Planes, Planes]:
 
 
 def _merge_both(a: Spans, b: Spans) -> tuple[Planes, Planes]:
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    if a.runs + b.runs > max(_NETWORK, int(np.prod(shape))):
+        # Few rows of many runs: a step of the network would be a call for each run.
+        starts, ends = (
+            np.sort(np.concatenate([np.broadcast_to(side, (len(side), *shape)) for side in sides]), axis=0)
+            for sides in ((a.planes_starts, b.planes_starts), (a.planes_ends, b.planes_ends))
+        )
+        return starts, ends
     starts = np.stack(np.broadcast_arrays(*_merge(list(a.planes_starts), list(b.planes_starts))))
     ends = np.stack(np.broadcast_arrays(*_merge(list(a.planes_ends), list(b.planes_ends))))
     return starts, ends

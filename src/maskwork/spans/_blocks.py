@@ -117,6 +117,8 @@ def classify(spans: Spans, q_size: int, kv_size: int, *, short_is_full: bool = T
     the rule of FlexAttention's `create_block_mask`.
     """
     batch, heads, q_len = spans.shape
+    if spans.one_row() is not spans:
+        return _classify_one_row(spans, q_size, kv_size, short_is_full)
     rows, columns = -(-q_len // q_size), -(-spans.kv_len // kv_size)
     step = max(_CHUNK // (spans.runs * q_size), 1)
     touched: list[tuple[Ints, Int32s, Int32s]] = []
@@ -134,6 +136,26 @@ def classify(spans: Spans, q_size: int, kv_size: int, *, short_is_full: bool = T
     shape = (batch * heads, rows, columns)
     lengths = (q_len, spans.kv_len)
     return Blocks(_collect(touched, shape), _collect(full, shape), (q_size, kv_size), lengths, (batch, heads))
+
+
+def _classify_one_row(spans: Spans, q_size: int, kv_size: int, short_is_full: bool) -> Blocks:
+    """Classify where one row stands for all: blocks of one row, repeated."""
+    batch, heads, q_len = spans.shape
+    one = classify(spans.one_row(), 1, kv_size, short_is_full=short_is_full)
+    rows = -(-q_len // q_size)
+    full_rows = rows if short_is_full else q_len // q_size  # a short last row of blocks may never count as full
+    touched, full = _repeat(one.touched, rows, rows), _repeat(one.full, full_rows, rows)
+    return Blocks(touched, full, (q_size, kv_size), (q_len, spans.kv_len), (batch, heads))
+
+
+def _repeat(row: BlockRuns, times: int, rows: int) -> BlockRuns:
+    """Return one row of blocks for each lead `times` times, followed by empty rows up to `rows`."""
+    lead, _, columns = row.shape
+    index = np.concatenate([np.arange(0)] + [np.tile(np.arange(*row.indptr[i : i + 2]), times) for i in range(lead)])
+    counts = np.zeros((lead, rows), dtype=np.int64)
+    counts[:, :times] = np.diff(row.indptr)[:, None]
+    indptr = np.concatenate([[0], counts.ravel().cumsum()])
+    return BlockRuns(indptr, row.starts[index], row.ends[index], (lead, rows, columns))
 
 
 def _touched(starts: Planes, ends: Planes, kv_len: int, size: int, *, short_is_full: bool) -> tuple[Planes, Planes]:

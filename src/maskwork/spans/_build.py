@@ -43,17 +43,22 @@ def gather_runs(starts: npt.ArrayLike, ends: npt.ArrayLike, kv_len: int) -> Span
 
 def list_runs(row: Ints, start: Ints, end: Ints, shape: tuple[int, int, int], kv_len: int) -> Spans:
     """Build spans from a list of merged runs, sorted by row and start; `row` is a flat index of `shape`."""
-    rows = shape[0] * shape[1] * shape[2]
-    count = np.bincount(row, minlength=rows)
+    return _list_runs(np.bincount(row, minlength=shape[0] * shape[1] * shape[2]), start, end, shape, kv_len)
+
+
+def _list_runs(count: Ints, start: Ints, end: Ints, shape: tuple[int, int, int], kv_len: int) -> Spans:
+    """Build spans from a list of merged runs, of which each row has `count`, `(rows,)`."""
+    rows = len(count)
     runs = max(int(count.max(initial=0)), 1)
     check_budget(runs, rows)
-    # rank: the number of the run within its row, that is, its plane
-    rank = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
-    planes_starts = np.full((runs, rows), kv_len, dtype=np.int32)
-    planes_ends = planes_starts.copy()
-    planes_starts[rank, row] = start
-    planes_ends[rank, row] = end
-    return Spans(planes_starts.reshape(runs, *shape), planes_ends.reshape(runs, *shape), kv_len)
+    # The slot of each run, where the slots of a row follow one another in memory: its row's first, and one more each.
+    slot = np.arange(len(start)) + np.repeat(np.arange(rows) * runs - (count.cumsum() - count), count)
+    sides: list[Planes] = []
+    for edges in (start, end):
+        slots = np.full(rows * runs, kv_len, dtype=np.int32)
+        slots[slot] = edges
+        sides.append(np.ascontiguousarray(slots.reshape(rows, runs).T).reshape(runs, *shape))
+    return Spans(sides[0], sides[1], kv_len)
 
 
 def scan_rows(chunks: Iterable[npt.NDArray[np.bool_]], shape: tuple[int, int, int], kv_len: int) -> Spans:
@@ -61,13 +66,16 @@ def scan_rows(chunks: Iterable[npt.NDArray[np.bool_]], shape: tuple[int, int, in
     rows = shape[0] * shape[1] * shape[2]
     parts = [single(0, np.zeros((1, 1, 0), dtype=np.int32), kv_len)]
     for chunk in chunks:
-        padded = np.zeros((len(chunk), kv_len + 2), dtype=np.bool_)
-        padded[:, 1:-1] = chunk
+        # One forbidden cell before each row and one behind the last keep the rows apart.
+        width = kv_len + 1
+        padded = np.zeros(len(chunk) * width + 1, dtype=np.bool_)
+        padded[:-1].reshape(len(chunk), width)[:, 1:] = chunk
         # A run starts and ends where neighbours differ, so that starts (even indices) and ends (odd ones) alternate.
-        flat = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
-        row = flat // (kv_len + 1)
-        edge = flat - row * (kv_len + 1)
-        parts.append(list_runs(row[::2], edge[::2], edge[1::2], (1, 1, len(chunk)), kv_len))
+        edge = np.flatnonzero(padded[1:] != padded[:-1])
+        # Each row's edges lie between its first cell and the next row's.
+        count = np.diff(np.searchsorted(edge, np.arange(len(chunk) + 1) * width)) // 2
+        edge -= np.repeat(np.arange(len(chunk)) * width, 2 * count)
+        parts.append(_list_runs(count, edge[::2], edge[1::2], (1, 1, len(chunk)), kv_len))
         check_budget(parts[-1].runs, rows)  # a checkerboard must end here, before its runs outgrow memory
     joined = join_rows(parts, [part.shape[2] for part in parts])
     starts, ends = (planes.reshape(joined.runs, *shape) for planes in (joined.planes_starts, joined.planes_ends))
@@ -76,8 +84,8 @@ def scan_rows(chunks: Iterable[npt.NDArray[np.bool_]], shape: tuple[int, int, in
 
 def take_rows(spans: Spans, rows: Ints) -> Spans:
     """Return the rows of `spans` at these indices `(B, H, Q)`, in any order and with repeats."""
-    if spans.shape[2] == 1:
-        return spans
+    if spans.one_row().shape[2] == 1:
+        return spans.one_row()
     shape = np.broadcast_shapes(spans.shape[:2], rows.shape[:2])
     check_budget(spans.runs, shape[0] * shape[1] * rows.shape[2])
     sides: list[Planes] = []

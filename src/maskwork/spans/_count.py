@@ -27,6 +27,10 @@ def count_tiles(spans: Spans, q_edges: Edges, k_edges: Edges) -> npt.NDArray[np.
     A run [s, e) has max(0, x - s) - max(0, x - e) cells below a key edge x. The sum over the rows of a tile row needs
     only the number of starts (and ends) below each edge and their sum: two histograms, whatever the number of keys.
     """
+    one = spans.one_row()
+    if one is not spans:  # the count of one row, as often as a tile has rows
+        counts = count_tiles(one, np.array([0, 1], dtype=np.int64), k_edges)
+        return counts * np.diff(q_edges)[:, None]
     batch, heads, _ = spans.shape
     lines = len(q_edges) - 1
     out = np.zeros((batch, heads, lines, len(k_edges) - 1), dtype=np.int64)
@@ -64,6 +68,9 @@ def _histograms(
     shape = (lines, len(k_edges) + 1)
     number = np.zeros(lines * shape[1], dtype=np.int64)
     total = np.zeros(lines * shape[1], dtype=np.float64)
+    # Few rows of many runs are counted at once, as if each run had a row.
+    if len(planes) > planes.shape[1]:
+        line, planes = np.tile(line, len(planes)), planes.reshape(1, -1)
     for plane in planes:
         slot = line + (_search(k_edges, plane) if columns is None else _look_up(columns, plane))
         number += np.bincount(slot, minlength=number.size)

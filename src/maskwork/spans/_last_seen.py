@@ -34,6 +34,9 @@ _SHORT = 4
 
 def last_seen(spans: Spans) -> npt.NDArray[np.int64]:
     """Return the index of the last row that sees each key, -1 where no row does: int64 `(B, H, K)`."""
+    one = spans.one_row()
+    if one is not spans:  # the last row sees what each row sees
+        return np.where(one.dense()[:, :, 0], spans.shape[2] - 1, -1).astype(np.int64)
     batch, heads, _ = spans.shape
     out = np.empty((batch, heads, spans.kv_len), dtype=np.int64)
     for b in range(batch):

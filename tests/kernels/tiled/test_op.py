@@ -6,6 +6,7 @@ import torch._dynamo.testing
 
 import maskwork as mw
 from helpers.tiled_cases import CAUSAL, LONG, MASKS, WINDOW, tensors
+from maskwork.errors import CannotExpress
 from maskwork.kernels._tiled.op import tiled_attention
 from maskwork.kernels._tiled.schedule import to_tiles
 
@@ -96,3 +97,19 @@ def test_one_compilation_serves_every_schedule():
         torch.testing.assert_close(out, mw.attention(q * 2, k, v, MASKS[name], scale=0.5, impl="tiled") + 1)
         out.sum().backward()
     assert counter.frame_count <= 2  # one more where the schedule's size turns out to vary
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_the_operator_itself_drops_no_tangent():
+    """Whoever calls the operator without `attention`, as an exported program does, is refused too."""
+    x = torch.randn(1, 1, 8, 4)
+    schedule = to_tiles(mw.causal().bind(8))
+
+    def out(v: torch.Tensor) -> torch.Tensor:
+        return tiled_attention(x, x, v, schedule, None, False, 1.0, 0.0, 0.0, None, False)[0]
+
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(CannotExpress, match="got jvp; use"):
+        out(torch.autograd.forward_ad.make_dual(x, x))
+    for transform in (lambda: torch.func.jvp(out, (x,), (x,)), lambda: torch.func.grad(lambda v: out(v).sum())(x)):
+        with pytest.raises(CannotExpress, match="has no rule for torch's transforms"):
+            transform()

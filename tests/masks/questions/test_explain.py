@@ -13,7 +13,8 @@ import maskwork as mw
 from helpers.strategies import LENGTH, Case, cases
 from maskwork.masks._atoms.documents import _Within
 from maskwork.masks._atoms.per import _PerHead, _PerRow
-from maskwork.masks._mask import And, Mask, Not, Or, Xor
+from maskwork.masks._joined import And, Not, Or, Xor
+from maskwork.masks._mask import Mask
 from maskwork.masks._shift import Shift
 
 Path = tuple[Mask, ...]

@@ -47,6 +47,11 @@ def test_select_says_what_it_takes():
         bound.select(k=[0, 4])
     with pytest.raises(GridError, match=r"select\(q\) takes positions in \[0, 4\)"):
         bound.select(q=[-1])
+    with pytest.raises(GridError, match="got 2 rows; pass as many as batch rows, or bind with batch=2"):
+        bound.select(k=[[0, 1], [1, 2]])
+    ragged = mw.causal().bind(2, 4, q_start=[0, 2])
+    with pytest.raises(GridError, match=r"select\(q\) takes positions in \[2, 4\) in batch row 1, got 1 to 1"):
+        ragged.select(q=[1])
     with pytest.raises(GridError, match="known on its own grid alone"):
         bound.select(q=[1, 2]).mask.bind(3, 4, q_start=0).dense()
     with pytest.raises(TooManySpans, match="may evaluate 4294967296 cells"):

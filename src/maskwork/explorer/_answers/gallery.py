@@ -91,6 +91,7 @@ PATTERNS = (
     _entry("per_head", _PARTS, "per_head([causal, sliding_window(4)])", 16),
     _entry("per_row", _PARTS, "per_row([padding(10), padding(14)])", 16),
     _entry("match", _PARTS, "match([0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 1, 2, 2, 2, 0, 1])", 8),
+    _entry("packed", _PARTS, "packed(causal, [4, 9, 3], [7, 6, 3])", 16),
     _entry("shift", _PARTS, "causal.shift(q=0, k=4)", 16, "the same cells, further right"),
     _entry("from_dense", _PARTS, from_dense(_CROSS), 9),
     _entry("dilated", _SPARSE, "dilated(4, 3)", 32),
@@ -99,6 +100,10 @@ PATTERNS = (
     _entry("random_blocks", _SPARSE, "random_blocks(2, 4, 8, 7)", 32),
     _entry("tree", _SPARSE, "tree([-1, 0, 0, 1, 1, 2, 2])", 7),
     _entry("neighborhood", _SPARSE, "neighborhood([6, 6], [3, 3])", 36),
+    _entry("from_spans", _SPARSE, "from_spans([0, 0, 1, 0, 2, 3, 5, 4], [1, 2, 3, 4, 4, 6, 7, 8])", 8),
+    _entry("from_key_bounds", _SPARSE, "from_key_bounds([3, 3, 3, 8, 8, 8, 12, 12, 12, 12, 12, 12], "
+            "[6, 6, 6, 10, 10, 10, 12, 12, 12, 12, 12, 12])", 12),
+    _entry("rectangles", _SPARSE, "rectangles([[0, 8], [8, 16], [16, 24]], [[0, 8], [0, 12], [8, 20]], [1, 0, 2])", 24),
     _entry("StreamingLLM, long", _JOINED, "causal & (sliding_window(4096) | sinks(4))", 1 << 17, "at 131,072 tokens"),
     _entry("Packed, windowed", _JOINED, "within(causal & (sliding_window(6) | sinks(1)), [14, 18])", 32,
             "sinks and window restart with each document"),

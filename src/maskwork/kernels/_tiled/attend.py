@@ -115,7 +115,7 @@ def _attend(call: Call) -> tuple[torch.Tensor, torch.Tensor | None]:
     # The operator makes its randomness from this one number, so that the backward pass drops the same weights.
     seed = None
     if call.dropout_p:
-        seed = torch.randint(2**62, (), generator=call.generator)
+        seed = torch.randint(2**62, (), generator=call.generator, device="cpu")
     by_distance = isinstance(call.bias, PositionBias) and call.has_consecutive_positions
     if by_distance and isinstance(call.bias, PositionBias):
         bias = call.bias.by_distance(call.mask.grid.q_start, call.q.shape[2], call.k.shape[2])

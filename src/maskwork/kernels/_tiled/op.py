@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch._library import autograd
 
 from ...errors import CannotExpress
+from ...lower import transforms
 from . import run as _run
 
 
@@ -103,6 +105,9 @@ def _once_only(ctx, *grads):
     )
 
 
+_LIBRARY = torch.library.Library("maskwork", "FRAGMENT")
+
+
 def _register(name: str, compute: Any, shapes: Any, backward: Any, setup_context: Any = None) -> Any:
     """Register an operator of the CPU, and return it.
 
@@ -110,10 +115,29 @@ def _register(name: str, compute: Any, shapes: Any, backward: Any, setup_context
     """
     name = f"maskwork::{name}"
     torch.library.define(name, torch.library.infer_schema(compute, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
-    torch.library.impl(name, "cpu", compute)
+
+    # A default device is a mode of functions that would reach the factories inside.
+    def on_cpu(*args: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return compute(*args)
+
+    torch.library.impl(name, "cpu", on_cpu)
     torch.library.register_fake(name, shapes)
-    torch.library.register_autograd(name, backward, setup_context=setup_context)
-    return getattr(torch.ops.maskwork, name.removeprefix("maskwork::")).default
+    operator = getattr(torch.ops.maskwork, name.removeprefix("maskwork::")).default
+    differentiate: Any = autograd.make_autograd_impl(operator, autograd.Info(backward, setup_context))
+
+    # What `torch.library.register_autograd` registers drops tangents: a derivative of 0.
+    def refuse_or_differentiate(keyset: Any, *args: Any) -> Any:
+        found = transforms(lambda: (x for x in args if isinstance(x, torch.Tensor)))
+        if found - {"vmap"}:
+            raise CannotExpress(
+                f"impl='tiled' has no rule for torch's transforms, got {' of '.join(sorted(found))}; "
+                "use impl='reference'"
+            )
+        return differentiate(keyset, *args)
+
+    _LIBRARY.impl(operator, refuse_or_differentiate, "Autograd", with_keyset=True)
+    return operator
 
 
 tiled_attention_backward = _register("tiled_attention_backward", _backward, _backward_shapes, _once_only)

@@ -1,7 +1,22 @@
 """The atoms. They register themselves as they are imported, in the order in which messages and guides name them."""
 
 # ruff: noqa: I001
-from . import positions, padding, real, documents, ids, blocks, per, sparse, tree, neighborhood, custom, interop
+from . import (
+    positions,
+    padding,
+    real,
+    documents,
+    ids,
+    blocks,
+    per,
+    sparse,
+    tree,
+    neighborhood,
+    packed,
+    rectangles,
+    intervals,
+)
+from . import custom, interop
 
 __all__ = [
     "blocks",
@@ -9,11 +24,14 @@ __all__ = [
     "documents",
     "ids",
     "interop",
+    "intervals",
     "neighborhood",
+    "packed",
     "padding",
     "per",
     "positions",
     "real",
+    "rectangles",
     "sparse",
     "tree",
 ]

@@ -35,6 +35,7 @@ class _Custom(Mask):
     """The mask of `custom`. What the caller left out is None: `bind` fills it in, once the grid is known."""
 
     single_pass = True
+    many_runs = True
 
     def __init__(self, fn: MaskMod, name: str, depends_on: str | None, batch: int | None, heads: int | None) -> None:
         self.fn, self.name, self.declared = fn, name, depends_on
@@ -265,6 +266,8 @@ def custom(
 
 class _FromDense(Mask):
     """The mask of `from_dense`: the array's runs, not the array."""
+
+    many_runs = True
 
     def __init__(self, geometry: Spans) -> None:
         self.geometry = geometry

@@ -13,7 +13,8 @@ from ...spans import Spans
 from .._arrays import Bools, Ints, as_ints, as_lengths, batch_of, batch_row
 from .._before_zero import from_zero
 from .._extent import Extent, check_cover
-from .._mask import Constant, Mask, Queries, as_masks, common_batch
+from .._joined import Constant
+from .._mask import Mask, Queries, as_masks, common_batch
 from .._questions.explain import Cell, Explanation, Row, explain_atom, explanation
 from .._text.registry import Form, atom
 from .._text.spec import Spec
@@ -172,6 +173,7 @@ class _Within(Packed):
     def __init__(self, masks: tuple[Mask, ...], lengths: Ints) -> None:
         self._set_operands(masks)
         self.masks, self.lengths = masks, lengths
+        self.many_runs = any(mask.many_runs for mask in masks)
         _ = self.batch, self.heads  # raises if masks and lengths have different ones
 
     def _spec(self) -> Spec:
@@ -247,6 +249,8 @@ class _Within(Packed):
 class _ById(Mask):
     """The mask of `document(ids=…)`."""
 
+    many_runs = True
+
     def __init__(self, ids: Ints) -> None:
         self.ids = ids
 
@@ -268,6 +272,10 @@ class _ById(Mask):
     @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return self._groups.spans(queries, kv_len)
+
+    @from_zero
+    def _spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
+        return self._groups.spans_within(queries, kv_len, extent)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         ids = batch_row(self.ids, cell.batch)

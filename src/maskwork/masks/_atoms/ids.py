@@ -23,6 +23,8 @@ _ONE_ID_EACH = "give each position its id, -1 where it has none"
 class _Match(Mask):
     """The mask of `match`."""
 
+    many_runs = True
+
     def __init__(self, q_ids: Ints, k_ids: Ints) -> None:
         self.q_ids, self.k_ids = q_ids, k_ids
         _ = self.batch  # raises if the two have different batch sizes
@@ -45,6 +47,10 @@ class _Match(Mask):
     @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         return self._groups.spans(queries, kv_len)
+
+    @from_zero
+    def _spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
+        return self._groups.spans_within(queries, kv_len, extent)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         q_id = batch_row(self.q_ids, cell.batch)[cell.query]
@@ -98,6 +104,17 @@ class Groups:
         check_budget(max(int(count.max(initial=1)) for _, _, count in lookups), len(lookups) * lookups[0][1].size)
         return join_batch([index.spans(slot, count, kv_len) for index, slot, count in lookups])
 
+    def spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
+        """Return the keys that have the id of each query inside of one run a row, `extent`."""
+        lead = np.broadcast_shapes((len(self.rows), 1, 1), queries.shape, extent.shape)
+        low, high = (np.broadcast_to(side[0], lead) for side in (extent.planes_starts, extent.planes_ends))
+        queries = np.broadcast_to(queries, (lead[0], 1, lead[2]))
+        parts: list[Spans] = []
+        for b in range(lead[0]):
+            index = self.rows[b if len(self.rows) > 1 else 0]
+            parts.append(index.spans_within(index.slot[np.maximum(queries[b], 0)], low[b], high[b], kv_len))
+        return join_batch(parts)
+
 
 class _RunIndex:
     """One batch row of `Groups`. The runs of one id lie side by side, in the order of positions."""
@@ -119,6 +136,25 @@ class _RunIndex:
         # An id that no key has gets the last slot, which has no runs.
         slot = np.searchsorted(names, q_ids)
         self.slot = np.where(np.append(names, -1)[slot] == q_ids, slot, len(names)).astype(np.int32)
+
+    def spans_within(
+        self, slot: npt.NDArray[np.int32], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], kv_len: int
+    ) -> Spans:
+        """Return the runs of the ids at `slot` `(1, Q)`, cut to `[low, high)` `(H, Q)`: those alone are looked up."""
+        # The runs of all ids on one line of numbers, each id a stretch of its own, so that one search serves all rows.
+        stretch = np.int64(1) << 32
+        run_slot = self.name_of_run * stretch
+        first = np.searchsorted(run_slot + self.last, slot * stretch + low, side="right")
+        count = np.searchsorted(run_slot + self.first, slot * stretch + high, side="left") - first
+        count = np.where(low < high, np.maximum(count, 0), 0)
+        most = max(int(count.max(initial=1)), 1)
+        check_budget(most, count.size)
+        rank = np.arange(most, dtype=np.int64).reshape(-1, 1, 1, 1)
+        index, end = first + rank, np.int32(kv_len)
+        starts, ends = (np.append(runs, end).take(index, mode="clip") for runs in (self.first, self.last))
+        starts, ends = np.maximum(starts, low), np.minimum(ends, high)
+        empty = (rank >= count) | (starts >= ends)
+        return Spans(np.where(empty, end, starts), np.where(empty, end, ends), kv_len).trim()
 
     def count(self, kv_len: int) -> Ints:
         """Return the number of runs of each id that start below `kv_len`: int64 `(names + 1,)`."""

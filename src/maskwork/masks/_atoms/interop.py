@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ from .documents import document
 from .positions import causal, full
 from .real import real
 
-if TYPE_CHECKING:
-    from torch import Tensor
+#: A torch.Tensor: this package imports NumPy only, also to check types.
+Tensor: TypeAlias = Any
 
 #: Numbers at most this low block a cell: bfloat16's lowest, and so float32's and float64's, and -inf. transformers
 #: fills masks with the lowest number of the model's dtype, and a mask may be converted afterwards.
@@ -255,7 +255,7 @@ def _numbers(value: Any, name: str, ndims: tuple[int, ...]) -> tuple[npt.NDArray
 
 
 def _split(array: npt.NDArray[Any], name: str, value: Any) -> tuple[Bools, Any]:
-    """Return which numbers block, and the first other number that is not 0, None where there is none."""
+    """Split the numbers: those that block, and the first other number that is not 0, None where there is none."""
     lowest = _LOWEST_OF_FLOAT16 if array.dtype == np.float16 else _LOWEST
     blocked = array <= lowest
     kept = array[~blocked]

@@ -27,6 +27,7 @@ class _Per(Mask):
         self._set_operands(masks)
         self.depends_on_query = any(mask.depends_on_query for mask in masks)
         self.relative = all(mask.relative for mask in masks)
+        self.many_runs = any(mask.many_runs for mask in masks)
         for mask in masks:
             size = (mask.batch, mask.heads)[self.axis]
             # A mask may itself differ along this axis, if it has as many entries as there are masks.

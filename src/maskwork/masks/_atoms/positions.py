@@ -7,7 +7,8 @@ from typing import Any
 from ...errors import MaskError
 from ...spans import Spans, single
 from .._arrays import Ints, as_int, as_ints, batch_of
-from .._mask import Constant, Mask, Queries
+from .._joined import Constant
+from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec

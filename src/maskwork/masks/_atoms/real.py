@@ -21,6 +21,7 @@ class _Real(Mask):
     """The mask of `real`."""
 
     depends_on_query = False
+    many_runs = True
 
     def __init__(self, marks: Bools) -> None:
         self.marks = marks

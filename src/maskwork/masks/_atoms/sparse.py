@@ -21,6 +21,8 @@ from .._text.spec import Spec
 class _GlobalTokens(Mask):
     """The mask of `global_tokens`."""
 
+    many_runs = True
+
     def __init__(self, positions: Ints) -> None:
         self.positions = positions
 
@@ -92,6 +94,7 @@ class _Dilated(Mask):
     """The mask of `dilated`."""
 
     relative = True
+    many_runs = True
 
     def __init__(self, hops: int, rate: int) -> None:
         self.hops, self.rate = hops, rate

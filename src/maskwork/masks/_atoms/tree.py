@@ -23,6 +23,8 @@ _ONE_PARENT_EACH = "give each position its parent, -1 where it has none"
 class _Tree(Mask):
     """The mask of `tree`."""
 
+    many_runs = True
+
     def __init__(self, parents: Ints) -> None:
         self.parents = parents
 

@@ -19,13 +19,17 @@ from .._text.spec import Arrays
 
 
 class Derived(Mask):
-    """A mask that is given by its cells: `text` says how they were computed."""
+    """A mask that is given by its cells: `text` says how they were computed.
 
-    def __init__(self, text: str, spans: Spans, q_start: int | tuple[int, ...]) -> None:
-        self.text, self.spans, self.q_start = text, spans, q_start
+    Attributes:
+        selected: whether rows and columns are those of a selection, whose positions the bound mask alone knows.
+    """
+
+    def __init__(self, text: str, spans: Spans, q_start: int | tuple[int, ...], selected: bool = False) -> None:
+        self.text, self.spans, self.q_start, self.selected = text, spans, q_start, selected
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Derived, (self.text, self.spans, self.q_start)
+        return Derived, (self.text, self.spans, self.q_start, self.selected)
 
     def _identity(self) -> tuple[Any, ...]:
         # Equal cells on equal positions make equal masks, whatever their texts say.

@@ -115,7 +115,7 @@ def _first(a: Spans, b: Spans, sizes: Ints, most: int, start_of: Callable[[int],
     rows = np.flatnonzero(sizes)[:most]
     for batch, h, q in zip(*(axis.tolist() for axis in np.unravel_index(rows, a.shape)), strict=True):
         row = sp.difference(_row(a, batch, h, q), _row(b, batch, h, q)).row(0)
-        for start, end in row:
+        for start, end in row[: most - len(cells)]:  # each run has a cell
             end = min(end, start + most - len(cells))
             cells += [(batch, h, q + start_of(batch), key) for key in range(start, end)]
     return tuple(cells)

@@ -49,12 +49,16 @@ def _positions(values: Any, name: str, grid: Grid, low: Ints, high: Ints) -> Int
     if len(array) not in (1, grid.batch):
         raise GridError(
             f"{name} takes positions for all batch rows, or those of each of the {grid.batch}, got {len(array)} rows; "
-            "pass as many as batch rows"
+            f"pass as many as batch rows, or bind with batch={len(array)}"
         )
     if array.size and ((array < low[:, None]) | (array >= high[:, None])).any():
+        low, high, array = np.broadcast_arrays(low[:, None], high[:, None], array)
+        outside = int(((array < low) | (array >= high)).any(axis=1).argmax())  # the first such batch row
+        row = array[outside]
+        of_row = f" in batch row {outside}" if len(array) > 1 else ""
         raise GridError(
-            f"{name} takes positions in [{low.max()}, {high.min()}), got {array.min()} to {array.max()}; bind a longer "
-            "grid (binding is free until rows are read)"
+            f"{name} takes positions in [{low[outside, 0]}, {high[outside, 0]}){of_row}, got {row.min()} to "
+            f"{row.max()}; bind a longer grid (binding is free until rows are read)"
         )
     return array
 

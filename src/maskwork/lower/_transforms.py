@@ -7,11 +7,12 @@ implementation asks here, and refuses by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
-_functorch = torch._C._functorch
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def transforms(tensors: Callable[[], Iterable[torch.Tensor | None]]) -> frozenset[str]:
