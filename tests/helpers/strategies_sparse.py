@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from helpers.strategies import BATCH, LENGTH, Case, _joined, atoms, looked_up
+from helpers.strategies_given import given_atoms
 
 numbers = st.integers(0, LENGTH + 2)
 
@@ -120,4 +121,5 @@ def custom(draw: st.DrawFn) -> Case:
 
 
 sparse_atoms = st.one_of(global_tokens(), dilated(), random_blocks(), tree(), neighborhood(), from_dense(), custom())
+sparse_atoms |= given_atoms
 sparse_cases = st.recursive(st.one_of(sparse_atoms, sparse_atoms, atoms()), _joined, max_leaves=6)
