@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import maskwork as mw
 from helpers.strategies import BATCH, HEADS, LENGTH, Case, _joined, atoms, looked_up
+from helpers.strategies_given import given_atoms
 
 numbers = st.integers(0, LENGTH + 2)
 
@@ -179,8 +180,16 @@ def near_chunks(draw: st.DrawFn) -> Case:
     return Case(mw.chunked(size, left=left, right=right), cell)
 
 
-given_atoms = st.one_of(blocks(), edges(), real_queries(), widths(), near_chunks())
+more_atoms = st.one_of(blocks(), edges(), real_queries(), widths(), near_chunks())
 sparse_atoms = st.one_of(
-    global_tokens(), dilated(), random_blocks(), tree(), neighborhood(), from_dense(), custom(), given_atoms
+    global_tokens(),
+    dilated(),
+    random_blocks(),
+    tree(),
+    neighborhood(),
+    from_dense(),
+    custom(),
+    more_atoms,
+    given_atoms,
 )
 sparse_cases = st.recursive(st.one_of(sparse_atoms, sparse_atoms, atoms()), _joined, max_leaves=6)

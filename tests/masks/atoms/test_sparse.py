@@ -49,7 +49,7 @@ def test_rows_may_be_asked_at_any_positions(case: Case, data: st.DataObject):
     queries = np.array(data.draw(st.lists(st.lists(st.integers(0, LENGTH - 1), min_size=3, max_size=3),
                                           min_size=batch, max_size=batch)))  # fmt: skip
     spans = case.mask._spans(queries[:, None], LENGTH)
-    whole = np.broadcast_to(case.dense(0, LENGTH, LENGTH), (batch, 1, LENGTH, LENGTH))
+    whole = np.broadcast_to(case.dense(0, LENGTH, LENGTH), (batch, case.mask.heads, LENGTH, LENGTH))
     expected = np.stack([row[:, here] for row, here in zip(whole, queries, strict=True)])
     assert np.array_equal(np.broadcast_to(spans.dense(), expected.shape), expected)
 

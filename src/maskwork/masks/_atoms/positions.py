@@ -151,8 +151,8 @@ def sliding_window(size: Any) -> Mask:
     name = "sliding_window(size)"
     if size is None or (is_integer(size) and int(size) < 1):
         raise MaskError(
-            f"{name} must be an integer of at least 1, got {size}; where a configuration turns the window off, leave it "
-            "out"
+            f"{name} must be an integer of at least 1, got {size}; where a configuration turns the window off, leave "
+            "it out"
         )
     width = _as_width(size, name, None)
     if not isinstance(width, int) and width.min() < 1:
