@@ -23,7 +23,7 @@ ORDER = (
 FLOORS = {
     "masks": (
         "_arrays", "_text", "_extent", "_grid", "_drawing", "_questions.explain", "_mask",
-        "_joined", "_before_zero", "_operators", "_questions", "_shift",
+        "_joined", "_operators", "_questions", "_shift",
         "_bound", "_atoms", "recipes",
     ),
     "objectives": (

@@ -179,7 +179,7 @@ class _SpanBlockMask(BlockMask):
         return BlockMask(self.seq_lengths, *index, BLOCK_SIZE=self.BLOCK_SIZE, mask_mod=self.mask_mod)
 
     def _kinds(self) -> list[torch.Tensor]:
-        """Return which blocks are partial, then which are full: int8 `(B, H, rows, columns)`."""
+        """Tell which blocks are partial, then which are full: int8 `(B, H, rows, columns)`."""
         columns = -(-self.seq_lengths[1] // self.BLOCK_SIZE[1])
         kinds: list[torch.Tensor] = []
         for counts, table in ((getattr(self, _INDEX[i]), getattr(self, _INDEX[i + 1])) for i in (0, 2)):

@@ -89,10 +89,12 @@ def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def _undisturbed() -> AbstractContextManager[None]:
-    """Return `plain_torch()`, or nothing where no mode and no transform is active: nearly always."""
+    """Return `plain_torch()`, or less where no mode and no transform is active: nearly always."""
     c: Any = torch._C
-    stacks = c._len_torch_dispatch_stack() or c._len_torch_function_stack() or torch.is_inference_mode_enabled()
-    return plain_torch() if stacks or c._functorch.peek_interpreter_stack() is not None else nullcontext()
+    stacks = c._len_torch_dispatch_stack() or c._len_torch_function_stack()
+    if stacks or c._functorch.peek_interpreter_stack() is not None:
+        return plain_torch()
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 def _is_plain(made: object) -> bool:

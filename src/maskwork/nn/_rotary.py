@@ -226,7 +226,7 @@ def _check_positions(position_ids: torch.Tensor, context: int) -> None:
     plain = type(position_ids) is torch.Tensor and not torch.compiler.is_compiling()
     if not plain or position_ids.device.type != "cpu" or not position_ids.numel():
         return
-    if torch._C._functorch.is_functorch_wrapped_tensor(position_ids):  # pyright: ignore[reportPrivateUsage]
+    if torch._C._functorch.is_functorch_wrapped_tensor(position_ids):  # pyright: ignore[reportAttributeAccessIssue]
         return
     low, high = (int(end) for end in position_ids.aminmax())
     if low < 0:

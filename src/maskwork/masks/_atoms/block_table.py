@@ -10,15 +10,14 @@ import numpy as np
 from ...errors import GridError, MaskError
 from ...spans import Spans, scan_rows, take_rows
 from .._arrays import Bools, as_bools, as_int, as_ints
-from .._before_zero import from_zero
-from .._extent import Extent
+from .._extent import Extent, from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec
 
 
-class _Blocks(Mask):
+class _BlockTable(Mask):
     """The mask of `blocks`: a table `(B, H, nq, nk)` of blocks of `sides` queries and keys."""
 
     def __init__(self, table: Bools, sides: tuple[int, int]) -> None:
@@ -112,7 +111,7 @@ def blocks(table: Any, size: Any) -> Mask:
         marks = marks.reshape((1,) * (4 - marks.ndim) + marks.shape)
     if not marks.size:
         raise MaskError(f"blocks(table) has at least one block, got shape {marks.shape}; pass a table of flags")
-    return _Blocks(marks, _pair(size))
+    return _BlockTable(marks, _pair(size))
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...spans import Spans, single
 from .._arrays import Ints, as_int, as_lengths
-from .._before_zero import from_zero
+from .._extent import from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom

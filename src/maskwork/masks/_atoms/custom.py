@@ -16,8 +16,7 @@ from ..._shared.plain_torch import plain_torch
 from ...errors import GridError, MaskError, TooManySpans
 from ...spans import Spans, single, take_rows
 from .._arrays import PRINTED, Bools, Ints, as_array, as_int
-from .._before_zero import from_zero
-from .._extent import Extent
+from .._extent import Extent, from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
@@ -40,6 +39,7 @@ class _Custom(Mask):
     def __init__(self, fn: MaskMod, name: str, depends_on: str | None, batch: int | None, heads: int | None) -> None:
         self.fn, self.name, self.declared = fn, name, depends_on
         self._batch, self._heads = batch, heads
+        self._traced: Reads | None = None
 
     def _spec(self) -> Spec:
         sizes = {"batch": self._batch, "heads": self._heads}
@@ -48,9 +48,11 @@ class _Custom(Mask):
     def __reduce__(self) -> tuple[Any, ...]:
         return _Custom, (self.fn, self.name, self.declared, self._batch, self._heads)
 
-    @cached_property
+    @property
     def _reads(self) -> Reads:
-        return reads_of(self.fn)
+        if self._traced is None:
+            self._traced = reads_of(self.fn)
+        return self._traced
 
     @cached_property
     def depends_on(self) -> str:
@@ -84,7 +86,7 @@ class _Custom(Mask):
         if (self.batch, self.heads) == (sizes["b"], sizes["h"]):
             return self
         resolved = _Custom(self.fn, self.name, self.declared, sizes["b"], sizes["h"])
-        resolved.__dict__["_reads"] = self._reads  # traced once
+        resolved._traced = self._reads  # once
         return resolved
 
     def _size_of(self, letter: str, word: str, grid: int | None) -> int:

@@ -11,8 +11,7 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans
 from .._arrays import Bools, Ints, as_ints, as_lengths, batch_of, batch_row
-from .._before_zero import from_zero
-from .._extent import Extent, check_cover
+from .._extent import Extent, check_cover, from_zero
 from .._joined import Constant
 from .._mask import Mask, Queries, as_masks, common_batch
 from .._questions.explain import Cell, Explanation, Row, explain_atom, explanation

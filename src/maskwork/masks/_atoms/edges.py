@@ -17,7 +17,7 @@ from .._text.spec import Spec
 from .ids import RunIndex, look_up
 
 
-class _Edges(Mask):
+class _Graph(Mask):
     """The mask of `edges`: pairs sorted by query and key, each once, `(E,)` or `(B, E)`; pairs of -1 stand first."""
 
     def __init__(self, queries: Ints, keys: Ints) -> None:
@@ -87,7 +87,7 @@ def edges(queries: Any, keys: Any) -> Mask:
     table = np.full((2, len(rows), width), -1, dtype=np.int64)
     for b, pairs in enumerate(rows):
         table[:, b, width - pairs.shape[1] :] = pairs
-    return _Edges(*(as_ints(side, "edges", ndims=(1, 2), minimum=-1) for side in table))
+    return _Graph(*(as_ints(side, "edges", ndims=(1, 2), minimum=-1) for side in table))
 
 
 def _distinct_pairs(queries: Ints, keys: Ints) -> Ints:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from ...spans import Spans, check_budget, join_batch
 from .._arrays import Ints, as_ints, batch_of, batch_row
-from .._before_zero import from_zero
-from .._extent import Extent, check_cover
+from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries, common_batch
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom

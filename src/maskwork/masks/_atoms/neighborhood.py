@@ -11,8 +11,7 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans, by_chunks, check_budget, gather_runs
 from .._arrays import Ints, as_bools, as_int
-from .._before_zero import from_zero
-from .._extent import Extent, check_cover
+from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom

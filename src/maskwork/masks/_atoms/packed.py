@@ -10,8 +10,7 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans, merge_runs, repeat_ranges
 from .._arrays import Ints, as_int, as_ints, as_lengths, batch_of
-from .._before_zero import from_zero
-from .._extent import Extent, check_cover
+from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries, common_batch
 from .._questions.explain import Cell, Explanation, explanation
 from .._text.registry import Form, atom

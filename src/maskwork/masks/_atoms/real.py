@@ -8,8 +8,7 @@ import numpy as np
 
 from ...spans import Spans, list_runs, single
 from .._arrays import Bools, as_bools, batch_of, batch_row
-from .._before_zero import from_zero
-from .._extent import Extent, check_cover
+from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from ...errors import GridError, MaskError
 from ...spans import Spans, by_chunks, check_budget, distinct, gather_runs, take_rows
 from .._arrays import Ints, as_int, as_ints, batch_of
-from .._before_zero import from_zero
-from .._extent import Extent
+from .._extent import Extent, from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom

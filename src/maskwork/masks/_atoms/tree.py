@@ -10,8 +10,7 @@ import numpy as np
 from ...errors import MaskError
 from ...spans import Spans, check_budget, distinct, gather_runs, take_rows
 from .._arrays import Ints, as_ints, batch_of
-from .._before_zero import from_zero
-from .._extent import Extent, check_cover
+from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
