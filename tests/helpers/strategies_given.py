@@ -101,7 +101,9 @@ def packed(draw: st.DrawFn, inner: st.SearchStrategy[Case] | None = None) -> Cas
         k_lengths = np.minimum(room, draw(_integers(0, LENGTH, *room.shape)))
         options["k_starts"] = first if batched else first[0]
     # holds[b][s]: the index of each key of the sequence
-    holds = [[start + np.arange(n) for start, n in zip(*row, strict=True)] for row in zip(first, k_lengths, strict=True)]
+    holds = [
+        [start + np.arange(n) for start, n in zip(*row, strict=True)] for row in zip(first, k_lengths, strict=True)
+    ]
     if layout == "pages":
         size = draw(st.integers(1, 3))
         pages = LENGTH // size
