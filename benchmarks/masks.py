@@ -43,6 +43,8 @@ GIVEN: dict[str, tuple[str, float | None]] = {
     "kinds": ("256 rectangles of all kinds at 65,536", 1.0),
     "spans": ("4 runs a query, 131,072 queries", 1.0),
     "packed": ("1,000 sequences, 131,000 queries, 200,000 keys", 1.0),
+    "blocks": ("a layout of 8 heads x 512 x 512 blocks, 65,536", 2.0),
+    "edges": ("a graph of 100,000 nodes and 800,000 edges", 2.0),
     "pages": ("64 sequences, 32,768 queries on 256 pages each", None),
 }
 #: The questions to a bound mask, in the order of their calls.
@@ -114,6 +116,7 @@ def given(case: str) -> dict[str, float]:
     window = np.minimum(np.arange(n) + 1024 + random.integers(0, 64, n), n)
     q_ranges, k_ranges = (np.sort(random.integers(0, m, (count, 2)), axis=1) for _ in range(2))
     kinds, runs = random.integers(0, 4, count), np.sort(random.integers(0, n, (n, 8)), axis=1)
+    layout, nodes = random.random((8, 512, 512)) < 0.02, random.integers(0, 100_000, 800_000)
     pages = random.permutation(64 * 256).reshape(64, 256)
     masks: dict[str, Callable[[], BoundMask]] = {
         "columns": lambda: (mw.causal() & mw.from_key_bounds(ends)).bind(n),
@@ -123,6 +126,8 @@ def given(case: str) -> dict[str, float]:
         "noisy columns": lambda: (mw.causal() & mw.from_key_bounds(window)).bind(n),
         "rectangles": lambda: mw.rectangles(q_ranges, k_ranges).bind(m),
         "kinds": lambda: mw.rectangles(q_ranges, k_ranges, kinds).bind(m),
+        "blocks": lambda: mw.blocks(layout, 128).bind(m),
+        "edges": lambda: mw.edges(np.repeat(np.arange(100_000), 8), nodes).bind(100_000),
         "spans": lambda: mw.from_spans(runs[:, ::2], runs[:, 1::2]).bind(n),
         "packed": lambda: mw.packed(mw.causal(), [131] * 1000, [200] * 1000).bind(131_000, 200_000, q_start=0),
         "pages": lambda: mw.packed(mw.causal(), [512] * 64, [4096] * 64, pages=pages, page_size=16).bind(

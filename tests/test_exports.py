@@ -10,11 +10,12 @@ import maskwork
 PUBLIC = {
     "maskwork": (
         "Batch BatchExplanation BoundMask Cause Diff Explanation Grid LossOutput Mask PositionBias Spans "
-        "Verdict alibi attention audit band block_causal cache causal chunked custom data decoding dilated "
-        "document empty errors explain_batch explore from_additive from_cu_seqlens from_dense from_key_bounds "
+        "Verdict alibi attention audit band block_causal blocks cache causal chunked custom data decoding dilated "
+        "document edges empty errors explain_batch explore from_additive from_cu_seqlens from_dense from_key_bounds "
         "from_key_padding_mask from_mha from_spans full global_tokens kernels linear_masked_cross_entropy losses lower "
         "masked_cross_entropy match models neighborhood nn objectives packed padding parse per_head per_row plan "
-        "prefix random_blocks real recipes rectangles relative_bias sinks sliding_window testing training tree within"
+        "prefix random_blocks real real_queries recipes rectangles relative_bias sinks sliding_window testing training "
+        "tree within"
     ),
     "maskwork.cache": "KVCache",
     "maskwork.data": (
@@ -36,8 +37,8 @@ PUBLIC = {
         "sdpa_shortcut span_mask_mod to_additive to_block_mask to_code to_dense to_hf to_sdpa to_varlen"
     ),
     "maskwork.masks.recipes": (
-        "bigbird block_diffusion chunked_local flamingo gpt longformer mistral multimodal next_scale packed prefix_lm "
-        "shared_prefix sliding_tile streaming_llm"
+        "bigbird block_diffusion chunked_local flamingo gist gpt longformer mistral multimodal next_scale packed prefix_lm "
+        "shared_prefix sliding_tile streaming streaming_llm time_window"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": (

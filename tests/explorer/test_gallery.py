@@ -26,6 +26,9 @@ RECIPES = {
     "shared_prefix": mw.recipes.shared_prefix(8, [12, 12]),
     "next_scale": mw.recipes.next_scale([1, 4, 9, 16]),
     "block_diffusion": mw.recipes.block_diffusion(16, 4),
+    "streaming": mw.recipes.streaming(4, 2),
+    "gist": mw.recipes.gist(8, 3),
+    "time_window": mw.recipes.time_window([0, 1, 5, 6, 6, 9, 10, 11, 18, 19, 19, 20], 4),
     "flamingo": mw.recipes.flamingo([-1, -1, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]),
     "sliding_tile": mw.recipes.sliding_tile((8, 8), (4, 4), (2, 2)),
 }

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 import maskwork as mw
-from helpers.strategies import BATCH, LENGTH, Case, _joined, atoms, looked_up
+from helpers.strategies import BATCH, HEADS, LENGTH, Case, _joined, atoms, looked_up
 from helpers.strategies_given import given_atoms
 
 numbers = st.integers(0, LENGTH + 2)
@@ -120,6 +120,76 @@ def custom(draw: st.DrawFn) -> Case:
     return Case(mask, lambda b, h, q, k: rule(b, q, k))
 
 
-sparse_atoms = st.one_of(global_tokens(), dilated(), random_blocks(), tree(), neighborhood(), from_dense(), custom())
-sparse_atoms |= given_atoms
+@st.composite
+def blocks(draw: st.DrawFn) -> Case:
+    rows, sides = draw(st.sampled_from([1, BATCH])), (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    shape = (rows, draw(st.sampled_from([1, HEADS])), *(-(-2 * LENGTH // side) for side in sides))
+    table = np.random.default_rng(draw(st.integers(0, 2**32))).random(shape) < draw(st.sampled_from([0.2, 0.5, 0.8]))
+    i, j = sides
+
+    def cell(b, h, q, k):
+        return table[np.minimum(b, rows - 1), np.minimum(h, shape[1] - 1), q // i, k // j]
+
+    return Case(mw.blocks(table, sides), looked_up(cell))
+
+
+@st.composite
+def edges(draw: st.DrawFn) -> Case:
+    rows, count = draw(st.sampled_from([1, BATCH])), draw(st.integers(0, 30))
+    pairs = np.random.default_rng(draw(st.integers(0, 2**32))).integers(0, LENGTH, (2, rows, count))
+    sees = np.zeros((rows, 3 * LENGTH, 3 * LENGTH), dtype=bool)
+    sees[np.arange(rows)[:, None], pairs[0], pairs[1]] = True
+    mask = mw.edges(*(pairs if rows > 1 else pairs[:, 0]))
+    return Case(mask, looked_up(lambda b, h, q, k: sees[np.minimum(b, rows - 1), q, k]))
+
+
+@st.composite
+def real_queries(draw: st.DrawFn) -> Case:
+    rows = draw(st.sampled_from([1, BATCH]))
+    marks = np.random.default_rng(draw(st.integers(0, 2**32))).random((rows, LENGTH)) < 0.6
+    return Case(
+        mw.real_queries(marks if rows > 1 else marks[0]),
+        looked_up(lambda b, h, q, k: marks[np.minimum(b, rows - 1), q]),
+    )
+
+
+@st.composite
+def widths(draw: st.DrawFn) -> Case:
+    """Draw a band with a width for each batch row, head or both."""
+    sides = [
+        np.array(draw(st.lists(st.integers(0, 6), min_size=BATCH * HEADS, max_size=BATCH * HEADS))).reshape(
+            BATCH, HEADS
+        )
+        for _ in range(2)
+    ]
+    sides = [side[:, :1] if draw(st.booleans()) else side for side in sides]
+
+    def width(side, b, h):
+        return side[np.minimum(b, BATCH - 1), np.minimum(h, side.shape[1] - 1)]
+
+    return Case(mw.band(*sides), lambda b, h, q, k: (q - width(sides[0], b, h) <= k) & (k <= q + width(sides[1], b, h)))
+
+
+@st.composite
+def near_chunks(draw: st.DrawFn) -> Case:
+    size, left, right = draw(st.integers(1, 5)), draw(st.integers(0, 3)), draw(st.integers(0, 3))
+
+    def cell(b, h, q, k):
+        return (k // size - q // size >= -left) & (k // size - q // size <= right)
+
+    return Case(mw.chunked(size, left=left, right=right), cell)
+
+
+more_atoms = st.one_of(blocks(), edges(), real_queries(), widths(), near_chunks())
+sparse_atoms = st.one_of(
+    global_tokens(),
+    dilated(),
+    random_blocks(),
+    tree(),
+    neighborhood(),
+    from_dense(),
+    custom(),
+    more_atoms,
+    given_atoms,
+)
 sparse_cases = st.recursive(st.one_of(sparse_atoms, sparse_atoms, atoms()), _joined, max_leaves=6)

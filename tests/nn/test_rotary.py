@@ -133,3 +133,29 @@ def test_mistakes_say_rule_finding_and_mend():
                 make(factor)
     with pytest.raises(ArgumentError, match="beta_slow <= beta_fast"):
         YaRNScaling(2.0, 2048, beta_fast=1.0, beta_slow=2.0)
+
+
+@pytest.mark.parametrize("positions", [[[-1]], [[0, 3, -2]], [[0], [-7]]])
+def test_a_position_below_0_is_refused(positions: list):
+    with pytest.raises(ArgumentError, match=f"at least 0, got {min(min(row) for row in positions)}"):
+        Rotary(4, 8)(torch.tensor(positions))
+
+
+@pytest.mark.parametrize(("context", "positions"), [(8, [[8]]), (8, [[0, 7, 20]]), (1, [[1]])])
+def test_a_position_beyond_the_table_is_refused(context: int, positions: list):
+    high = max(map(max, positions))
+    with pytest.raises(
+        ArgumentError, match=f"context of {context}, got {high}; make the table with context={high + 1}"
+    ):
+        Rotary(4, context)(torch.tensor(positions))
+
+
+def test_positions_that_cannot_be_read_are_left_to_torch():
+    """Transforms, fake tensors and graphs look up what eager mode does."""
+    rotary, positions = Rotary(4, 8), torch.tensor([[0, 3], [7, 1]])
+    expected = rotary(positions)[0]
+    assert torch.equal(torch.func.vmap(lambda ids: rotary(ids[None])[0][0])(positions), expected)
+    program = torch.export.export(rotary, (positions,))
+    assert torch.equal(program.module()(positions)[0], expected)
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        assert rotary(torch.zeros(2, 2, dtype=torch.int64))[0].shape == expected.shape

@@ -7,9 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from .._shared.numbers import integer, side
-
-#: Where queries start: one position, or one for each batch row.
-QStart = int | tuple[int, ...]
+from ..masks import QStart
 
 
 class PositionBias(ABC):
@@ -21,8 +19,8 @@ class PositionBias(ABC):
 
     >>> import maskwork as mw
     >>> mw.alibi(2).dense(q_start=1, q_len=1, kv_len=3)[0, :, 0]
-    tensor([[-0.0625, -0.0000, -0.0625],
-            [-0.0039, -0.0000, -0.0039]])
+    tensor([[-0.0625,  0.0000, -0.0625],
+            [-0.0039,  0.0000, -0.0039]])
     """
 
     @property
@@ -80,7 +78,7 @@ class PositionBias(ABC):
 
         >>> import torch, maskwork as mw
         >>> mw.alibi(1).at(torch.tensor([[9]]), torch.tensor([[5, 9, 8]])).flatten().tolist()
-        [-0.015625, -0.0, -0.00390625]
+        [-0.015625, 0.0, -0.00390625]
         """
         distances = k_positions.unsqueeze(1) - q_positions.unsqueeze(2)
         values, index = distances.unique(return_inverse=True)

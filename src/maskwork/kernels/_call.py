@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from ..errors import ArgumentError, GridError, ShapeError
 from ..lower import bind_outside_graph, outside_graph, transforms
 from ..masks import BoundMask, Mask, full, missing_q_start
 from ._bias import PositionBias, describe
+
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 #: Most (B, H, Q, K) cells that `auto` lets an implementation hold as a dense mask: 2**28, 256 MiB of bool.
 MAX_DENSE = 1 << 28
@@ -181,8 +184,15 @@ def check(
     if sinks is not None:
         _check_sinks(sinks, q)
     factor: float = q.shape[-1] ** -0.5 if scale is None else scale
-    acting = transforms(lambda: (q, k, v, _bias_tensor(bias), sinks))
+    acting = frozenset[str]()
+    if not torch.compiler.is_compiling() and _may_be_transformed():
+        acting = transforms(lambda: (q, k, v, _bias_tensor(bias), sinks))
     return Call(q, k, v, bound, bias, factor, softcap, sinks, dropout_p, generator, return_lse, acting)
+
+
+def _may_be_transformed() -> bool:
+    """Return whether forward mode or a transform of `torch.func` is active at all: hardly ever."""
+    return forward_ad._current_level >= 0 or _functorch.peek_interpreter_stack() is not None
 
 
 def _bias_tensor(bias: torch.Tensor | PositionBias | None) -> torch.Tensor | None:

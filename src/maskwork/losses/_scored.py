@@ -138,7 +138,7 @@ def check_targets(
 
 
 def acting_transforms(inputs: tuple[torch.Tensor | None, ...], targets: torch.Tensor) -> frozenset[str]:
-    """Return which transforms of torch act on a loss's inputs; raise where `vmap` acts on what says who is scored.
+    """List the transforms of torch that act on a loss's inputs; raise where `vmap` acts on what says who is scored.
 
     The `autograd.Function`s of the losses have no rule for a transform, so that other operators compute there.
     """

@@ -6,6 +6,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from types import CodeType
 from typing import Any, TypeVar, cast
 
@@ -80,11 +81,18 @@ def lowered(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
 
 @outside_graph
 def _first_time(b: BoundMask, key: Hashable, make: Callable[[], T]) -> T:
-    with plain_torch():
+    with _undisturbed():
         _ = b.shape  # computed now: compiled code that reads the stored lowering reads the shape as well
         made = make()
         # A tensor of some other class belongs to whoever is tracing, and would poison the mask for good.
         return b._lowerings.get(key, lambda: made) if _is_plain(made) else made
+
+
+def _undisturbed() -> AbstractContextManager[None]:
+    """Return `plain_torch()`, or nothing where no mode and no transform is active: nearly always."""
+    c: Any = torch._C
+    stacks = c._len_torch_dispatch_stack() or c._len_torch_function_stack() or torch.is_inference_mode_enabled()
+    return plain_torch() if stacks or c._functorch.peek_interpreter_stack() is not None else nullcontext()
 
 
 def _is_plain(made: object) -> bool:
@@ -119,7 +127,7 @@ def bind_outside_graph(mask: Mask, q_len: int, kv_len: int, *, q_start: Any, bat
         if kept is mask and grid == asked:
             return bound
     bound = mask.bind(q_len, kv_len, q_start=q_start, batch=batch, heads=heads)
-    with plain_torch():
+    with _undisturbed():
         _ = bound.spans  # computed now: on first use the code may be inside the graph
     # A function may read what changes between two calls.
     if math.prod(bound.shape) <= _MOST_CELLS and not mask.calls_function:

@@ -16,7 +16,7 @@ _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIs
 
 
 def transforms(tensors: Callable[[], Iterable[torch.Tensor | None]]) -> frozenset[str]:
-    """Return which of "jvp", "vmap" and "grad" act on any of the tensors, with "nested" for one inside another.
+    """List the transforms that act on any of the tensors: "jvp", "vmap", "grad", and "nested" for one inside another.
 
     >>> transforms(lambda: [torch.ones(2)])
     frozenset()

@@ -87,13 +87,27 @@ def as_bools(value: Any, name: str, *, ndims: tuple[int, ...], hint: str = "") -
     """
     array = as_array(value, name, "flags", ndims, hint)
     if array.dtype.kind not in "biu" or (array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all()):
-        fault = f"dtype {array.dtype}" if array.dtype.kind not in "biu" else f"values up to {array.max()}"
-        raise MaskError(
-            f"{name} must hold bool, or the integers 0 and 1, got {fault}; pass `array == 1`, or what marks it"
-        )
+        fault, fix = _not_flags(array)
+        raise MaskError(f"{name} must hold bool, or the integers 0 and 1, got {fault}; {fix}")
     array = _rows(array, name, ndims).astype(np.bool_)
     array.setflags(write=False)
     return array
+
+
+def _not_flags(array: npt.NDArray[Any]) -> tuple[str, str]:
+    """Return what an array holds that has other numbers than 0 and 1, and the advice for it."""
+    if array.dtype.kind not in "iu":
+        one = array.dtype.kind == "f" and bool(np.isin(array, (0, 1)).all())
+        fix = "pass `array == 1`" if one else "pass a comparison that is True where it is marked"
+        return f"dtype {array.dtype}", fix
+    low, high = int(array.min()), int(array.max())
+    fault = f"values up to {high}" if low >= 0 else f"values from {low} to {high}"
+    # Numbers of sequences in a packed row: to keep only that of 1, or to see them all as one, would be wrong.
+    if low >= 0 and len(np.unique(array)) > 1 + (0 in array):
+        return fault, "numbers of sequences keep documents apart: pass mw.document(ids=array - 1), 0 = padding"
+    if low < 0:
+        return fault, "ids of documents keep them apart: pass mw.document(ids=array), below 0 = padding"
+    return fault, "pass `array != 0`"
 
 
 def as_lengths(value: Any, name: str, *, ndims: tuple[int, ...] = (1, 2)) -> Ints:

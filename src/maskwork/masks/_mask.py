@@ -215,24 +215,18 @@ class Mask(Expression, ABC):
     def shift(self, q: Any = 0, k: Any = 0) -> Mask:
         """Move this mask by `q` queries and `k` keys: cell (q', k') is its cell (q' - q, k' - k).
 
-        A shift forth leaves out what it moves in from before position 0. Shifting by 0 changes nothing, and shifts of
-        shifts add up where that is exact. Where only `q - k` counts, as in `causal`, moving both back alike changes
-        nothing. The whole grid moves: to restart a mask in each document, use `within`. Positions do not move with it:
-        queries of sequences that start apart are bound with a `q_start` for each batch row.
-
-        Args:
-            q: queries to move by, also below 0: an int, or one for each batch row.
-            k: keys to move by, likewise.
+        Both are ints, or hold one for each batch row; below 0 moves back. Moving forth leaves out what would come from
+        before position 0. Shifting by 0 changes nothing, and shifts of shifts add up where that is exact. Where only
+        `q - k` counts, as in `causal`, moving both back alike changes nothing. The whole grid moves: to restart a mask
+        in each document, use `within`; where sequences start apart, bind with a `q_start` for each batch row.
 
         >>> import maskwork as mw
         >>> mw.causal().shift(k=1).bind(3).dense().astype(int)[0, 0].tolist()    # k <= q + 1, and no key 0
         [[0, 1, 0], [0, 1, 1], [0, 1, 1]]
         """
-        from ._shift import shifted, steps_by_row
+        from ._shift import shifted_rows
 
-        steps = steps_by_row(q, k)
-        masks = [shifted(self, *step) for step in steps]
-        return masks[0] if len(masks) == 1 else make("per_row", (masks,), {})
+        return shifted_rows(self, q, k)
 
     def to_text(self, arrays: Arrays = "short") -> str:
         """Return the text form, with long arrays shortened or in full.

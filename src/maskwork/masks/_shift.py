@@ -13,6 +13,7 @@ from ._extent import Extent
 from ._joined import Constant
 from ._mask import Mask, Queries
 from ._questions.explain import Cell, Explanation, explanation
+from ._text.registry import make
 from ._text.spec import Spec
 
 #: The largest shift: no position lies further from another.
@@ -85,8 +86,8 @@ def shifted(mask: Mask, q: int, k: int) -> Mask:
     return mask
 
 
-def steps_by_row(q: Any, k: Any) -> list[tuple[Any, Any]]:
-    """Return the shifts of each batch row, one alone where they are the same for all."""
+def shifted_rows(mask: Mask, q: Any, k: Any) -> Mask:
+    """Return `mask.shift(q=q, k=k)`: of shifts that differ between batch rows, one mask for each row."""
     sides: list[list[Any]] = []
     for value, name in ((q, "shift(q)"), (k, "shift(k)")):
         one_for_each = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)
@@ -99,7 +100,9 @@ def steps_by_row(q: Any, k: Any) -> list[tuple[Any, Any]]:
             "as many as batch rows"
         )
     steps = [tuple(side[b if len(side) > 1 else 0] for side in sides) for b in range(rows)]
-    return [(step[0], step[1]) for step in (steps if len(set(steps)) > 1 else steps[:1])]
+    if len(set(steps)) == 1:
+        return shifted(mask, *steps[0])
+    return make("per_row", ([shifted(mask, *step) for step in steps],), {})
 
 
 def _step(value: int, name: str) -> int:

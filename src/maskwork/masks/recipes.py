@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import MaskError
 from ._arrays import MAX_CELLS, as_int, as_ints
 from ._atoms.blocks import block_causal, chunked
 from ._atoms.documents import document, within
 from ._atoms.ids import match
+from ._atoms.intervals import from_spans
 from ._atoms.neighborhood import neighborhood
+from ._atoms.per import per_row
 from ._atoms.positions import band, causal, empty, prefix, sliding_window
 from ._atoms.positions import sinks as sink_tokens
 from ._atoms.sparse import global_tokens, random_blocks
@@ -21,6 +25,7 @@ __all__ = [
     "block_diffusion",
     "chunked_local",
     "flamingo",
+    "gist",
     "gpt",
     "longformer",
     "mistral",
@@ -30,7 +35,9 @@ __all__ = [
     "prefix_lm",
     "shared_prefix",
     "sliding_tile",
+    "streaming",
     "streaming_llm",
+    "time_window",
 ]
 
 register_recipes(__all__)
@@ -111,6 +118,14 @@ def bigbird(block_size: int, blocks: int, random: int = 3, seed: int = 0) -> Mas
             all blocks, whereas there they never fall on those that the other terms allow.
         seed: which drawing; a different one per layer is usual.
 
+    transformers draws in training alone. At inference every "random" block of its `block_sparse` attention is block 0,
+    which a query of the inner blocks then counts `1 + r` times in its softmax, r = `num_random_blocks`. That is
+    `bigbird(…, random=0)` with a bias of `log(1 + r)` on the keys of block 0, exactly:
+
+        bias = torch.zeros(1, 1, n, n)      # n = block_size * blocks
+        bias[..., block_size : n - block_size, :block_size] = math.log(1 + r)
+        mw.attention(q, k, v, mw.recipes.bigbird(block_size, blocks, random=0), bias=bias)
+
     >>> import maskwork as mw
     >>> mw.recipes.bigbird(2, 6, random=0).bind(12).spans.row(5)
     [(0, 8), (10, 12)]
@@ -138,30 +153,126 @@ def packed(lengths: Any) -> Mask:
     return causal() & document(lengths)
 
 
-def chunked_local(size: int) -> Mask:
+def chunked_local(size: int, starts: Any = None) -> Mask:
     """Allow causally inside each chunk of `size` positions (Llama 4's local layers).
 
-    Hugging Face's `attention_chunk_size` counts alike; there chunks start after the left padding, here at position 0.
+    Hugging Face's `attention_chunk_size` counts alike, from the first token after the left padding: pass `starts`.
+
+    Args:
+        size: positions a chunk.
+        starts: int `(B,)`, or an int: the first real position of each batch row, where its chunks start. Padding before
+            it sees nothing and is not seen. Left out: chunks start at position 0.
 
     >>> import maskwork as mw
     >>> mw.recipes.chunked_local(8192)
     causal & chunked(8192)
+    >>> mw.recipes.chunked_local(2, starts=1).bind(4).dense().astype(int)[0, 0].tolist()
+    [[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
     """
-    return causal() & chunked(size)
+    if starts is None:
+        return causal() & chunked(size)
+    first = np.atleast_1d(as_ints(starts, "chunked_local(starts)", ndims=(0, 1))).tolist()
+    # A shifted mask allows no cell whose source is before position 0.
+    return causal() & _each_row([chunked(size).shift(q=start, k=start) for start in first], "chunked_local(starts)")
 
 
-def multimodal(island_ids: Any) -> Mask:
+def _each_row(masks: list[Mask], name: str) -> Mask:
+    """Return one mask for each batch row, or the one mask for all."""
+    if not masks:
+        raise MaskError(f"{name} takes one number for each batch row, got none; pass an int for all rows")
+    return masks[0] if len(masks) == 1 else per_row(masks)
+
+
+def streaming(chunk: int, left: int | None, right: int = 0) -> Mask:
+    """Allow the query's chunk, `left` chunks before it and `right` after it: streaming speech recognition.
+
+    Chunk-based masks of Transformer transducers (Chen et al. 2021), WeNet (Zhang et al. 2021) and NeMo's
+    `att_context_size`. An encoder answers a chunk at a time; `right` chunks of lookahead delay it.
+
+    Args:
+        chunk: positions of a chunk, at least 1.
+        left: chunks before the query's own; None = all of them.
+        right: chunks after it. WeNet's `static_chunk_size` and `num_decoding_left_chunks` are `chunk` and `left`, its
+            -1 is None. NeMo's `att_context_size=[l, r]` with `chunked_limited` is `chunk=r + 1, left=l // (r + 1)`.
+
+    With `bc = block_causal([chunk, …])`, `streaming(chunk, left)` is `bc - bc.shift(q=(left + 1) * chunk)`.
+
+    >>> import maskwork as mw
+    >>> mw.recipes.streaming(2, 1).bind(6).spans.row(4)
+    [(2, 6)]
+    """
+    return chunked(chunk, left=left, right=right)
+
+
+def gist(prompt: Any, gists: Any) -> Mask:
+    """Allow causally, where what follows the gist tokens sees those instead of the prompt (Mu et al. 2023).
+
+    Args:
+        prompt: tokens before the gist tokens, an int or int `(B,)`.
+        gists: number of gist tokens, likewise. They see the prompt; all that comes after them sees them and itself.
+
+    >>> import maskwork as mw
+    >>> mw.recipes.gist(2, 1).bind(5).dense().astype(int)[0, 0].tolist()
+    [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]]
+    """
+    counts = [
+        np.atleast_1d(as_ints(n, f"gist({name})", ndims=(0, 1))) for n, name in ((prompt, "prompt"), (gists, "gists"))
+    ]
+    if max(map(len, counts)) > 1 and len({len(n) for n in counts if len(n) > 1}) > 1:
+        raise MaskError(
+            f"gist takes as many prompts as gists, got {len(counts[0])} and {len(counts[1])}; pass one each"
+        )
+    before, tokens = np.broadcast_arrays(*counts)
+    # The queries after the gist tokens are all but those before them.
+    rows = [prefix(p).shift(q=p + g) for p, g in zip(before.tolist(), tokens.tolist(), strict=True)]
+    return causal() - _each_row(rows, "gist(prompt)")
+
+
+def time_window(times: Any, before: int, after: int = 0) -> Mask:
+    """Allow keys whose time lies in `[t - before, t + after]` of the query's: events at irregular times.
+
+    Args:
+        times: int `(K,)` or `(B, K)`, the time of each position in one unit, never decreasing along a row.
+        before: how far back in time a query looks, at least 0; a key at exactly that distance is seen.
+        after: how far ahead.
+
+    Raises:
+        MaskError: the times of a row decrease.
+
+    Events at the same time see each other; `& causal()` orders them by position.
+
+    >>> import maskwork as mw
+    >>> mw.recipes.time_window([0, 1, 5, 6, 6], before=1).bind(5).dense().astype(int)[0, 0].tolist()
+    [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 1]]
+    """
+    array = as_ints(times, "time_window(times)", ndims=(1, 2), minimum=None)
+    back = as_int(before, "time_window(before)", minimum=0)
+    ahead = as_int(after, "time_window(after)", minimum=0)
+    rows = np.atleast_2d(array)
+    if (np.diff(rows, axis=1) < 0).any():
+        raise MaskError("time_window takes times that never decrease, got some that do; sort the events by time")
+    starts = np.stack([np.searchsorted(row, row - back, side="left") for row in rows])
+    ends = np.stack([np.searchsorted(row, row + ahead, side="right") for row in rows])
+    return from_spans(starts[..., None], ends[..., None])
+
+
+def multimodal(island_ids: Any, window: int | None = None) -> Mask:
     """Allow causally, and both ways inside each island, such as an image (Gemma 3, PaliGemma 2, Qwen-VL variants).
 
     Args:
         island_ids: int `(K,)` or `(B, K)`: the island of each position, -1 for text. It is Hugging Face's
             `block_sequence_ids`.
+        window: of Gemma 3's local layers, Hugging Face's `sliding_window`: keys before the last `window` are not seen,
+            in an image neither: `& band(window - 1, None)`. None = no window, its global layers.
 
     >>> import maskwork as mw
     >>> mw.recipes.multimodal([-1, 0, 0, -1]).bind(4).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    >>> mw.recipes.multimodal([-1, 0, 0, -1], window=2).bind(4).dense().astype(int)[0, 0].tolist()
+    [[1, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
     """
-    return causal() | document(ids=island_ids)
+    mask = causal() | document(ids=island_ids)
+    return mask if window is None else mask & band(as_int(window, "multimodal(window)", minimum=1) - 1, None)
 
 
 def shared_prefix(length: int, lengths: Any) -> Mask:

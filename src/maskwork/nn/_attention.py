@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -96,7 +97,7 @@ class Attention(nn.Module):
         *,
         context: torch.Tensor | None = None,
         mask: Mask | BoundMask | None = None,
-        q_start: int | None = None,
+        q_start: Any = None,
         rotary: tuple[torch.Tensor, torch.Tensor] | None = None,
         context_rotary: tuple[torch.Tensor, torch.Tensor] | None = None,
         bias: torch.Tensor | PositionBias | None = None,
@@ -113,8 +114,8 @@ class Attention(nn.Module):
                 without a context attend to the keys and values in the cache.
             mask: over these L queries and all keys: those of the cache followed by the L new ones, or the context's.
                 When left out, the precomputed mask, or none.
-            q_start: absolute position of the first query. Self-attention continues from the cache's length;
-                cross-attention needs `q_start` where the mask or the bias depends on it.
+            q_start: absolute position of the first query, or one for each batch row. Self-attention continues from the
+                cache's length; cross-attention needs `q_start` where the mask or the bias depends on it.
             rotary: cosines and sines of the new positions, from `Rotary`.
             context_rotary: those of the context's positions; cross-attention takes both or neither.
             bias: `mw.alibi(…)`, `mw.relative_bias(…)` or a tensor, added to the scores.

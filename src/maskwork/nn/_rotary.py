@@ -58,7 +58,12 @@ class Rotary(nn.Module):
 
         Returns:
             cos and sin, `(B or 1, 1, L, head_dim)` each, which broadcast against `(B, H, L, head_dim)`.
+
+        Raises:
+            ArgumentError: a position is below 0 or beyond the table, wherever reading the positions is free: on the CPU
+                in eager mode. Elsewhere torch refuses what lies beyond the table.
         """
+        _check_positions(position_ids, len(self.cos))
         return self.cos[position_ids].unsqueeze(1), self.sin[position_ids].unsqueeze(1)
 
 
@@ -213,6 +218,26 @@ def _yarn_ramp(scaling: YaRNScaling, head_dim: int, theta: float) -> torch.Tenso
     high = min(math.ceil(index(scaling.beta_slow)), head_dim - 1)
     width = high - low if high != low else 0.001
     return ((torch.arange(head_dim // 2, dtype=torch.float64) - low) / width).clamp(0.0, 1.0)
+
+
+def _check_positions(position_ids: torch.Tensor, context: int) -> None:
+    """Raise where positions lie outside a table of `context` positions: an index of -1 would be its last row."""
+    # Positions of a GPU would cost a wait; those of a graph, a fake tensor or a transform cannot be read.
+    plain = type(position_ids) is torch.Tensor and not torch.compiler.is_compiling()
+    if not plain or position_ids.device.type != "cpu" or not position_ids.numel():
+        return
+    if torch._C._functorch.is_functorch_wrapped_tensor(position_ids):  # pyright: ignore[reportPrivateUsage]
+        return
+    low, high = (int(end) for end in position_ids.aminmax())
+    if low < 0:
+        raise ArgumentError(
+            f"a rotary position must be at least 0, got {low}; give padding any position of the table, such as 0"
+        )
+    if high >= context:
+        raise ArgumentError(
+            f"a rotary position must be below the table's context of {context}, got {high}; make the table with "
+            f"context={high + 1} or more, and with scaling= beyond the context of training"
+        )
 
 
 def _check_factor(factor: float) -> None:

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import maskwork as mw
 from maskwork.errors import MaskError
@@ -31,3 +34,58 @@ def test_within_of_several_masks_inside_documents_that_differ_by_batch_row():
     for b, q in ((0, 0), (0, 4), (1, 0), (1, 1)):  # each document's first position alone sees itself
         expected[b, 0, q, q] = True
     assert np.array_equal(mask.bind(5).dense(), expected)
+
+
+@given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=5), min_size=1, max_size=3))
+def test_positions_that_count_up_are_documents(rows):
+    width = max(map(sum, rows))
+    positions = np.full((len(rows), width), -1)
+    ids = positions.copy()
+    for b, lengths in enumerate(rows):
+        positions[b, : sum(lengths)] = np.concatenate([np.arange(n) for n in lengths])
+        ids[b, : sum(lengths)] = np.repeat(np.arange(len(lengths)), lengths)
+    mask = mw.document(position_ids=positions)
+    expected = (ids[:, :, None] == ids[:, None]) & (ids[:, :, None] >= 0)
+    assert np.array_equal(mask.bind(width, batch=len(rows)).dense()[:, 0], expected)
+    assert mw.parse(mask.to_text(arrays="full")) == mask
+    assert mw.Mask.from_json(mask.to_json()) == mask
+
+
+def test_a_document_starts_where_positions_do_not_go_on():
+    assert mw.document(position_ids=torch.tensor([[0, 1, 2, 0, 1]])) == mw.document([3, 2])
+    assert mw.document(position_ids=[5, 6, 7, 0, 1, 5]) == mw.document([3, 2, 1])  # of a chunk: the first goes on
+    assert mw.document(position_ids=[-1, 0, 1, 0]).bind(4).equals(mw.document(ids=[-1, 5, 5, 6]).bind(4))
+    with pytest.raises(MaskError, match="got both"):
+        mw.document([3], position_ids=[0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [0, 1, 2, 0, 1],
+        [0, 1, 2, 3, 0, 1, 2, 3],
+        [[0, 1, 2, 3, 4], [0, 1, 0, 1, 2]],
+        torch.arange(9) % 4,
+        [0, 1, 2, 0, 1, 0, 0, 0],
+        [0, 1, 2, 3, 0, 1, -1, -1],
+    ],
+)
+def test_position_ids_are_no_ids(ids):
+    with pytest.raises(MaskError, match=r"position ids do; pass document\(position_ids=…\), or ids \+ 1"):
+        mw.document(ids=ids)
+    shifted = torch.as_tensor(ids) + 1
+    assert mw.document(ids=shifted).bind(shifted.shape[-1]).allowed
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [0, 0, 1, 1, 2], [0, 1, 2, 3], [0, 1, 0, 1], [0, 1, 0], [0, 0, 1, 2], [0, 0, 0], [0, 1, 2, 0],
+        [0, 1, 2, 2, 0, 1], [1, 2, 3, 1, 2], [0, 2, 1, 0, 2, 1], [-1, 0, 0, 1, 1, -1],
+        [[0, 1, 2, 0, 1], [0, 0, 1, 1, 1]],
+    ],
+)  # fmt: skip
+def test_honest_ids_are_ids(ids):
+    array = np.atleast_2d(ids)
+    expected = (array[:, :, None] == array[:, None]) & (array[:, :, None] >= 0)
+    assert np.array_equal(mw.document(ids=ids).bind(array.shape[1]).dense()[:, 0], expected)

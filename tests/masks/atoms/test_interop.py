@@ -145,7 +145,7 @@ def test_nothing_masked_is_the_full_mask():
         (lambda: mw.from_additive([[float("nan")]]), "finite numbers and -inf, got nan"),
         (lambda: mw.from_additive([[INF]]), "finite numbers and -inf, got inf"),
         (lambda: mw.from_key_padding_mask([0.0, 1.0]), r"mw.from_mha\(key_padding_mask=m\)"),
-        (lambda: mw.from_key_padding_mask(torch.tensor([2, 0])), "array == 1"),
+        (lambda: mw.from_key_padding_mask(torch.tensor([2, 0])), "array != 0"),
     ],
 )
 def test_what_is_not_such_a_mask_is_refused(convert, message: str):

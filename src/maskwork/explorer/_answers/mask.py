@@ -62,7 +62,7 @@ def tile(parameters: Parameters) -> Answer:
     rows, columns = (integer(parameters, name, 256, 1, limits.MAX_TILE) for name in ("rows", "columns"))
     q0, k0 = (integer(parameters, name, 0) for name in ("q0", "k0"))
     grid = bound.grid
-    q_edges = np.minimum(grid.q_start + q0 + step * np.arange(rows + 1) // shrink, grid.q_end)
+    q_edges = np.minimum(grid.q_first + q0 + step * np.arange(rows + 1) // shrink, grid.q_end)
     k_edges = np.minimum(k0 + step * np.arange(columns + 1) // shrink, grid.kv_len)
 
     def counts(bound: BoundMask) -> np.ndarray:
@@ -91,10 +91,10 @@ def row(parameters: Parameters) -> Answer:
     b, h = _plane(bound, parameters)
     q = integer(parameters, "q", high=limits.MAX_POSITION)
     grid = bound.grid
-    if not grid.q_start <= q < grid.q_end:
-        raise ArgumentError(f"a row is a query in [{grid.q_start}, {grid.q_end}), got {q}")
+    if not grid.q_first <= q < grid.q_end:
+        raise ArgumentError(f"a row is a query in [{grid.q_first}, {grid.q_end}), got {q}")
     spans = bound.spans
-    runs = spans.row(q - grid.q_start, min(b, spans.shape[0] - 1), min(h, spans.shape[1] - 1))
+    runs = spans.row(q - grid.q_first, min(b, spans.shape[0] - 1), min(h, spans.shape[1] - 1))
     return {"runs": runs[: limits.MAX_RUNS], "more": max(len(runs) - limits.MAX_RUNS, 0),
             "count": sum(end - start for start, end in runs)}  # fmt: skip
 

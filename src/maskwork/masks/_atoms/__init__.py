@@ -8,9 +8,11 @@ from . import (
     documents,
     ids,
     blocks,
+    block_table,
     per,
     sparse,
     tree,
+    edges,
     neighborhood,
     packed,
     rectangles,
@@ -19,9 +21,11 @@ from . import (
 from . import custom, interop
 
 __all__ = [
+    "block_table",
     "blocks",
     "custom",
     "documents",
+    "edges",
     "ids",
     "interop",
     "intervals",

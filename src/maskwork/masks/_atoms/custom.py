@@ -94,8 +94,8 @@ class _Custom(Mask):
             return 1  # a table of one entry, which all share: there is nothing to tell apart
         if grid is None and table is None:
             raise GridError(
-                f"a function that reads {letter!r} must be told how many there are, got none for {self!r}; bind with "
-                f"{word}=, or pass {word}= to mw.custom"
+                f"a function that reads {letter!r} needs a grid that says how many there are, got none for {self!r}; "
+                f"bind with {word}=, or pass {word}= to mw.custom"
             )
         if grid is not None and table is not None and grid > table:
             raise GridError(

@@ -24,8 +24,9 @@ from .ids import Groups
 @atom(
     Form("document(lengths)", "", "`q` and `k` lie in the same document"),
     Form("document(ids=…)", "ids[q] == ids[k] >= 0", "the same document, in pieces or not"),
+    Form("document(position_ids=…)", "", "the same document, whose positions count up by 1"),
 )
-def document(lengths: Any = None, *, ids: Any = None) -> Mask:
+def document(lengths: Any = None, *, ids: Any = None, position_ids: Any = None) -> Mask:
     """Allow `q` and `k` in the same document: the block-diagonal of sequence packing (Krell et al. 2021).
 
     `document` puts no condition on order: write `causal() & document(lengths)`.
@@ -35,15 +36,19 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
             sequence's length. A list of lists may be ragged.
         ids: int `(K,)` or `(B, K)`: each position's document, which need not be contiguous. A position with an id
             below 0 belongs to no document: it sees nothing and no query sees it.
+        position_ids: int `(K,)` or `(B, K)`: each position's place in its document, as packed rows of Hugging Face
+            carry it. A document starts wherever the number is not the one before plus 1; a position below 0 belongs to
+            no document. The mask is that of the documents' lengths, or of their ids where some positions are below 0.
 
     Raises:
-        MaskError: both are given, or neither.
+        MaskError: not exactly one is given, or `ids` are position ids: rows that count up from 0 again and again.
+            Should they be ids all the same, add 1 to each: only which ids are equal counts.
         GridError: on binding, the documents do not cover the grid.
 
     | library | its way to say `document` |
     | --- | --- |
     | flash-attention's varlen kernels | `cu_seqlens`, the cumulated lengths: see `from_cu_seqlens` |
-    | Hugging Face, packed rows without padding | `position_ids` that restart at 0 in each document |
+    | Hugging Face, packed rows without padding | `position_ids` that restart at 0: pass `position_ids=` |
     | xFormers `BlockDiagonalMask.from_seqlens` | `lengths` |
     | MaxText `segment_ids` | `ids`, where 0 is padding: pass `segment_ids - 1` |
 
@@ -53,12 +58,21 @@ def document(lengths: Any = None, *, ids: Any = None) -> Mask:
     >>> mw.document(ids=[0, 1, 0]).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     """
-    if (lengths is None) == (ids is None):
-        fault = "neither" if lengths is None else "both"
-        raise MaskError(f"document takes either lengths or ids, got {fault}; pass exactly one")
+    given = [value for value in (lengths, ids, position_ids) if value is not None]
+    if len(given) != 1:
+        fault = "neither" if not given else "both" if len(given) == 2 else "all three"
+        raise MaskError(f"document takes either lengths or ids or position_ids, got {fault}; pass exactly one")
     if lengths is not None:
         return _ByLength(as_lengths(lengths, "document(lengths)"))
-    return _ById(as_ints(ids, "document(ids)", ndims=(1, 2), minimum=None))
+    if position_ids is not None:
+        return _by_position(as_ints(position_ids, "document(position_ids)", ndims=(1, 2), minimum=None))
+    array = as_ints(ids, "document(ids)", ndims=(1, 2), minimum=None)
+    if _count_up(np.atleast_2d(array)):
+        raise MaskError(
+            "document(ids) takes one number for each document, got rows that count up from 0 again and again, as "
+            "position ids do; pass document(position_ids=…), or ids + 1 if they are ids"
+        )
+    return _ById(array)
 
 
 @atom(Form("within(mask, lengths)", "", "`mask` allows it, with both positions restarted in each document"))
@@ -282,6 +296,31 @@ class _ById(Mask):
         q_id, k_id = int(ids[cell.query]), int(ids[cell.key])
         remark = "; an id below 0 belongs to no document" if min(q_id, k_id) < 0 else ""
         return f"query {cell.query} is in document {q_id}, key {cell.key} in document {k_id}{remark}"
+
+
+def _count_up(rows: Ints) -> bool:
+    """Return whether rows of ids are position ids: all count up from 0, and one counts beyond 1 and once again."""
+    before = np.full((len(rows), 1), -1, dtype=np.int64)
+    previous = np.maximum(np.concatenate([before, rows[:, :-1]], axis=1), -1)
+    if not (rows.size and ((rows <= 0) | (rows == previous + 1)).all()):
+        return False
+    # Ids that never fall are honest, as are documents of one token among longer ones: a second count is needed.
+    return any(int((row == 1).sum()) > 1 and row.max() > 1 and (np.diff(row) < 0).any() for row in rows)
+
+
+def _by_position(positions: Ints) -> Mask:
+    """Return the mask of documents whose positions count up by 1."""
+    rows = np.atleast_2d(positions)
+    starts = np.diff(rows, axis=1, prepend=rows[:, :1] - 2) != 1
+    # A row's first number may be any; after a position of no document, a document starts.
+    starts[:, 1:] |= rows[:, :-1] < 0
+    starts &= rows >= 0
+    if (rows < 0).any():
+        ids = np.where(rows < 0, -1, starts.cumsum(axis=1) - 1)
+        return _ById(as_ints(ids, "document(position_ids)", ndims=(1, 2), minimum=None))
+    edges = [np.append(np.flatnonzero(row), len(row)) for row in starts]
+    lengths = [np.diff(row).tolist() for row in edges]
+    return _ByLength(as_lengths(lengths, "document(position_ids)"))
 
 
 def _runs(starts: Ints, ends: Ints, kv_len: int) -> Spans:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +85,20 @@ def match(q_ids: Any, k_ids: Any) -> Mask:
     )
 
 
+def look_up(rows: Sequence[RunIndex], queries: Queries, kv_len: int) -> Spans:
+    """Return the runs of each query, by an index for each batch row, or by one for all."""
+    lookups: list[tuple[RunIndex, npt.NDArray[np.int32], Ints]] = []
+    for b in range(max(len(rows), len(queries))):
+        index = rows[b if len(rows) > 1 else 0]
+        place = queries[b if len(queries) > 1 else 0]
+        # A position before 0, or beyond the index, is the index's last.
+        place = np.where((place < 0) | (place >= len(index.slot)), len(index.slot) - 1, place)
+        slot = index.slot[place]
+        lookups.append((index, slot, index.count(kv_len)[slot]))
+    check_budget(max(int(count.max(initial=1)) for _, _, count in lookups), len(lookups) * lookups[0][1].size)
+    return join_batch([index.spans(slot, count, kv_len) for index, slot, count in lookups])
+
+
 class Groups:
     """An index of the keys of every id as runs, built once; the rows of a mask are then looked up in pieces.
 
@@ -92,17 +108,11 @@ class Groups:
     def __init__(self, q_ids: Ints, k_ids: Ints) -> None:
         q_rows, k_rows = np.atleast_2d(q_ids), np.atleast_2d(k_ids)
         batch = range(max(len(q_rows), len(k_rows)))
-        self.rows = [_RunIndex(q_rows[b if len(q_rows) > 1 else 0], k_rows[b if len(k_rows) > 1 else 0]) for b in batch]
+        self.rows = [_runs_of(q_rows[b if len(q_rows) > 1 else 0], k_rows[b if len(k_rows) > 1 else 0]) for b in batch]
 
     def spans(self, queries: Queries, kv_len: int) -> Spans:
         """Return the keys that have the id of each query."""
-        lookups: list[tuple[_RunIndex, npt.NDArray[np.int32], Ints]] = []
-        for b in range(max(len(self.rows), len(queries))):
-            index = self.rows[b if len(self.rows) > 1 else 0]
-            slot = index.slot[queries[b if len(queries) > 1 else 0]]
-            lookups.append((index, slot, index.count(kv_len)[slot]))
-        check_budget(max(int(count.max(initial=1)) for _, _, count in lookups), len(lookups) * lookups[0][1].size)
-        return join_batch([index.spans(slot, count, kv_len) for index, slot, count in lookups])
+        return look_up(self.rows, queries, kv_len)
 
     def spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
         """Return the keys that have the id of each query inside of one run a row, `extent`."""
@@ -116,8 +126,17 @@ class Groups:
         return join_batch(parts)
 
 
-class _RunIndex:
-    """One batch row of `Groups`. The runs of one id lie side by side, in the order of positions."""
+@dataclass(frozen=True)
+class RunIndex:
+    """The runs of one batch row, those of one id side by side, in the order of positions.
+
+    Attributes:
+        first: where the runs start, int32 `(runs,)`.
+        last: where the runs end.
+        begin: the first run of each id, int32 `(ids + 1,)`; the last entry is for ids that no key has.
+        name_of_run: the number of each run's id.
+        slot: for each query, the number of its id.
+    """
 
     # k_ids      0 0 1 1 0 2 2 -1      three ids in four runs; -1 matches nothing
     # first      0 4 | 2 | 5           where the runs start, sorted by id
@@ -125,17 +144,11 @@ class _RunIndex:
     # begin      0     2   3   4       the first run of each id; the last entry is for ids that no key has
     # slot                             for each query, the index of its id in `begin`
 
-    def __init__(self, q_ids: Ints, k_ids: Ints) -> None:
-        edges = np.flatnonzero(np.diff(k_ids, prepend=k_ids[:1] - 1, append=k_ids[-1:] - 1)).astype(np.int32)
-        ids = k_ids[edges[:-1]]
-        order = np.argsort(ids, kind="stable")
-        order = order[ids[order] >= 0]
-        self.first, self.last = edges[order], edges[order + 1]
-        names, self.name_of_run, number = np.unique(ids[order], return_inverse=True, return_counts=True)
-        self.begin = np.append(number.cumsum() - number, 0).astype(np.int32)
-        # An id that no key has gets the last slot, which has no runs.
-        slot = np.searchsorted(names, q_ids)
-        self.slot = np.where(np.append(names, -1)[slot] == q_ids, slot, len(names)).astype(np.int32)
+    first: npt.NDArray[np.int32]
+    last: npt.NDArray[np.int32]
+    begin: npt.NDArray[np.int32]
+    name_of_run: npt.NDArray[np.intp]
+    slot: npt.NDArray[np.int32]
 
     def spans_within(
         self, slot: npt.NDArray[np.int32], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], kv_len: int
@@ -168,3 +181,17 @@ class _RunIndex:
         sides = (np.append(runs, end).take(index, mode="clip") for runs in (self.first, self.last))
         starts, ends = (np.where(is_run, np.minimum(side, end), end) for side in sides)
         return Spans(starts, ends, kv_len)
+
+
+def _runs_of(q_ids: Ints, k_ids: Ints) -> RunIndex:
+    """Return the runs of keys of every id."""
+    edges = np.flatnonzero(np.diff(k_ids, prepend=k_ids[:1] - 1, append=k_ids[-1:] - 1)).astype(np.int32)
+    ids = k_ids[edges[:-1]]
+    order = np.argsort(ids, kind="stable")
+    order = order[ids[order] >= 0]
+    names, name_of_run, number = np.unique(ids[order], return_inverse=True, return_counts=True)
+    begin = np.append(number.cumsum() - number, 0).astype(np.int32)
+    # An id that no key has gets the last slot, which has no runs.
+    slot = np.searchsorted(names, q_ids)
+    slot = np.where(np.append(names, -1)[slot] == q_ids, slot, len(names)).astype(np.int32)
+    return RunIndex(edges[order], edges[order + 1], begin, name_of_run, slot)

@@ -26,7 +26,7 @@ from .._text.spec import Spec
 #    query 1    · · · | █ █
 
 
-class _Packed(Mask):
+class _PackedSequences(Mask):
     """The mask of `packed`.
 
     Attributes:
@@ -233,7 +233,7 @@ def packed(
         del arrays["q_starts"]  # the same as align="end"
     if pages is not None or page_size is not None:
         arrays["pages"], page_size = _pages(pages, page_size, keys, k_starts)
-    return _Packed(mask, arrays, page_size)
+    return _PackedSequences(mask, arrays, page_size)
 
 
 def _each(starts: Ints, lengths: Ints, name: str) -> Ints:

@@ -67,7 +67,7 @@ def padding(lengths: Any = None, *, starts: Any = None) -> Mask:
     | library | its way to say `padding(n)` |
     | --- | --- |
     | Hugging Face `attention_mask`, a 0/1 array | `n = attention_mask.sum(-1)` if padded on the right; else `starts` |
-    | flash-attention `seqused_k`, `cache_seqlens` | `n` |
+    | flash-attention `seqused_k`, `cache_seqlens` | `n`, with `q_start=n - q_len` where queries count |
     | `nn.MultiheadAttention` `key_padding_mask` | True from `n` on: True means ignore |
 
     >>> import maskwork as mw

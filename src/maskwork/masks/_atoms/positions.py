@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..._shared.numbers import is_integer
 from ...errors import MaskError
 from ...spans import Spans, single
-from .._arrays import Ints, as_int, as_ints, batch_of
+from .._arrays import LARGEST, Ints, as_int, as_ints, batch_of
 from .._joined import Constant
-from .._mask import Mask, Queries
+from .._mask import Mask, Queries, common_batch, common_heads
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec
@@ -70,29 +73,55 @@ def causal() -> Mask:
     return _Causal()
 
 
+#: A width is an int for all, int64 `(H,)` with one for each head, or `(B, H)`, where 1 stands for all.
+Width = int | Ints
+
+
+def _heads_of(width: Width | None) -> int:
+    return 1 if width is None or isinstance(width, int) else width.shape[-1]
+
+
+def _batch_of(width: Width | None) -> int:
+    return 1 if width is None or isinstance(width, int) else batch_of(width)
+
+
+def _plane(width: Width) -> Width:
+    """Return a width that broadcasts against queries `(B, H, Q)`."""
+    return width if isinstance(width, int) else np.atleast_2d(width)[:, :, None]
+
+
+def _width_of(width: Width, cell: Cell) -> int:
+    """Return the width of the cell's batch row and head."""
+    if isinstance(width, int):
+        return width
+    rows = np.atleast_2d(width)
+    return int(rows[cell.batch if len(rows) > 1 else 0, cell.head if rows.shape[1] > 1 else 0])
+
+
 class _SlidingWindow(Mask):
-    """The mask of `sliding_window`, one size for all heads or one for each."""
+    """The mask of `sliding_window`."""
 
     relative = True
 
-    def __init__(self, size: int | Ints) -> None:
+    def __init__(self, size: Width) -> None:
         self.size = size
 
     def _spec(self) -> Spec:
         return Spec("sliding_window", (self.size,))
 
     @property
+    def batch(self) -> int:
+        return _batch_of(self.size)
+
+    @property
     def heads(self) -> int:
-        return 1 if isinstance(self.size, int) else len(self.size)
+        return _heads_of(self.size)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
-        # One size for each head lies along the second axis of (B, H, Q).
-        size = self.size if isinstance(self.size, int) else self.size.reshape(1, -1, 1)
-        return single(queries + 1 - size, queries + 1, kv_len)
+        return single(queries + 1 - _plane(self.size), queries + 1, kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        size = self.size if isinstance(self.size, int) else int(self.size[cell.head])
-        return f"{cell.distance()}, window sees {size}"
+        return f"{cell.distance()}, window sees {_width_of(self.size, cell)}"
 
 
 @atom(Form("sliding_window(size)", "q - size < k <= q", "the last `size` keys, the query's own included"))
@@ -100,10 +129,12 @@ def sliding_window(size: Any) -> Mask:
     """Allow `q - size < k <= q`: the last `size` keys, the query's own included (Mistral 7B, Jiang et al. 2023).
 
     Args:
-        size: number of keys that a query sees, at least 1; an int, or int `(H,)` with one for each query head.
+        size: number of keys that a query sees, at least 1; an int, int `(H,)` with one for each query head, or
+            `(B, H)` with one for each batch row and head. `(B, 1)` has one for each batch row.
 
     Raises:
-        MaskError: `size` is not an integer of at least 1.
+        MaskError: `size` is not an integer of at least 1. A configuration's 0 or None turns the window off: leave the
+            term out.
 
     | library | its way to say `sliding_window(W)` |
     | --- | --- |
@@ -118,12 +149,28 @@ def sliding_window(size: Any) -> Mask:
     [(2, 4)]
     """
     name = "sliding_window(size)"
-    if not isinstance(size, (list, tuple)) and not getattr(size, "ndim", 0):
-        return _SlidingWindow(as_int(size, name, minimum=1))
-    sizes = as_ints(size, name, ndims=(1,), minimum=1)
-    if not len(sizes):
-        raise MaskError(f"{name} takes one size for each head, got none; pass an int for all heads")
-    return _SlidingWindow(sizes if len(sizes) > 1 else int(sizes[0]))
+    if size is None or (is_integer(size) and int(size) < 1):
+        raise MaskError(
+            f"{name} must be an integer of at least 1, got {size}; where a configuration turns the window off, leave "
+            "it out"
+        )
+    width = _as_width(size, name, None)
+    if not isinstance(width, int) and width.min() < 1:
+        raise MaskError(
+            f"{name} must be at least 1, got {width.min()}; a head or row without a window gets the sequence's length"
+        )
+    return _SlidingWindow(width)
+
+
+def _as_width(value: Any, name: str, minimum: int | None) -> Width:
+    """Return a width as an int, or as an array with one for each head, or for each batch row and head."""
+    if not isinstance(value, (list, tuple)) and not getattr(value, "ndim", 0):
+        return as_int(value, name, minimum=-LARGEST if minimum is None else minimum)
+    hint = "pass one for each batch row and head"
+    widths = as_ints(value, name, ndims=(1, 2), minimum=minimum, hint=hint)
+    if not widths.size:
+        raise MaskError(f"{name} takes one number for each head, got none; pass an int for all heads")
+    return widths if widths.size > 1 else int(widths.flat[0])
 
 
 class _Band(Mask):
@@ -131,19 +178,28 @@ class _Band(Mask):
 
     relative = True
 
-    def __init__(self, left: int | None, right: int | None) -> None:
+    def __init__(self, left: Width | None, right: Width | None) -> None:
         self.left, self.right = left, right
+        _ = self.batch, self.heads  # raises if the sides have different ones
 
     def _spec(self) -> Spec:
         return Spec("band", (self.left, self.right))
 
+    @property
+    def batch(self) -> int:
+        return common_batch(_batch_of(self.left), _batch_of(self.right))
+
+    @property
+    def heads(self) -> int:
+        return common_heads(_heads_of(self.left), _heads_of(self.right))
+
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # None is no bound: the row starts at the first key, or ends with the last.
-        start = 0 if self.left is None else queries - self.left
-        return single(start, kv_len if self.right is None else queries + 1 + self.right, kv_len)
+        start = 0 if self.left is None else queries - _plane(self.left)
+        return single(start, kv_len if self.right is None else queries + 1 + _plane(self.right), kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
-        left, right = ("all" if side is None else f"{side}" for side in (self.left, self.right))
+        left, right = ("all" if side is None else f"{_width_of(side, cell)}" for side in (self.left, self.right))
         return f"{cell.distance()}, band sees {left} behind and {right} ahead"
 
 
@@ -154,29 +210,43 @@ class _Band(Mask):
         "`left` keys before the query's own and `right` after it; None is unbounded",
     )
 )
-def band(left: int | None, right: int | None) -> Mask:
+def band(left: Any, right: Any) -> Mask:
     """Allow `q - left <= k <= q + right`: both ends inclusive, as flash-attention's `window_size` (Dao 2023).
 
     Args:
-        left: keys before the query's own, at least 0; None = unbounded.
-        right: keys after the query's own, at least 0; None = unbounded.
+        left: keys before the query's own, at least 0; None = unbounded. An int, int `(H,)` with one for each query
+            head, or `(B, H)` with one for each batch row and head; `(B, 1)` has one for each batch row.
+        right: keys after the query's own, likewise.
+
+    Raises:
+        MaskError: a side is below 0: flash-attention's -1, which is unbounded there, is None here.
 
     | library | its way to say `band(left, right)` |
     | --- | --- |
     | flash-attention `window_size` | `(left, right)`, with -1 for None |
     | `causal()` / `sliding_window(W)` | `band(None, 0)` / `band(W - 1, 0)` |
     | Longformer, ModernBERT: a window of W round the query | `band(W // 2, W // 2)`, which is W + 1 keys |
+    | Hugging Face's masks of both directions, `sliding_window=W` | `band(W, W)`: `abs(q - k) <= W`, 2 W + 1 keys |
 
     >>> import maskwork as mw
     >>> mw.band(1, 0).bind(3).dense().astype(int)[0, 0].tolist()
     [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
     """
-    low, high = (
-        None if value is None else as_int(value, f"band({name})", minimum=0)
-        for name, value in (("left", left), ("right", right))
-    )
+    low, high = (_as_side(value, f"band({name})") for name, value in (("left", left), ("right", right)))
     # Without bounds the band is `full`, so that equal masks are equal values.
     return full() if low is high is None else _Band(low, high)
+
+
+def _as_side(value: Any, name: str) -> Width | None:
+    """Return one side of a band, None = unbounded, after checking it."""
+    if value is None:
+        return None
+    width = _as_width(value, name, None)
+    lowest = width if isinstance(width, int) else int(width.min())
+    if lowest < 0:
+        fix = "unbounded, flash-attention's -1, is None" if lowest == -1 else "move a band with .shift(k=…)"
+        raise MaskError(f"{name} must be an integer of at least 0, got {lowest}; {fix}")
+    return width
 
 
 class _Sinks(Mask):

@@ -20,7 +20,7 @@ _PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
 
 @dataclass(frozen=True)
 class Reads:
-    """What a function reads.
+    """The reads of a function.
 
     Attributes:
         letters: of "bhqk", those on which its result may depend.
@@ -83,7 +83,7 @@ def _watching(indices: tuple[Any, ...], sizes: dict[str, int]) -> Any:
     products = {getattr(torch.Tensor, name) for name in _PRODUCTS}
     like = {getattr(torch.Tensor, name) for name in _LIKE} | {getattr(torch, name) for name in _LIKE_TORCH}
 
-    class Watch(overrides.TorchFunctionMode):
+    class IndexFollower(overrides.TorchFunctionMode):
         """A mode that sees each call of torch inside the function."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -102,4 +102,4 @@ def _watching(indices: tuple[Any, ...], sizes: dict[str, int]) -> Any:
                             sizes[letter] = min(size, sizes.get(letter, size))
             return func(*args, **(kwargs or {}))
 
-    return Watch()
+    return IndexFollower()

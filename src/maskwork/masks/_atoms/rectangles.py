@@ -75,7 +75,9 @@ class _OneRow:
         strip, owner = sp.repeat_ranges(*(np.searchsorted(self.edges, q[:, side], side="right") for side in (0, 1)))
         strips = sp.merge_runs(strip, k[owner, 0], k[owner, 1], (1, 1, len(self.edges) + 1), kv_len)
         rows = sp.take_rows(strips, np.searchsorted(self.edges, queries, side="right"))
-        return rows if whole.all() else sp.union(rows, self._cut(queries, kv_len))
+        return (
+            rows if whole.all() else sp.union(rows, sp.by_chunks(queries, kv_len, lambda part: self._cut(part, kv_len)))
+        )
 
     def _cut(self, queries: Queries, kv_len: int) -> Spans:
         """Return the rows of the rectangles that are cut along a diagonal."""
