@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 
 from ...errors import MaskError
-from ...spans import Spans, distinct, gather_runs, list_runs, repeat_ranges, take_rows
+from ...spans import (
+    CHUNK_CELLS,
+    Int32s,
+    Spans,
+    check_budget,
+    distinct,
+    gather_runs,
+    intersection,
+    list_runs,
+    repeat_ranges,
+    single,
+    take_rows,
+)
 from .._arrays import Ints, as_ints
 from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries
@@ -18,6 +30,8 @@ from .._text.spec import Spec
 
 # One past the largest position, and a number beyond every position: no bound.
 _LAST, _NO_BOUND = 2**31 - 1, 1 << 40
+# To sort an edge costs as much as to look at this many cells.
+_CELLS_PER_EDGE = 3
 
 
 class _FromSpans(Mask):
@@ -30,6 +44,7 @@ class _FromSpans(Mask):
         # No run reaches beyond the last key of any run: a slot that is not used holds the same number on each reading.
         last = int(np.where(starts < ends, ends, 0).max(initial=0))
         self.rows = gather_runs(starts, ends, last)
+        self.many_runs = self.rows.runs > 1
 
     def _spec(self) -> Spec:
         sides: list[Ints] = []
@@ -70,6 +85,8 @@ class _FromSpans(Mask):
 class _KeyBounds(Mask):
     """The mask of `from_key_bounds`: key `k` is hidden from queries `[start[k], end[k])`; None = no bound."""
 
+    many_runs = True
+
     def __init__(self, start: Ints | None, end: Ints | None) -> None:
         self.start, self.end = start, end
 
@@ -101,16 +118,51 @@ class _KeyBounds(Mask):
         check_cover(self, "bounds number", np.array([self._hidden[0].shape[-1]]), extent, extent.keys, fix)
 
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
+        return self._spans_within(queries, kv_len, single(0, np.full((1, 1, 1), kv_len), kv_len))
+
+    def _spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
         names, index = distinct(queries)
         start, end = (side[..., :kv_len] for side in self._hidden)
         # Past both ends of the keys lies one that no query sees: each run starts and ends where neighbours differ.
         border = np.full((*start.shape[:2], 1), _NO_BOUND)
         start, end = np.concatenate([-border, start, -border], axis=2), np.concatenate([border, end, border], axis=2)
         before, key = (start[..., :-1], end[..., :-1]), (start[..., 1:], end[..., 1:])
-        starts, ends = _edges(before, key, names), _edges(key, before, names)
-        row, first = np.divmod(starts, kv_len + 1)
-        spans = list_runs(row, first, ends - row * (kv_len + 1), (*start.shape[:2], len(names)), kv_len)
-        return take_rows(spans, index)
+        opens, closes = _Edges(before, key, names), _Edges(key, before, names)
+        shape = np.broadcast_shapes((*start.shape[:2], 1), queries.shape, extent.shape)
+        low, high = (np.broadcast_to(side[0], shape) for side in (extent.planes_starts, extent.planes_ends))
+        # An edge is sorted, a cell is only compared.
+        if int((high - low).sum(dtype=np.int64)) < _CELLS_PER_EDGE * opens.total:
+            return self._scan(np.broadcast_to(queries, shape), kv_len, low, high)
+        check_budget(opens.most, low.size)  # before the edges are sorted
+        row, first = np.divmod(opens.places(), kv_len + 1)
+        last = closes.places() - row * (kv_len + 1)
+        spans = take_rows(list_runs(row, first, last, (*start.shape[:2], len(names)), kv_len), index)
+        return intersection(extent, spans)
+
+    def _scan(self, queries: Queries, kv_len: int, low: Int32s, high: Int32s) -> Spans:
+        """Return the rows at `queries` from the cells of keys `[low, high)` alone: `(B, H, Q)` each."""
+        batch, heads, rows = queries.shape
+        low, high, query = low.ravel(), high.ravel(), queries.ravel()
+        hidden = [np.broadcast_to(side[..., :kv_len], (batch, heads, kv_len)).reshape(-1) for side in self._hidden]
+        done = (high - low).cumsum(dtype=np.int64)
+        runs: list[tuple[Ints, Ints, Ints]] = []
+        i = 0
+        while i < len(query):
+            before = int(done[i - 1]) if i else 0
+            j = max(int(np.searchsorted(done, before + CHUNK_CELLS, side="right")), i + 1)
+            key, owner = repeat_ranges(low[i:j].astype(np.int64), high[i:j].astype(np.int64))
+            row = owner + i
+            place = row // rows * kv_len + key
+            seen = (query[row] < hidden[0][place]) | (query[row] >= hidden[1][place])
+            # A run goes on from one cell to the next where both are seen, in one row.
+            goes_on = seen[1:] & seen[:-1] & (row[1:] == row[:-1])
+            first, last = seen.copy(), seen.copy()
+            first[1:] &= ~goes_on
+            last[:-1] &= ~goes_on
+            runs.append((row[first], key[first], key[last] + 1))
+            i = j
+        listed = [np.concatenate(side) for side in zip(*runs, strict=True)]
+        return list_runs(listed[0], listed[1], listed[2], (batch, heads, rows), kv_len)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         start, end = (side[min(cell.batch, self.batch - 1), min(cell.head, self.heads - 1)] for side in self._hidden)
@@ -121,26 +173,44 @@ class _KeyBounds(Mask):
         return f"key {cell.key} is hidden from queries [{least}, {most})"
 
 
-def _edges(hidden: tuple[Ints, Ints], shown: tuple[Ints, Ints], names: Ints) -> Ints:
-    """Return where a run begins: the rows in which one key is hidden and its neighbour is not.
+class _Edges:
+    """Where a run begins: the rows in which one key is hidden and its neighbour is not.
 
-    Args:
-        hidden: ranges of queries `(B, H, K + 1)`, in which the first key of each pair is hidden.
-        shown: the same of the second key, outside of which it is shown.
-        names: the queries, sorted.
-
-    Returns:
-        `row * (K + 1) + key`, sorted, where rows count through batch, heads and queries.
+    Attributes:
+        total: the number of edges.
+        most: the largest number of them in one row, where rows count through batch, heads and queries.
     """
-    # What is left of a range when another is cut out of it: a piece before and a piece after.
-    low = np.stack([hidden[0], np.maximum(hidden[0], shown[1])])
-    high = np.stack([np.minimum(hidden[1], shown[0]), hidden[1]])
-    place = np.nonzero(low < high)
-    first, last = (np.searchsorted(names, side[place]) for side in (low, high))
-    row, owner = repeat_ranges(first, last)
-    _, b, h, key = (axis[owner] for axis in place)
-    plane = b * low.shape[2] + h
-    return np.sort((plane * len(names) + row) * low.shape[3] + key)
+
+    def __init__(self, hidden: tuple[Ints, Ints], shown: tuple[Ints, Ints], names: Ints) -> None:
+        """Cut ranges.
+
+        Args:
+            hidden: ranges of queries `(B, H, K + 1)`, in which the first key of each pair is hidden.
+            shown: the same of the second key, outside of which it is shown.
+            names: the queries, sorted.
+        """
+        # What is left of a range when another is cut out of it: a piece before and a piece after.
+        low = np.stack([hidden[0], np.maximum(hidden[0], shown[1])])
+        high = np.stack([np.minimum(hidden[1], shown[0]), hidden[1]])
+        place = np.nonzero(low < high)
+        self._first, self._last = (np.searchsorted(names, side[place]) for side in (low, high))
+        self._place, self._shape = place, (low.shape[1], low.shape[2], len(names), low.shape[3])
+        self.total = int((self._last - self._first).sum())
+
+    @property
+    def most(self) -> int:
+        batch, heads, names, _ = self._shape
+        plane = (self._place[1] * heads + self._place[2]) * (names + 1)
+        changes = np.bincount(plane + self._first, minlength=batch * heads * (names + 1))
+        changes -= np.bincount(plane + self._last, minlength=len(changes))
+        return int(changes.cumsum().max(initial=0))
+
+    def places(self) -> Ints:
+        """Return `row * (K + 1) + key` of each edge, sorted."""
+        _, heads, names, keys = self._shape
+        row, owner = repeat_ranges(self._first, self._last)
+        _, b, h, key = (axis[owner] for axis in self._place)
+        return np.sort(((b * heads + h) * names + row) * keys + key)
 
 
 @atom(Form("from_spans(starts, ends)", "", "`k` lies in one of the runs `[start, end)` of `q`"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import spans as sp
 from ...errors import MaskError
 from ...spans import Spans, merge_runs, repeat_ranges
 from .._arrays import Ints, as_int, as_ints, as_lengths, batch_of
@@ -38,6 +39,7 @@ class _PackedSequences(Mask):
     def __init__(self, mask: Mask, arrays: dict[str, Ints | None], page_size: int | None) -> None:
         self._set_operands((mask,))
         self.mask, self.arrays, self.page_size = mask, arrays, page_size
+        self.many_runs = mask.many_runs or "pages" in arrays
         self.pages = arrays.get("pages")
         self.q_lengths, self.k_lengths = _lengths(arrays["q_lengths"]), _lengths(arrays["k_lengths"])
         _ = self.batch, self.heads  # raises if mask and lengths have different ones
@@ -87,7 +89,23 @@ class _PackedSequences(Mask):
     @from_zero
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         number, local, first, length = self._of_queries(queries)
-        inner = self.mask._spans(local, int(self.k_lengths.max(initial=0)))
+        return self._laid(self.mask._spans(local, self._longest), number, first, length, kv_len)
+
+    @from_zero
+    def _spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
+        if self.pages is not None or not self.mask.depends_on_query:
+            return sp.intersection(extent, self._spans(queries, kv_len))
+        number, local, first, length = self._of_queries(queries)
+        sides = (np.clip(side[0] - first, 0, length) for side in (extent.planes_starts, extent.planes_ends))
+        inner = self.mask._spans_within(local, self._longest, sp.single(*sides, self._longest))
+        return self._laid(inner, number, first, length, kv_len)
+
+    @property
+    def _longest(self) -> int:
+        return int(self.k_lengths.max(initial=0))
+
+    def _laid(self, inner: Spans, number: Ints, first: Ints, length: Ints, kv_len: int) -> Spans:
+        """Return the rows of the mask inside each sequence where the sequence's keys are."""
         # Runs of a sequence's own keys, cut where they end; those that become empty are the last of their row.
         starts, ends = (np.minimum(side, length) for side in (inner.planes_starts, inner.planes_ends))
         if self.pages is not None:

@@ -28,6 +28,8 @@ _KINDS = ("full", "causal", "inverse_causal", "bicausal")
 class _Rectangles(Mask):
     """The mask of `rectangles`: ranges `(N, 2)` or `(B, N, 2)`, and the number of each kind, `(N,)` or `(B, N)`."""
 
+    many_runs = True
+
     def __init__(self, q_ranges: Ints, k_ranges: Ints, kinds: Ints) -> None:
         self.q_ranges, self.k_ranges, self.kinds = q_ranges, k_ranges, kinds
 
