@@ -34,11 +34,12 @@ PUBLIC = {
     "maskwork.losses": "LossOutput TargetCounts count_targets linear_masked_cross_entropy masked_cross_entropy",
     "maskwork.lower": (
         "CODE_LIBRARIES HuggingFaceMask SdpaArguments VarlenArguments bind_outside_graph lowered outside_graph "
-        "sdpa_shortcut span_mask_mod to_additive to_block_mask to_code to_dense to_hf to_sdpa to_varlen"
+        "sdpa_shortcut span_mask_mod to_additive to_block_mask to_code to_dense to_hf to_sdpa to_varlen "
+        "transforms"
     ),
     "maskwork.masks.recipes": (
-        "bigbird block_diffusion chunked_local flamingo gist gpt longformer mistral multimodal next_scale packed prefix_lm "
-        "shared_prefix sliding_tile streaming streaming_llm time_window"
+        "bigbird block_diffusion chunked_local flamingo gist gpt longformer mistral multimodal next_scale packed "
+        "prefix_lm shared_prefix sliding_tile streaming streaming_llm time_window"
     ),
     "maskwork.models": "Block ModelConfig Transformer load_weights save_weights",
     "maskwork.nn": (

@@ -241,13 +241,13 @@ MASKS = [
     Parameter("bind(q_start)", lambda n: mw.causal().bind(4, 8, q_start=n), rows=True),
     Parameter("bind(batch)", lambda n: mw.causal().bind(4, batch=n), True),
     Parameter("bind(heads)", lambda n: mw.causal().bind(4, heads=n), True),
-    Parameter("band(left)", lambda n: mw.band(n, 0), True),
+    Parameter("band(left)", lambda n: mw.band(n, 0), True, rows=True),
     Parameter("sinks", lambda n: mw.sinks(n)),
     Parameter("chunked", lambda n: mw.chunked(n)),
     Parameter("dilated(hops)", lambda n: mw.dilated(n, 2)),
-    Parameter("shift(q)", lambda n: mw.causal().shift(q=n)),
+    Parameter("shift(q)", lambda n: mw.causal().shift(q=n), rows=True),
     Parameter("count(q1)", lambda n: BOUND.count(0, n, 0, 8)),
-    Parameter("rows(q1)", lambda n: BOUND.rows(0, n)),
+    Parameter("rows(q1)", lambda n: BOUND.rows(0, n), rows=True),
     Parameter("sliding_window(size per head)", lambda n: mw.sliding_window([4, n])),
     Parameter("document(lengths)", lambda n: mw.document([3, n])),
     Parameter("document(lengths per row)", lambda n: mw.document([[3, n], [3, n]])),
@@ -255,7 +255,7 @@ MASKS = [
     Parameter("explain(q)", lambda n: BOUND.explain(n, 2)),
     Parameter("reach(layers)", lambda n: BOUND.reach(n)),
     Parameter("blocks(kv)", lambda n: BOUND.blocks((4, n)).block_size[1]),
-    Parameter("Grid(q_start)", lambda n: mw.Grid(n, 4, 8).q_start),
+    Parameter("Grid(q_start)", lambda n: mw.Grid(n, 4, 8).q_start, rows=True),
     Parameter("Grid(q_len)", lambda n: mw.Grid(0, n, 8).q_len),
     Parameter("Grid(kv_len)", lambda n: mw.Grid(0, 4, n).kv_len),
     Parameter("Grid(batch)", lambda n: mw.Grid(0, 4, 8, batch=n).batch),
@@ -274,11 +274,11 @@ MASKS = [
 
 ATTENTION = [
     Parameter("alibi", mw.alibi),
-    Parameter("PositionBias.dense(q_start)", lambda n: mw.alibi(2).dense(n, 2, 3).tolist()),
+    Parameter("PositionBias.dense(q_start)", lambda n: mw.alibi(2).dense(n, 2, 3).tolist(), rows=True),
     Parameter("PositionBias.dense(q_len)", lambda n: mw.alibi(2).dense(0, n, 3).tolist()),
     Parameter("PositionBias.dense(kv_len)", lambda n: mw.alibi(2).dense(0, 2, n).tolist()),
     Parameter("PositionBias.by_distance(q_len)", lambda n: mw.alibi(2).by_distance(0, n, 3).tolist()),
-    Parameter("to_block_mask(block_size)", lambda n: mw.lower.to_block_mask(BOUND, n)),
+    Parameter("to_block_mask(block_size)", lambda n: mw.lower.to_block_mask(BOUND, n), rows=True),
     Parameter("nn.Attention(width)", lambda n: mw.nn.Attention(n, 1)),
     Parameter("nn.Attention(context_width)", lambda n: mw.nn.Attention(4, 1, context_width=n), True),
     Parameter("nn.SwiGLU(hidden)", lambda n: mw.nn.SwiGLU(4, n)),
@@ -287,7 +287,7 @@ ATTENTION = [
     Parameter("nn.PrecomputedMask(max_len)", lambda n: mw.nn.PrecomputedMask(mw.causal(), n).max_len),
     Parameter("nn.PrecomputedMask.forward(q_len)", lambda n: PRECOMPUTED(n, 8, q_start=0)),
     Parameter("nn.PrecomputedMask.forward(kv_len)", lambda n: PRECOMPUTED(4, n, q_start=0)),
-    Parameter("nn.PrecomputedMask.forward(q_start)", lambda n: PRECOMPUTED(4, 8, q_start=n)),
+    Parameter("nn.PrecomputedMask.forward(q_start)", lambda n: PRECOMPUTED(4, 8, q_start=n), rows=True),
 ]
 
 

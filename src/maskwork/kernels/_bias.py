@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from .._shared.numbers import integer, side
+from .._shared.numbers import LARGEST_SIZE, integer, side
 from ..masks import QStart
 
 
@@ -51,10 +51,10 @@ class PositionBias(ABC):
         q_len, kv_len = side(q_len, 0, "q_len"), side(kv_len, 0, "kv_len")
         size = max(q_len + kv_len - 1, 0)
         if not isinstance(q_start, tuple):
-            smallest = 1 - integer(q_start, "q_start") - q_len  # the last query and the first key
+            smallest = 1 - _start(q_start) - q_len  # the last query and the first key
             return self.of_distances(torch.arange(smallest, smallest + size, device=device))
         # One table for all starts, of which each batch row has a part.
-        starts = [integer(start, "each of q_start") for start in q_start]
+        starts = [_start(start) for start in q_start]
         smallest = 1 - max(starts) - q_len
         table = self.of_distances(torch.arange(smallest, smallest + size + max(starts) - min(starts), device=device))
         first = torch.tensor([max(starts) - start for start in starts], device=device)
@@ -87,6 +87,11 @@ class PositionBias(ABC):
             return table[:, index].transpose(0, 1)
         index = index.expand(table.shape[0], -1, -1)
         return table.gather(2, index.flatten(1)[:, None].expand(-1, table.shape[1], -1)).unflatten(2, index.shape[1:])
+
+
+def _start(q_start: int) -> int:
+    """Return a start as an int, after checking that positions reach no further than a tensor."""
+    return integer(q_start, "q_start", minimum=-LARGEST_SIZE, maximum=LARGEST_SIZE)
 
 
 def describe(value: object) -> str:

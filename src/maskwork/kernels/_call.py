@@ -184,7 +184,7 @@ def check(
     if sinks is not None:
         _check_sinks(sinks, q)
     factor: float = q.shape[-1] ** -0.5 if scale is None else scale
-    acting = frozenset[str]()
+    acting: frozenset[str] = frozenset()
     if not torch.compiler.is_compiling() and _may_be_transformed():
         acting = transforms(lambda: (q, k, v, _bias_tensor(bias), sinks))
     return Call(q, k, v, bound, bias, factor, softcap, sinks, dropout_p, generator, return_lse, acting)

@@ -89,10 +89,10 @@ def shifted(mask: Mask, q: int, k: int) -> Mask:
 def shifted_rows(mask: Mask, q: Any, k: Any) -> Mask:
     """Return `mask.shift(q=q, k=k)`: of shifts that differ between batch rows, one mask for each row."""
     sides: list[list[Any]] = []
-    for value, name in ((q, "shift(q)"), (k, "shift(k)")):
+    for value, name in ((q, "q"), (k, "k")):
         one_for_each = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)
-        # what is no list is checked with the shift itself
-        sides.append(as_ints(value, name, ndims=(1,), minimum=None).tolist() if one_for_each else [value])
+        steps = as_ints(value, f"shift({name})", ndims=(1,), minimum=None).tolist() if one_for_each else [value]
+        sides.append([_step(step, name) for step in steps])
     rows = max(len(side) for side in sides)
     if any(len(side) not in (1, rows) for side in sides):
         raise GridError(

@@ -66,9 +66,9 @@ class PrecomputedMask(nn.Module):
         Raises:
             ArgumentError: the grid reaches beyond `max_len`. GridError: `q_start` is missing, or batch or heads differ.
         """
-        # A number alone is compared: lists and tensors of starts may change. Compiled code takes this way too.
+        # Numbers alone are compared: lists and tensors of starts may change. Compiled code takes this way too.
         asked = q_len, kv_len, q_start, batch, heads
-        if self._last is not None and (q_start is None or type(q_start) is int) and self._asked == asked:
+        if self._last is not None and _are_ints(asked) and self._asked == asked:
             return self._last
         return self._bind(*asked)
 
@@ -94,7 +94,7 @@ class PrecomputedMask(nn.Module):
         # One entry is enough: the layers of a model ask for the same grid one after the other.
         if self._last is None or self._last.grid != grid:
             self._last = BoundMask(self.mask, grid, self._cut(grid))
-        self._asked = asked
+        self._asked = asked if _are_ints(asked) else None
         return self._last
 
     def _cut(self, grid: Grid) -> Spans:
@@ -127,6 +127,11 @@ class PrecomputedMask(nn.Module):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+
+def _are_ints(asked: tuple[Any, ...]) -> bool:
+    """Return whether all arguments of a grid are plain ints, or left out."""
+    return all(value is None or type(value) is int for value in asked)
 
 
 def _edges(mask: Mask, max_len: int) -> dict[str, torch.Tensor]:
