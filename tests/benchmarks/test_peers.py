@@ -17,6 +17,9 @@ pytest.importorskip("attn_gym")
 
 from _peers import compare, peers  # noqa: E402
 
+# Modules of the benchmarks have names of tests' folders.
+sys.path.remove(str(ROOT / "benchmarks"))
+
 ROWS = {row.name: row for peer in peers() for row in peer.rows}
 #: Rows that run models, the only ones that take long.
 SLOW = "hugging_face_models."

@@ -1,6 +1,5 @@
 """`from_spans` and `from_key_bounds` against dense definitions in NumPy."""
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 import maskwork as mw
+from helpers.carried import assert_carried
 from maskwork.errors import GridError, MaskError
 
 RANDOM = [np.random.default_rng(seed) for seed in range(20)]
@@ -28,19 +28,6 @@ def by_bounds(start: Any, end: Any, queries: np.ndarray) -> np.ndarray:
     if end is not None:
         hidden = hidden & (q < end[..., None, :])
     return ~hidden
-
-
-def assert_carried(mask: mw.Mask):
-    """Check that text, JSON and pickle carry the mask, and that equal masks have one hash."""
-    copies = [
-        mw.parse(mask.to_text(arrays="full")),
-        mw.Mask.from_json(mask.to_json()),
-        pickle.loads(pickle.dumps(mask)),
-    ]
-    for copy in copies:
-        assert copy == mask
-        assert hash(copy) == hash(mask)
-        assert (copy.batch, copy.heads) == (mask.batch, mask.heads)
 
 
 @pytest.mark.parametrize("random", RANDOM)

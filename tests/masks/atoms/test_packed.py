@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import maskwork as mw
-from masks.atoms.test_intervals import assert_carried
+from helpers.carried import assert_carried
 from maskwork.errors import GridError, MaskError
 
 INNER = {
