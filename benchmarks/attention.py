@@ -130,6 +130,48 @@ def long_sequences(rounds: int, names: list[str], with_flex: bool) -> tuple[dict
     return figures, missed
 
 
+#: mask -> least efficiency of `--efficiency`
+USEFUL: dict[str, float] = {
+    "window 600": 0.75,
+    "documents of 700": 0.75,
+    "window 400 + 4 sinks": 0.70,
+    "Longformer": 0.70,
+    "prefix-LM 3000": 0.95,
+    "causal": 1 / CAUSAL_BAR,
+}
+
+
+def efficiency(rounds: int) -> tuple[dict[str, Any], list[str]]:
+    """Print the efficiency at 8192 tokens beside its bar; `is_causal` takes turns with each mask."""
+    figures: dict[str, Any] = {}
+    missed: list[str] = []
+    qkv = tensors(1, LENGTH)
+    d_out = torch.randn_like(qkv[0])
+    masks = {name: mask_of(name, LENGTH) for name in ("documents of 700", "Longformer", "prefix-LM 3000", "causal")}
+    masks["window 600"] = mw.causal() & mw.sliding_window(600)
+    masks["window 400 + 4 sinks"] = mw.causal() & (mw.sliding_window(400) | mw.sinks(4))
+    print("\n| mask | forward | forward+backward | at least |\n| --- | ---: | ---: | ---: |")
+    for name, least in USEFUL.items():
+        bound = masks[name].bind(LENGTH)
+
+        def ours(q: Any, k: Any, v: Any, bound: mw.BoundMask = bound) -> Any:
+            return mw.attention(q, k, v, bound)
+
+        def plain(q: Any, k: Any, v: Any) -> Any:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+        calls = {"ours": ours, "is_causal": plain}
+        with torch.no_grad():
+            f = medians({key: partial(call, *qkv) for key, call in calls.items()}, rounds)
+        fb = medians({key: partial(forward_backward, call, qkv, d_out) for key, call in calls.items()}, rounds)
+        pairs = bound.allowed / (LENGTH * (LENGTH + 1) // 2)
+        figures[name] = got = [pairs * t["is_causal"] / t["ours"] for t in (f, fb)]
+        print(f"| {name} | {got[0]:.2f} | {got[1]:.2f} | {least:.2f} |", flush=True)
+        if min(got) < least:
+            missed.append(f"{name}: efficiency {min(got):.2f}, at least {least:.2f}")
+    return figures, missed
+
+
 def short_sequences(rounds: int, names: list[str]) -> tuple[dict[str, Any], list[str]]:
     """Compare at 256 and 1024 tokens, batches of 8, with SDPA under a dense mask, which must not be faster."""
     figures: dict[str, Any] = {}
@@ -249,6 +291,7 @@ def main() -> None:
     parser.add_argument(
         "--skip", nargs="*", default=[], choices=("flex", "long", "short", "decode", "scores", "memory")
     )
+    parser.add_argument("--efficiency", action="store_true", help="only the efficiency at 8192 tokens, with its bars")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -259,6 +302,9 @@ def main() -> None:
     figures["threads"] = torch.get_num_threads()
     missed: list[str] = []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {options.rounds} rounds")
+    if options.efficiency:
+        figures["efficiency"], missed = efficiency(options.rounds)
+        finish(figures, missed, options.json)
     parts: dict[str, Callable[[], tuple[dict[str, Any], list[str]]]] = {
         "long": lambda: long_sequences(options.rounds, options.masks, "flex" not in options.skip),
         "short": lambda: short_sequences(options.rounds, options.masks),

@@ -71,8 +71,8 @@ static void backward_rows(const Call *c, const Rows *r, real *d_k, real *d_v, Sc
                     continue;
                 }
                 if (!few) {
-                    product_packed(dim, s->q + g * MR * dim, s->k + j * NR * dim, pj, BLOCK);
-                    product_packed(v_dim, s->d_out + g * MR * v_dim, s->v + j * NR * v_dim, dj, BLOCK);
+                    scores_of(g, j, dim, s->q + g * MR * dim, s->k + j * NR * dim, s, pj);
+                    scores_of(g, j, v_dim, s->d_out + g * MR * v_dim, s->v + j * NR * v_dim, s, dj);
                 }
                 if (state[j] == SOME) hide(r, g, j, s->words, pj);
                 for (long i = 0; i < MR; i++) {

@@ -29,10 +29,11 @@ INLINE const real *keys_of(const Rows *r, const real *x, const int64_t by[3]) {
 
        rows a0 a1 a2 ..  b0 b1 b2 ..    ->    a0 b0 .. a1 b1 .. a2 b2 ..
 
-   `top` and `total` are each row's maximum and sum of weights, `words` and `state` the mask of the current block. */
+   `top` and `total` are each row's maximum and sum of weights, `words` and `state` the mask of the current block,
+   `seen` the columns of each panel that any row of a group sees. */
 typedef struct {
     real *q, *o, *top, *total, *scores, *k, *v, *q_rows, *k_rows, *d_out, *d_out_rows, *d_scores, *d_k, *d_v, *delta;
-    uint32_t *words;
+    uint32_t *words, *seen;
     int32_t *cursor, *keys;
     uint8_t *state;
     void *all;
@@ -48,6 +49,7 @@ static Scratch make_scratch(const Call *c, int backward) {
         {(void **)&s.scores, backward ? row * BLOCK : MR * key}, {(void **)&s.k, key * c->dim},
         {(void **)&s.v, key * wide}, {(void **)&s.k_rows, key * wide}, {(void **)&s.words, 4 * n * PANELS},
         {(void **)&s.cursor, 4 * n}, {(void **)&s.keys, 4 * BLOCK}, {(void **)&s.state, n / MR * PANELS},
+        {(void **)&s.seen, 4 * n / MR * PANELS},
         {(void **)&s.q_rows, back * wide}, {(void **)&s.d_out, back * c->v_dim}, {(void **)&s.d_out_rows, back * wide},
         {(void **)&s.d_scores, back * BLOCK}, {(void **)&s.delta, back}, {(void **)&s.d_k, key * wide},
         {(void **)&s.d_v, key * wide},
@@ -65,14 +67,26 @@ static Scratch make_scratch(const Call *c, int backward) {
 
 /* Packs the rows of x in panels of MR interleaved rows, multiplied by a factor; missing rows are 0. */
 static void pack_rows(const Rows *r, const real *x, const int64_t by[3], long dim, real factor, real *to) {
-    for (long i = 0; i < up(r->n, MR); i++) {
-        real *panel = to + i / MR * MR * dim + i % MR;
-        if (i >= r->n) {
-            for (long d = 0; d < dim; d++) panel[d * MR] = 0;
-            continue;
+    for (long first = 0; first < r->n; first += MR) {
+        real *panel = to + first * dim;
+        long here = least(MR, r->n - first), d = 0;
+        const real *from[VL > MR ? VL : MR];
+        for (long i = 0; i < here; i++) from[i] = row_of(r, x, by, first + i);
+#if TRANSPOSES
+        if (VL >= MR) { /* a vector reaches into the next column or panel, which is written later */
+            for (; d + VL <= dim; d += VL) {
+                vec a[VL];
+                UNROLL for (int i = 0; i < VL; i++) {
+                    a[i] = (vec){0};
+                    if (i < here) a[i] = load(from[i] + d) * factor;
+                }
+                transpose(a);
+                UNROLL for (int i = 0; i < VL; i++) store(panel + (d + i) * MR, a[i]);
+            }
         }
-        const real *from = row_of(r, x, by, i);
-        for (long d = 0; d < dim; d++) panel[d * MR] = from[d] * factor;
+#endif
+        for (long i = 0; i < MR; i++)
+            for (long e = d; e < dim; e++) panel[e * MR + i] = i < here ? from[i][e] * factor : 0;
     }
 }
 
@@ -90,28 +104,14 @@ static void pack_keys(const real *x, long by, const int32_t *keys, long n, long 
     for (long first = 0; first < n; first += NR) {
         real *panel = to + first * dim;
         long here = least(NR, n - first), d = 0;
-#if defined(__AVX__) && !defined(__AVX512F__) && !defined(__clang__) && !DOUBLE
-        for (; here == NR && d + 8 <= dim; d += 8) {
-            for (long half = 0; half < NR; half += 8) { /* transpose 8 x 8 numbers */
-                vec a[8], b[8];
-                UNROLL for (int i = 0; i < 8; i++) a[i] = load(x + keys[first + half + i] * by + d);
-                ints low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
-                UNROLL for (int i = 0; i < 4; i++) {
-                    b[2 * i] = __builtin_shuffle(a[2 * i], a[2 * i + 1], low);
-                    b[2 * i + 1] = __builtin_shuffle(a[2 * i], a[2 * i + 1], high);
-                }
-                ints even = {0, 1, 8, 9, 4, 5, 12, 13}, odd = {2, 3, 10, 11, 6, 7, 14, 15};
-                UNROLL for (int i = 0; i < 2; i++) {
-                    UNROLL for (int j = 0; j < 2; j++) {
-                        a[4 * i + 2 * j] = __builtin_shuffle(b[4 * i + j], b[4 * i + 2 + j], even);
-                        a[4 * i + 2 * j + 1] = __builtin_shuffle(b[4 * i + j], b[4 * i + 2 + j], odd);
-                    }
-                }
-                ints left = {0, 1, 2, 3, 8, 9, 10, 11}, right = {4, 5, 6, 7, 12, 13, 14, 15};
-                UNROLL for (int i = 0; i < 4; i++) {
-                    store(panel + (d + i) * NR + half, __builtin_shuffle(a[i], a[4 + i], left));
-                    store(panel + (d + 4 + i) * NR + half, __builtin_shuffle(a[i], a[4 + i], right));
-                }
+#if TRANSPOSES
+        for (; d + VL <= dim; d += VL) {
+            for (long half = 0; half < NR; half += VL) {
+                vec a[VL];
+                UNROLL for (int i = 0; i < VL; i++)
+                    a[i] = half + i < here ? load(x + keys[first + half + i] * by + d) : (vec){0};
+                transpose(a);
+                UNROLL for (int i = 0; i < VL; i++) store(panel + (d + i) * NR + half, a[i]);
             }
         }
 #endif
@@ -212,6 +212,7 @@ static int read_state(const Rows *r, long n, int masked, Scratch *s) {
     long groups = up(r->n, MR) / MR, panels = up(n, NR) / NR;
     if (!masked) {
         memset(s->state, ALL, groups * PANELS);
+        memset(s->seen, 0xFF, 4 * groups * PANELS);
         return 1;
     }
     int any = 0;
@@ -226,6 +227,7 @@ static int read_state(const Rows *r, long n, int masked, Scratch *s) {
         for (long p = 0; p < panels; p++) {
             int state = !some[p] ? NONE : (all[p] & full) == full ? ALL : SOME;
             s->state[g * PANELS + p] = state;
+            s->seen[g * PANELS + p] = some[p] & full;
             any |= state != NONE;
         }
     }
@@ -234,15 +236,41 @@ static int read_state(const Rows *r, long n, int masked, Scratch *s) {
 
 /* Writes -inf over the scores that the rows of group g may not see, in one panel. */
 INLINE void hide(const Rows *r, long g, long panel, const uint32_t *words, real *scores) {
+#ifndef __AVX512F__
     ints bit;
     for (int i = 0; i < VL; i++) bit[i] = (whole)1 << i;
+#endif
     for (long i = 0; i < MR; i++) {
         long row = least(g * MR + i, r->n - 1);
-        uint32_t word = words[row % r->rows * PANELS + panel];
+        if (row >= r->rows) row %= r->rows;
+        uint32_t word = words[row * PANELS + panel];
         for (int half = 0; half < 2; half++) {
             real *x = scores + i * BLOCK + half * VL;
+#if defined(__AVX512F__) && DOUBLE
+            store(x, (vec)_mm512_mask_blend_pd(word >> half * VL, (__m512d)fill(-INFINITY), (__m512d)load(x)));
+#elif defined(__AVX512F__)
+            store(x, (vec)_mm512_mask_blend_ps(word >> half * VL, (__m512)fill(-INFINITY), (__m512)load(x)));
+#else
             ints seen = (((whole)(word >> half * VL) - (ints){0}) & bit) == bit;
             store(x, pick(seen, load(x), fill(-INFINITY)));
+#endif
         }
     }
+}
+
+/* The scores of group g against one panel of keys, of which a half that no row sees is left out. */
+INLINE void scores_of(long g, long p, long dim, const real *rows, const real *keys, const Scratch *s, real *to) {
+    uint32_t seen = s->seen[g * PANELS + p];
+    if (!(seen >> VL)) product_half(dim, rows, keys, 0, to, BLOCK);
+    else if (!(seen & ones(0, VL))) product_half(dim, rows, keys, 1, to, BLOCK);
+    else product_packed(dim, rows, keys, to, BLOCK);
+}
+
+/* Panels [first, last) of one group as columns from the first to the last that any row sees. */
+typedef struct { long first, n; } Columns;
+
+INLINE Columns columns_of(const uint32_t *seen, long first, long last) {
+    long a = first * NR + __builtin_ctz(seen[first]);
+    long b = (last - 1) * NR + 32 - __builtin_clz(seen[last - 1] & ones(0, NR));
+    return (Columns){a, b - a};
 }

@@ -13,12 +13,15 @@ static int all_finite(const real *x, long n) {
 /* Extends the softmax of MR rows by `n` columns: replaces scores by weights 2^(score - top), and updates the sums. When
    a row's maximum `top` grows, its sum and output so far shrink by 2^(old top - new top). */
 static void soften(real *scores, long n, real *top, real *total, real *o, long wide) {
+    real tops[MR]; /* of all rows first: their reductions then do not wait for each other */
     for (long i = 0; i < MR; i++) {
-        real *x = scores + i * BLOCK;
+        const real *x = scores + i * BLOCK;
         vec m0 = fill(-INFINITY), m1 = m0;
         for (long j = 0; j < n; j += NR) m0 = larger(load(x + j), m0), m1 = larger(load(x + j + VL), m1);
-        real before = top[i], now = max_of(larger(m0, m1));
-        now = before > now ? before : now;
+        tops[i] = max_of(larger(m0, m1));
+    }
+    for (long i = 0; i < MR; i++) {
+        real *x = scores + i * BLOCK, before = top[i], now = before > tops[i] ? before : tops[i];
         if (now == -INFINITY) { /* no key seen yet; a NaN is larger than nothing, so add it to the sum */
             vec sum = {0};
             for (long j = 0; j < n; j += VL) {
@@ -73,7 +76,7 @@ static int forward_rows(const Call *c, const Rows *r, Scratch *s) {
             for (long p = 0; p < panels; p++) {
                 if (state[p] == NONE) continue;
                 real *x = s->scores + seen * NR;
-                product_packed(c->dim, s->q + g * MR * c->dim, s->k + p * NR * c->dim, x, BLOCK);
+                scores_of(g, p, c->dim, s->q + g * MR * c->dim, s->k + p * NR * c->dim, s, x);
                 if (state[p] == SOME) hide(r, g, p, s->words, x);
                 at[seen++] = p;
             }
@@ -82,9 +85,10 @@ static int forward_rows(const Call *c, const Rows *r, Scratch *s) {
             soften(s->scores, seen * NR, s->top + g * MR, s->total + g * MR, o, wide);
             for (long i = 0, j; i < seen; i = j) { /* adjacent panels are one product */
                 for (j = i + 1; j < seen && at[j] == at[j - 1] + 1;) j++;
+                Columns e = columns_of(s->seen + g * PANELS, at[i], at[j - 1] + 1);
+                const real *weights = s->scores + i * NR + e.first - at[i] * NR;
                 for (long d = 0; d < wide; d += NR)
-                    product_rows(
-                        (j - i) * NR, s->scores + i * NR, BLOCK, values + at[i] * NR * ldv + d, ldv, o + d, wide);
+                    product_rows(e.n, weights, BLOCK, values + e.first * ldv + d, ldv, o + d, wide);
             }
         }
     }

@@ -66,17 +66,78 @@ INLINE vec larger(vec a, vec b) { /* the larger number of each pair; b where eit
 #endif
 }
 
+/* The sum and the maximum of a vector, by halves: one number after the other would wait for VL sums in turn. */
 INLINE real sum_of(vec x) {
-    real s = 0;
-    for (int i = 0; i < VL; i++) s += x[i];
-    return s;
+#if defined(__AVX512F__)
+    return DOUBLE ? (real)_mm512_reduce_add_pd((__m512d)x) : (real)_mm512_reduce_add_ps((__m512)x);
+#else
+    real a[VL];
+    store(a, x);
+    UNROLL for (int half = VL / 2; half > 0; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) a[i] += a[i + half];
+    return a[0];
+#endif
 }
 
-INLINE real max_of(vec x) {
-    real m = x[0];
-    for (int i = 1; i < VL; i++) m = x[i] > m ? x[i] : m;
-    return m;
+INLINE real max_of(vec x) { /* of numbers; a NaN may be lost */
+#if defined(__AVX512F__)
+    return DOUBLE ? (real)_mm512_reduce_max_pd((__m512d)x) : (real)_mm512_reduce_max_ps((__m512)x);
+#else
+    real a[VL];
+    store(a, x);
+    UNROLL for (int half = VL / 2; half > 0; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) a[i] = a[i + half] > a[i] ? a[i + half] : a[i];
+    return a[0];
+#endif
 }
+
+#if defined(__AVX512F__) || (defined(__AVX__) && !defined(__clang__) && !DOUBLE)
+#define TRANSPOSES 1
+
+/* Transposes VL x VL numbers. */
+INLINE void transpose(vec a[VL]) {
+    vec b[VL];
+#if defined(__AVX512F__)
+    /* A step deals vectors i and i + VL / 2 alternately into two: the highest bit of a vector's number becomes the lowest
+       bit of a number's place. After log2(VL) steps, the two have changed roles. */
+    ints low, high;
+    UNROLL for (int i = 0; i < VL; i++) low[i] = i / 2 + i % 2 * VL, high[i] = low[i] + VL / 2;
+    UNROLL for (int step = 1; step < VL; step *= 2) {
+        UNROLL for (int i = 0; i < VL / 2; i++) {
+#if DOUBLE
+            __m512d x = (__m512d)a[i], y = (__m512d)a[i + VL / 2];
+            b[2 * i] = (vec)_mm512_permutex2var_pd(x, (__m512i)low, y);
+            b[2 * i + 1] = (vec)_mm512_permutex2var_pd(x, (__m512i)high, y);
+#else
+            __m512 x = (__m512)a[i], y = (__m512)a[i + VL / 2];
+            b[2 * i] = (vec)_mm512_permutex2var_ps(x, (__m512i)low, y);
+            b[2 * i + 1] = (vec)_mm512_permutex2var_ps(x, (__m512i)high, y);
+#endif
+        }
+        UNROLL for (int i = 0; i < VL; i++) a[i] = b[i];
+    }
+#else
+    ints low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
+    UNROLL for (int i = 0; i < 4; i++) {
+        b[2 * i] = __builtin_shuffle(a[2 * i], a[2 * i + 1], low);
+        b[2 * i + 1] = __builtin_shuffle(a[2 * i], a[2 * i + 1], high);
+    }
+    ints even = {0, 1, 8, 9, 4, 5, 12, 13}, odd = {2, 3, 10, 11, 6, 7, 14, 15};
+    UNROLL for (int i = 0; i < 2; i++) {
+        UNROLL for (int j = 0; j < 2; j++) {
+            a[4 * i + 2 * j] = __builtin_shuffle(b[4 * i + j], b[4 * i + 2 + j], even);
+            a[4 * i + 2 * j + 1] = __builtin_shuffle(b[4 * i + j], b[4 * i + 2 + j], odd);
+        }
+    }
+    ints left = {0, 1, 2, 3, 8, 9, 10, 11}, right = {4, 5, 6, 7, 12, 13, 14, 15};
+    UNROLL for (int i = 0; i < 4; i++) {
+        b[i] = __builtin_shuffle(a[i], a[4 + i], left);
+        b[4 + i] = __builtin_shuffle(a[i], a[4 + i], right);
+    }
+    UNROLL for (int i = 0; i < VL; i++) a[i] = b[i];
+#endif
+}
+#endif
 
 /* Returns 2^x for x <= 0, to about one unit in the last place; 0 where 2^x is too small for a normal number; NaN for
    NaN. x = n + f with an integer n: 2^n is written into the exponent's bits, 2^f is a Taylor series. */
@@ -119,6 +180,19 @@ INLINE void product(
 
 static void product_packed(long k, const real *a, const real *b, real *c, long ldc) {
     product(k, a, 1, MR, b, NR, c, ldc, 0);
+}
+
+/* The product of one half of a panel, VL columns, and zeros in the other. */
+static void product_half(long k, const real *a, const real *b, long half, real *c, long ldc) {
+    vec acc[MR] = {0};
+    for (long j = 0; j < k; j++, a += MR, b += NR) {
+        vec b0 = load(b + half * VL);
+        UNROLL for (int i = 0; i < MR; i++) acc[i] += a[i] * b0;
+    }
+    UNROLL for (int i = 0; i < MR; i++) {
+        store(c + i * ldc + half * VL, acc[i]);
+        store(c + i * ldc + VL - half * VL, (vec){0});
+    }
 }
 
 static void product_rows(long k, const real *a, long lda, const real *b, long ldb, real *c, long ldc) {
