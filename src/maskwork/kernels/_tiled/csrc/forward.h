@@ -97,7 +97,8 @@ static int forward_rows(const Call *c, const Rows *r, Scratch *s) {
         real total = s->total[i], *out = c->out_to + row * c->v_dim;
         real by = total == 0 ? 0 : 1 / total;
         for (long d = 0; d < c->v_dim; d++) out[d] = s->o[i * wide + d] * by;
-        c->lse_to[row] = total == 0 ? -INFINITY : s->top[i] * (real)M_LN2 + (real)log(total);
+        /* rounded once: the backward recomputes all weights of the row from it */
+        c->lse_to[row] = total == 0 ? -INFINITY : (real)(s->top[i] * M_LN2 + log(total));
         finite &= all_finite(out, c->v_dim);
     }
     return finite;
@@ -198,6 +199,6 @@ static int forward_row(const Call *c, const Rows *r, Scratch *s) {
     long row = (r->batch * c->heads + r->head0) * c->q_len + row_at(r, 0);
     real by = sum == 0 ? 0 : 1 / sum;
     for (long d = 0; d < c->v_dim; d++) c->out_to[row * c->v_dim + d] = o[d] * by;
-    c->lse_to[row] = sum == 0 ? -INFINITY : top * (real)M_LN2 + (real)log(sum);
+    c->lse_to[row] = sum == 0 ? -INFINITY : (real)(top * M_LN2 + log(sum));
     return all_finite(c->out_to + row * c->v_dim, c->v_dim);
 }
