@@ -171,7 +171,7 @@ class _SpanBlockMask(BlockMask):
             )
         rows, columns = (-(-length // size) for length, size in zip(lengths, self.BLOCK_SIZE, strict=True))
         blocks = [blocks[..., :rows, :columns] for blocks in self._kinds()]
-        return _assemble((lengths, cast("tuple[int, int]", self.BLOCK_SIZE)), [*_index_of(blocks), *self.tables])
+        return _assemble((lengths, self.BLOCK_SIZE), [*_index_of(blocks), *self.tables])
 
     def _wide(self) -> BlockMask:
         """Return torch's own class with the same blocks, every index table as wide as there are blocks."""

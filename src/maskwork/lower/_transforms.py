@@ -7,12 +7,12 @@ implementation asks here, and refuses by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.autograd import forward_ad
 
-_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+_functorch = cast(Any, torch._C)._functorch
 
 
 def transforms(tensors: Callable[[], Iterable[torch.Tensor | None]]) -> frozenset[str]:

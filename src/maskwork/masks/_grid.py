@@ -184,7 +184,7 @@ def as_q_start(value: Any) -> QStart:
 
 def _rows_of(q_start: Any) -> int:
     """Return how many batch rows a start was given for, 1 for an int."""
-    one_for_each = isinstance(q_start, (list, tuple)) or getattr(q_start, "ndim", 0)
+    one_for_each = type(q_start) in (list, tuple) or getattr(q_start, "ndim", 0)
     return len(q_start) if one_for_each else 1
 
 

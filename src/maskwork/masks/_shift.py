@@ -91,7 +91,9 @@ def shifted_rows(mask: Mask, q: Any, k: Any) -> Mask:
     sides: list[list[Any]] = []
     for value, name in ((q, "q"), (k, "k")):
         one_for_each = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)
-        steps = as_ints(value, f"shift({name})", ndims=(1,), minimum=None).tolist() if one_for_each else [value]
+        steps: list[Any] = [value]
+        if one_for_each:
+            steps = as_ints(value, f"shift({name})", ndims=(1,), minimum=None).tolist()
         sides.append([_step(step, name) for step in steps])
     rows = max(len(side) for side in sides)
     if any(len(side) not in (1, rows) for side in sides):

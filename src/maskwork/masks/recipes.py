@@ -251,8 +251,10 @@ def time_window(times: Any, before: int, after: int = 0) -> Mask:
     rows = np.atleast_2d(array)
     if (np.diff(rows, axis=1) < 0).any():
         raise MaskError("time_window takes times that never decrease, got some that do; sort the events by time")
-    starts = np.stack([np.searchsorted(row, row - back, side="left") for row in rows])
-    ends = np.stack([np.searchsorted(row, row + ahead, side="right") for row in rows])
+    starts, ends = np.empty_like(rows), np.empty_like(rows)
+    for b, row in enumerate(rows):
+        starts[b] = np.searchsorted(row, row - back, side="left")
+        ends[b] = np.searchsorted(row, row + ahead, side="right")
     return from_spans(starts[..., None], ends[..., None])
 
 

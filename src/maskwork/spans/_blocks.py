@@ -151,7 +151,9 @@ def _classify_one_row(spans: Spans, q_size: int, kv_size: int, short_is_full: bo
 def _repeat(row: BlockRuns, times: int, rows: int) -> BlockRuns:
     """Return one row of blocks for each lead `times` times, followed by empty rows up to `rows`."""
     lead, _, columns = row.shape
-    index = np.concatenate([np.arange(0)] + [np.tile(np.arange(*row.indptr[i : i + 2]), times) for i in range(lead)])
+    edges: list[int] = row.indptr.tolist()
+    parts: list[Ints] = [np.tile(np.arange(edges[i], edges[i + 1], dtype=np.int64), times) for i in range(lead)]
+    index: Ints = np.concatenate(parts)
     counts = np.zeros((lead, rows), dtype=np.int64)
     counts[:, :times] = np.diff(row.indptr)[:, None]
     indptr = np.concatenate([[0], counts.ravel().cumsum()])

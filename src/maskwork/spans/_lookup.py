@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._runs import Ints
 from ._spans import Planes, Spans, check_budget
 
 #: The fewest runs of the one row for which looking up is faster than merging.
@@ -55,8 +56,8 @@ def _meet(
     """Return, plane by plane, each run of `starts` and `ends` cut to each of the runs that it meets."""
     met: tuple[list[Planes], list[Planes]] = ([], [])
     for start, end in zip(starts, ends, strict=True):
-        first = np.searchsorted(run_ends, start, side="right")
-        count = np.searchsorted(run_starts, end, side="left") - first
+        first: Ints = np.asarray(np.searchsorted(run_ends, start, side="right"), dtype=np.int64)
+        count: Ints = np.asarray(np.searchsorted(run_starts, end, side="left"), dtype=np.int64) - first
         most = int(count.max(initial=0))
         check_budget(len(met[0]) + most, lead[0] * lead[1] * start.shape[-1])
         for i in range(most):

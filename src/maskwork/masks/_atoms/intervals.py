@@ -127,7 +127,7 @@ class _KeyBounds(Mask):
         border = np.full((*start.shape[:2], 1), _NO_BOUND)
         start, end = np.concatenate([-border, start, -border], axis=2), np.concatenate([border, end, border], axis=2)
         before, key = (start[..., :-1], end[..., :-1]), (start[..., 1:], end[..., 1:])
-        opens, closes = _Edges(before, key, names), _Edges(key, before, names)
+        opens, closes = _RunStarts(before, key, names), _RunStarts(key, before, names)
         shape = np.broadcast_shapes((*start.shape[:2], 1), queries.shape, extent.shape)
         low, high = (np.broadcast_to(side[0], shape) for side in (extent.planes_starts, extent.planes_ends))
         # An edge is sorted, a cell is only compared.
@@ -173,8 +173,8 @@ class _KeyBounds(Mask):
         return f"key {cell.key} is hidden from queries [{least}, {most})"
 
 
-class _Edges:
-    """Where a run begins: the rows in which one key is hidden and its neighbour is not.
+class _RunStarts:
+    """The starts of runs: the rows in which one key is hidden and its neighbour is not.
 
     Attributes:
         total: the number of edges.

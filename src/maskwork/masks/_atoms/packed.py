@@ -81,7 +81,9 @@ class _PackedSequences(Mask):
         ends = q_lengths.cumsum(axis=1)
         queries = np.broadcast_to(queries, (rows, *queries.shape[1:]))
         # side="right" skips sequences without queries, which end where the one before them does.
-        number = np.stack([np.searchsorted(end, row, side="right") for end, row in zip(ends, queries, strict=True)])
+        number = np.empty(queries.shape, dtype=np.int64)
+        for row, end in enumerate(ends):
+            number[row] = np.searchsorted(end, queries[row], side="right")
         b = np.arange(rows).reshape(-1, 1, 1)
         local = queries - (ends - q_lengths - positions)[b, number]
         return number, local, k_starts[b, number], k_lengths[b, number]
@@ -96,8 +98,8 @@ class _PackedSequences(Mask):
         if self.pages is not None or not self.mask.depends_on_query:
             return sp.intersection(extent, self._spans(queries, kv_len))
         number, local, first, length = self._of_queries(queries)
-        sides = (np.clip(side[0] - first, 0, length) for side in (extent.planes_starts, extent.planes_ends))
-        inner = self.mask._spans_within(local, self._longest, sp.single(*sides, self._longest))
+        low, high = (np.clip(side[0] - first, 0, length) for side in (extent.planes_starts, extent.planes_ends))
+        inner = self.mask._spans_within(local, self._longest, sp.single(low, high, self._longest))
         return self._laid(inner, number, first, length, kv_len)
 
     @property
