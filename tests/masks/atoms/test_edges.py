@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskwork as mw
+from helpers.geometry import spans_of
 from maskwork.errors import MaskError, TooManySpans
 
 N = 9
@@ -55,6 +56,25 @@ def test_a_hub_of_very_many_runs_is_refused_in_words():
     hub = np.arange(0, n, 2)
     with pytest.raises(TooManySpans, match="interval slots"):
         _ = mw.edges(np.zeros_like(hub), hub).bind(n).spans
+
+
+def test_a_hub_inside_a_window_has_the_edges_of_the_window():
+    n = 1 << 16
+    hub = np.arange(0, n, 2)
+    narrow = (mw.edges(np.zeros_like(hub), hub) & mw.band(8, 8)).bind(n)
+    assert narrow.spans.row(0) == [(key, key + 1) for key in range(0, 9, 2)]
+    assert narrow.spans.runs == 5
+
+
+@pytest.mark.parametrize("window", [mw.band(3, 2), mw.band([0, 4], [[1], [0], [6]])])
+@pytest.mark.parametrize("q_start", [0, -3, [0, -2, 5]])
+def test_edges_inside_a_window_are_those_of_both(window: mw.Mask, q_start: object):
+    rng = np.random.default_rng(0)
+    mask = mw.edges(rng.integers(0, 20, (3, 60)), rng.integers(0, 25, (3, 60)))
+    both, graph, inside = (each.bind(15, 18, q_start=q_start, batch=3) for each in (mask & window, mask, window))
+    expected = graph.dense() & inside.dense()
+    assert np.array_equal(both.dense(), expected)
+    assert both.spans == spans_of(expected)
 
 
 def test_the_reason_counts_the_edges():

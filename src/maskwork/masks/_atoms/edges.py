@@ -14,11 +14,13 @@ from .._mask import Mask, Queries
 from .._questions.explain import Cell, Row
 from .._text.registry import Form, atom
 from .._text.spec import Spec
-from .ids import RunIndex, look_up
+from .ids import RunIndex, look_up, look_up_within
 
 
 class _Graph(Mask):
     """The mask of `edges`: pairs sorted by query and key, each once, `(E,)` or `(B, E)`; pairs of -1 stand first."""
+
+    many_runs = True
 
     def __init__(self, queries: Ints, keys: Ints) -> None:
         self.queries, self.keys = queries, keys
@@ -37,6 +39,9 @@ class _Graph(Mask):
     def _spans(self, queries: Queries, kv_len: int) -> Spans:
         # The last slot of each index is that of queries without edges: those before position 0 and beyond the list.
         return look_up(self._index, queries, kv_len)
+
+    def _spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
+        return look_up_within(self._index, queries, kv_len, extent)
 
     def _reason(self, cell: Cell, row: Row) -> str:
         edge = any(start <= cell.key < end for start, end in row)
@@ -65,7 +70,8 @@ def edges(queries: Any, keys: Any) -> Mask:
     | DGL `graph.edges()` | `k, q = graph.edges()` |
     | `torch.sparse_coo_tensor(indices, …)` of rows and columns | `q, k = indices` |
 
-    Edges that lie outside a grid say nothing about it. A node sees itself only if it has an edge to itself.
+    Edges that lie outside a grid say nothing about it. A node sees itself only if it has an edge to itself. Beside `&`,
+    only the edges inside of the other masks' rows are looked up: in a window, a node of very many edges costs little.
 
     >>> import maskwork as mw
     >>> mw.edges([0, 0, 2], [1, 2, 0]).bind(3).dense().astype(int)[0, 0].tolist()

@@ -89,13 +89,22 @@ def look_up(rows: Sequence[RunIndex], queries: Queries, kv_len: int) -> Spans:
     lookups: list[tuple[RunIndex, npt.NDArray[np.int32], Ints]] = []
     for b in range(max(len(rows), len(queries))):
         index = rows[b if len(rows) > 1 else 0]
-        place = queries[b if len(queries) > 1 else 0]
-        # A position before 0, or beyond the index, is the index's last.
-        place = np.where((place < 0) | (place >= len(index.slot)), len(index.slot) - 1, place)
-        slot = index.slot[place]
+        slot = index.slot_of(queries[b if len(queries) > 1 else 0])
         lookups.append((index, slot, index.count(kv_len)[slot]))
     check_budget(max(int(count.max(initial=1)) for _, _, count in lookups), len(lookups) * lookups[0][1].size)
     return join_batch([index.spans(slot, count, kv_len) for index, slot, count in lookups])
+
+
+def look_up_within(rows: Sequence[RunIndex], queries: Queries, kv_len: int, extent: Spans) -> Spans:
+    """Return the runs of each query inside of one run a row, `extent`: the others are not counted or stored."""
+    lead = np.broadcast_shapes((len(rows), 1, 1), queries.shape, extent.shape)
+    low, high = (np.broadcast_to(side[0], lead) for side in (extent.planes_starts, extent.planes_ends))
+    queries = np.broadcast_to(queries, (lead[0], 1, lead[2]))
+    parts: list[Spans] = []
+    for b in range(lead[0]):
+        index = rows[b if len(rows) > 1 else 0]
+        parts.append(index.spans_within(index.slot_of(queries[b]), low[b], high[b], kv_len))
+    return join_batch(parts)
 
 
 class Groups:
@@ -115,14 +124,7 @@ class Groups:
 
     def spans_within(self, queries: Queries, kv_len: int, extent: Spans) -> Spans:
         """Return the keys that have the id of each query inside of one run a row, `extent`."""
-        lead = np.broadcast_shapes((len(self.rows), 1, 1), queries.shape, extent.shape)
-        low, high = (np.broadcast_to(side[0], lead) for side in (extent.planes_starts, extent.planes_ends))
-        queries = np.broadcast_to(queries, (lead[0], 1, lead[2]))
-        parts: list[Spans] = []
-        for b in range(lead[0]):
-            index = self.rows[b if len(self.rows) > 1 else 0]
-            parts.append(index.spans_within(index.slot[np.maximum(queries[b], 0)], low[b], high[b], kv_len))
-        return join_batch(parts)
+        return look_up_within(self.rows, queries, kv_len, extent)
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,11 @@ class RunIndex:
     begin: npt.NDArray[np.int32]
     name_of_run: npt.NDArray[np.intp]
     slot: npt.NDArray[np.int32]
+
+    def slot_of(self, queries: Queries) -> npt.NDArray[np.int32]:
+        """Return the slot of each query; a position before 0, or beyond the index, has the index's last."""
+        outside = (queries < 0) | (queries >= len(self.slot))
+        return self.slot[np.where(outside, len(self.slot) - 1, queries)]
 
     def spans_within(
         self, slot: npt.NDArray[np.int32], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], kv_len: int
