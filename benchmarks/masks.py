@@ -39,6 +39,7 @@ GIVEN: dict[str, tuple[str, float | None]] = {
     "columns": ("FlashMask's columns of documents, causal, 131,072 keys", 1.0),
     "two columns": ("the same both ways: two columns", 1.0),
     "noisy columns": ("columns that end a window at random, 20 runs a row", 1.0),
+    "evicted": ("a window of 64 over keys that are dropped at random, 70,000 keys", None),
     "rectangles": ("256 rectangles at 65,536", 1.0),
     "kinds": ("256 rectangles of all kinds at 65,536", 1.0),
     "spans": ("4 runs a query, 131,072 queries", 1.0),
@@ -124,6 +125,9 @@ def given(case: str) -> dict[str, float]:
             mw.from_key_bounds(ends) & mw.from_key_bounds(end=ends - np.repeat(lengths, lengths))
         ).bind(n),
         "noisy columns": lambda: (mw.causal() & mw.from_key_bounds(window)).bind(n),
+        "evicted": lambda: (
+            mw.sliding_window(64) & mw.from_key_bounds(np.arange(70_000) + random.integers(1, 70_000, 70_000))
+        ).bind(70_000),
         "rectangles": lambda: mw.rectangles(q_ranges, k_ranges).bind(m),
         "kinds": lambda: mw.rectangles(q_ranges, k_ranges, kinds).bind(m),
         "blocks": lambda: mw.blocks(layout, 128).bind(m),

@@ -25,8 +25,9 @@ SLICES = (((0, 12), (0, 12)), ((2, 7), (1, 6)), ((3, 5), (0, 9)), ((1, 9), (4, 7
 
 @PEER.row(
     "FlashMask, `causal=True`, one bound",
-    "(causal() & custom(lambda b, h, q, k: q < bounds[k])).bind(n)",
-    note="`bounds = startend_row_indices[b, h, :, 0]`: the queries from there on do not see the key",
+    "(causal() & from_key_bounds(bounds)).bind(n)",
+    note="`bounds = startend_row_indices[..., 0]`, repeated for each group of query heads: the queries from there on "
+    "do not see the key",
 )
 def causal_one_bound() -> Iterator[Case]:
     for seed in range(12):
@@ -37,7 +38,7 @@ def causal_one_bound() -> Iterator[Case]:
 
 @PEER.row(
     "FlashMask, `causal=True`, two bounds",
-    "(causal() & custom(lambda b, h, q, k: (q < starts[k]) | (q >= ends[k]))).bind(n)",
+    "(causal() & from_key_bounds(starts, ends)).bind(n)",
 )
 def causal_two_bounds() -> Iterator[Case]:
     for seed in range(12):
@@ -51,7 +52,7 @@ def causal_two_bounds() -> Iterator[Case]:
 
 @PEER.row(
     "FlashMask, `causal=False`, two bounds",
-    "custom(lambda b, h, q, k: (q < starts[k]) & (q >= ends[k])).bind(n)",
+    "(from_key_bounds(starts) & from_key_bounds(end=ends)).bind(n)",
     note="the start of the hidden lower part, the end of the hidden upper part",
 )
 def two_bounds() -> Iterator[Case]:
@@ -65,8 +66,7 @@ def two_bounds() -> Iterator[Case]:
 
 @PEER.row(
     "FlashMask, `causal=False`, four bounds",
-    "custom(lambda b, h, q, k: ((q < b0[k]) | (q >= b1[k])) & ((q < b2[k]) | (q >= b3[k]))).bind(n)",
-    shown=False,
+    "(from_key_bounds(b0, b1) & from_key_bounds(b2, b3)).bind(n)",
 )
 def four_bounds() -> Iterator[Case]:
     for seed in range(12):
@@ -93,59 +93,39 @@ def _slice(kind: int, queries: tuple[int, int], keys: tuple[int, int]) -> np.nda
 
 
 def _case(kind: int, queries: tuple[int, int], keys: tuple[int, int]) -> Case:
-    marks = [np.where((np.arange(N) >= a) & (np.arange(N) < b), 0, -1) for a, b in (queries, keys)]
-    return {"theirs": _slice(kind, queries, keys), "q_marks": marks[0], "k_marks": marks[1], "q0": queries[0],
-            "k0": keys[0], "d": keys[1] - queries[1], "n": N}  # fmt: skip
+    return {"theirs": _slice(kind, queries, keys), "q_range": queries, "k_range": keys, "n": N}
 
 
-@PEER.row(
-    "MagiAttention, a full slice",
-    "match(q_marks, k_marks).bind(n)",
-    note="marks: 0 inside the range, -1 elsewhere. Slices join by `|`",
-)
+@PEER.row("MagiAttention, a full slice", "rectangles([q_range], [k_range]).bind(n)", shown=False)
 def full_slice() -> Iterator[Case]:
     yield from (_case(0, *ranges) for ranges in SLICES)
 
 
-@PEER.row(
-    "a causal slice",
-    "(match(q_marks, k_marks) & (band(None, d) if d >= 0 else causal().shift(q=-d))).bind(n)",
-    note="`d`: the end of its keys minus the end of its queries",
-)
+@PEER.row("a causal slice", "rectangles([q_range], [k_range], 'causal').bind(n)", shown=False)
 def causal_slice() -> Iterator[Case]:
     yield from (_case(1, *ranges) for ranges in SLICES)
 
 
-@PEER.row(
-    "an inverse causal slice",
-    "(match(q_marks, k_marks) & band(0, None).shift(q=q0, k=k0)).bind(n)",
-    note="`q0`, `k0`: the starts of its ranges",
-)
+@PEER.row("an inverse causal slice", "rectangles([q_range], [k_range], 'inverse_causal').bind(n)", shown=False)
 def inverse_causal_slice() -> Iterator[Case]:
     yield from (_case(2, *ranges) for ranges in SLICES)
 
 
-@PEER.row(
-    "a bidirectional causal slice",
-    "(match(q_marks, k_marks) & (band(None, d) if d >= 0 else causal().shift(q=-d)) "
-    "& band(0, None).shift(q=q0, k=k0)).bind(n)",
-)
+@PEER.row("a bidirectional causal slice", "rectangles([q_range], [k_range], 'bicausal').bind(n)", shown=False)
 def bidirectional_causal_slice() -> Iterator[Case]:
     yield from (_case(3, *ranges) for ranges in SLICES)
 
 
 @PEER.row(
-    "several slices",
-    "reduce(or_, [match(*s) & (band(None, d) if d >= 0 else causal().shift(q=-d)) for s, d in slices]).bind(n)",
-    shown=False,
+    "MagiAttention, `flex_flash_attn_func`",
+    "rectangles(q_ranges, k_ranges, attn_type_map).bind(n)",
+    note="0 full, 1 causal, 2 inverse causal, 3 bidirectional causal; slices may overlap",
 )
 def slices() -> Iterator[Case]:
-    for seed in range(10):
+    for seed in range(24):
         random = np.random.default_rng(seed)
-        cases = []
-        for _ in range(4):
-            queries, keys = (tuple(np.sort(random.choice(N + 1, 2, replace=False)).tolist()) for _ in range(2))
-            cases.append(_case(1, queries, keys))
-        parts = [((case["q_marks"], case["k_marks"]), case["d"]) for case in cases]
-        yield {"theirs": reduce(or_, [case["theirs"] for case in cases]), "slices": parts, "n": N, "reduce": reduce,
-               "or_": or_}  # fmt: skip
+        ranges = [[np.sort(random.choice(N + 1, 2, replace=False)).tolist() for _ in range(2)] for _ in range(4)]
+        kinds = random.integers(0, 4, 4).tolist()
+        theirs = reduce(or_, [_slice(kind, *pair) for kind, pair in zip(kinds, ranges, strict=True)])
+        q_ranges, k_ranges = zip(*ranges, strict=True)
+        yield {"theirs": theirs, "q_ranges": list(q_ranges), "k_ranges": list(k_ranges), "attn_type_map": kinds, "n": N}

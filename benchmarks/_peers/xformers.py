@@ -136,38 +136,37 @@ def _padded(left: int | None, right: int | None) -> Iterator[Case]:
     for q_lengths, k_lengths in PADDED:
         blocks = [padded(block(q, k, "end", left, right), PADDING) for q, k in zip(q_lengths, k_lengths, strict=True)]
         yield {"theirs": block_diagonal(blocks), "q_lengths": q_lengths, "k_lengths": k_lengths,
-               "q_len": sum(q_lengths), "padding": PADDING, "kv_len": PADDING * len(k_lengths)}  # fmt: skip
+               "q_len": sum(q_lengths), "kv_padding": PADDING, "kv_len": PADDING * len(k_lengths)}  # fmt: skip
 
 
-# A gap is a sequence without queries, between the others.
-_WITH_GAPS = (
-    "packed({}, [x for n in q_lengths for x in (n, 0)], [x for n in k_lengths for x in (n, padding - n)], align='end')"
+_WITH_ROOM = (
+    "packed({}, q_lengths, k_lengths, k_starts=[i * kv_padding for i in range(len(k_lengths))])"
     ".bind(q_len, kv_len, q_start=0)"
 )
 
 
 @PEER.row(
     "`BlockDiagonalPaddedKeysMask…`",
-    _WITH_GAPS.format("full()"),
-    note="a gap is a sequence without queries",
+    _WITH_ROOM.format("full()"),
+    note="`k_starts`: the first key of each sequence; causal and local kinds take their mask in place of `full()`",
 )
 def padded_keys() -> Iterator[Case]:
     yield from _padded(None, None)
 
 
-@PEER.row("`BlockDiagonalCausalWithOffsetPaddedKeysMask…`", _WITH_GAPS.format("causal()"), shown=False)
+@PEER.row("`BlockDiagonalCausalWithOffsetPaddedKeysMask…`", _WITH_ROOM.format("causal()"), shown=False)
 def padded_keys_causal() -> Iterator[Case]:
     yield from _padded(None, 0)
 
 
-@PEER.row("`BlockDiagonalLocalAttentionPaddedKeysMask…`", _WITH_GAPS.format("band(left, right)"), shown=False)
+@PEER.row("`BlockDiagonalLocalAttentionPaddedKeysMask…`", _WITH_ROOM.format("band(left, right)"), shown=False)
 def padded_keys_local() -> Iterator[Case]:
     for left, right in product((0, 1, 3), (0, 1, 3)):
         for case in _padded(left, right):
             yield {**case, "left": left, "right": right}
 
 
-@PEER.row("`BlockDiagonalCausalLocalAttentionPaddedKeysMask…`", _WITH_GAPS.format("sliding_window(W)"), shown=False)
+@PEER.row("`BlockDiagonalCausalLocalAttentionPaddedKeysMask…`", _WITH_ROOM.format("sliding_window(W)"), shown=False)
 def padded_keys_causal_local() -> Iterator[Case]:
     for size in WINDOWS:
         for case in _padded(size - 1, 0):
@@ -182,19 +181,14 @@ def _gappy(right: int | None) -> Iterator[Case]:
         for q, k, start in zip(q_lengths, k_lengths, starts, strict=True):
             cells[row : row + q, start : start + k] = block(q, k, "end", None, right)
             row += q
-        ends = [start + n for start, n in zip(starts, k_lengths, strict=True)]
-        gaps = [b - a for a, b in zip([0, *ends], [*starts, 20], strict=True)]
-        yield {"theirs": cells, "q_lengths": q_lengths, "k_lengths": k_lengths, "gaps": gaps,
+        yield {"theirs": cells, "q_lengths": q_lengths, "k_lengths": k_lengths, "kv_seqstarts": starts,
                "q_len": sum(q_lengths), "kv_len": 20}  # fmt: skip
 
 
-_GAPPY = (
-    "packed({}, [0, *(x for n in q_lengths for x in (n, 0))], "
-    "[gaps[0], *(x for pair in zip(k_lengths, gaps[1:]) for x in pair)], align='end').bind(q_len, kv_len, q_start=0)"
-)
+_GAPPY = "packed({}, q_lengths, k_lengths, k_starts=kv_seqstarts).bind(q_len, kv_len, q_start=0)"
 
 
-@PEER.row("`BlockDiagonalGappyKeysMask…`", _GAPPY.format("full()"), shown=False)
+@PEER.row("`BlockDiagonalGappyKeysMask…`", _GAPPY.format("full()"))
 def gappy_keys() -> Iterator[Case]:
     yield from _gappy(None)
 
@@ -206,8 +200,8 @@ def gappy_keys_causal() -> Iterator[Case]:
 
 @PEER.row(
     "`PagedBlockDiagonal…PaddedKeysMask`",
-    "packed(causal(), q_lengths, k_lengths, align='end').bind(q_len, kv_len, q_start=0).select(k=slots)",
-    note="`slots`: the key of each slot of the pages, -1 for none",
+    "packed(causal(), q_lengths, k_lengths, pages=block_tables, page_size=page_size).bind(q_len, kv_len, q_start=0)",
+    note="for gappy keys `k_starts=` too, which count the slots of the sequence's own pages",
 )
 def paged_keys() -> Iterator[Case]:
     for (q_lengths, k_lengths), order in product(PADDED, ([0, 1, 2, 3, 4, 5], [5, 2, 0, 4, 1, 3])):
@@ -222,4 +216,14 @@ def paged_keys() -> Iterator[Case]:
         slots = slots.ravel()
         theirs = np.where(slots >= 0, block_diagonal(blocks)[:, slots], False)
         yield {"theirs": theirs, "q_lengths": q_lengths, "k_lengths": k_lengths, "q_len": sum(q_lengths),
-               "kv_len": sum(k_lengths), "slots": slots}  # fmt: skip
+               "kv_len": len(slots), "block_tables": np.reshape(order, (3, 2)), "page_size": page,
+               "slots": slots}  # fmt: skip
+
+
+@PEER.row(
+    "`PagedBlockDiagonal…PaddedKeysMask`, through the keys of each slot",
+    "packed(causal(), q_lengths, k_lengths).bind(q_len, sum(k_lengths), q_start=0).select(k=slots)",
+    shown=False,
+)
+def paged_keys_selected() -> Iterator[Case]:
+    yield from paged_keys()

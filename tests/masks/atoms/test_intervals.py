@@ -8,7 +8,7 @@ import torch
 
 import maskwork as mw
 from helpers.carried import assert_carried
-from maskwork.errors import GridError, MaskError
+from maskwork.errors import GridError, MaskError, TooManySpans
 
 RANDOM = [np.random.default_rng(seed) for seed in range(20)]
 
@@ -140,6 +140,43 @@ def test_131072_columns_are_as_many_slots():
     bound = (mw.causal() & mw.from_key_bounds(ends)).bind(n)
     assert bound.allowed == 256 * (512 * 513 // 2)
     assert bound.spans.runs == 1
+
+
+@pytest.mark.parametrize("length", [300, 70_000])
+def test_only_what_a_window_sees_of_scattered_bounds_is_computed(length: int):
+    """Each key is dropped from a query of its own on, as caches evict: all rows hold runs by the thousand."""
+    random = np.random.default_rng(0)
+    start = np.arange(length) + random.integers(1, length, length)
+    start[::3] -= length // 2
+    bound = (mw.sliding_window(64) & mw.from_key_bounds(start)).bind(length)
+    assert bound.spans.runs <= 32
+    for q in (0, 63, length // 2, length - 1):
+        keys = [k for a, b in bound.spans.row(q) for k in range(a, b)]
+        assert keys == [k for k in range(max(q - 63, 0), q + 1) if q < start[k]]
+
+
+def test_scattered_bounds_are_refused_before_they_are_sorted():
+    start = np.arange(200_000) + np.random.default_rng(0).integers(1, 200_000, 200_000)
+    with pytest.raises(TooManySpans):
+        _ = mw.from_key_bounds(start).bind(200_000).spans
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_columns_that_the_documentation_of_flash_mask_shows(columns: int):
+    """Paddle's documentation prints these columns beside the pictures of their masks."""
+    if columns == 1:  # documents
+        mask = mw.causal() & mw.from_key_bounds([4] * 4 + [7] * 3 + [10] * 3)
+        assert mask.bind(10).equals(mw.causal() & mw.document([4, 3, 3]))
+    elif columns == 2:  # documents, both ways
+        start, end = [4] * 4 + [7] * 3 + [10] * 3, [0] * 4 + [4] * 3 + [7] * 3
+        mask = mw.from_key_bounds(start) & mw.from_key_bounds(end=end)
+        assert mask.bind(10).equals(mw.document([4, 3, 3]))
+    else:  # three global tokens and a window of 3 past queries
+        c = np.array([[10, 10, 0, 0]] * 3 + [[3, 10, 0, 0]] + [[n, 10, 3, n] for n in range(4, 10)]).T
+        mask = mw.from_key_bounds(c[0], c[1]) & mw.from_key_bounds(c[2], c[3])
+        seen = np.zeros((10, 10), dtype=bool)
+        seen[:, :3] = seen[:3] = True
+        assert mask.bind(10).dense()[0, 0].tolist() == seen.tolist()
 
 
 def test_reasons():

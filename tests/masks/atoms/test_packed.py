@@ -75,21 +75,22 @@ def test_sequences_are_the_mask_on_their_own_grids(inner: str, seed: int, align:
 
 @pytest.mark.parametrize("inner", ["causal", "full", "sinks", "not", "two heads"])
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("kind", ["padded", "gappy", "paged"])
+@pytest.mark.parametrize("kind", ["padded", "gappy", "paged", "paged gappy"])
 def test_keys_with_room_and_on_pages(inner: str, seed: int, kind: str):
     random, q_lengths, k_lengths = draw(seed)
     mask, count = INNER[inner], len(q_lengths)
-    if kind == "paged":
+    if kind.startswith("paged"):
         size = int(random.integers(1, 4))
-        need = [-(-length // size) for length in k_lengths]
+        first_slots = random.integers(0, 5, count) if "gappy" in kind else np.zeros(count, dtype=int)
+        need = [-(-length // size) for length in first_slots + k_lengths]
         order = random.permutation(sum(need) + 2)
         pages = np.full((count, max(need) + 1), -1)
         first = 0
         for i, number in enumerate(need):
             pages[i, :number] = order[first : first + number]
             first += number
-        where = {"pages": pages, "page_size": size}
-        j = [np.arange(length) for length in k_lengths]
+        where = {"pages": pages, "page_size": size} | ({"k_starts": first_slots} if "gappy" in kind else {})
+        j = [slot + np.arange(length) for slot, length in zip(first_slots, k_lengths, strict=True)]
         keys = [pages[i, index // size] * size + index % size for i, index in enumerate(j)]
         kv_len = len(order) * size
     else:
@@ -155,7 +156,8 @@ def test_a_query_before_position_0_sees_nothing():
         (lambda: mw.packed(mw.causal(), [3], [3], pages=[[0]]), "no page_size"),
         (lambda: mw.packed(mw.causal(), [3], [3], page_size=2), "no pages"),
         (lambda: mw.packed(mw.causal(), [3], [3], pages=[[0, -1]], page_size=2), "1 pages of 2 for the 3 keys"),
-        (lambda: mw.packed(mw.causal(), [3], [3], pages=[[0, 1]], page_size=2, k_starts=[0]), "k_starts"),
+        (lambda: mw.packed(mw.causal(), [3], [3], pages=[[0, 1]], page_size=2, k_starts=[2]), "1 pages of 2 for the 3"),
+        (lambda: mw.packed(mw.causal(), [[3], [3]], [[3], [3]], pages=[[0, 1]], page_size=2), "lengths too"),
         (lambda: mw.packed(mw.per_row([mw.causal(), mw.full()]), [[1]] * 3, [[1]] * 3), "batch size"),
     ],
 )
@@ -171,3 +173,30 @@ def test_a_grid_beyond_the_sequences_is_refused():
         mw.packed(mw.causal(), [2], [5]).bind(2, 6, q_start=0)
     with pytest.raises(GridError, match="marks number"):
         mw.packed(mw.real([1, 1]), [2], [5]).bind(2, 5, q_start=0)
+
+
+def test_pages_that_no_key_needs_may_be_missing_or_shared():
+    # A window has dropped the first page, and two sequences share one page.
+    pages = [[-1, 3, 0], [3, 1, -1]]
+    mask = mw.packed(mw.sliding_window(3), [1, 1], [3, 4], k_starts=[2, 0], pages=pages, page_size=2)
+    assert mask.bind(2, 8, q_start=0).dense().astype(int)[0, 0].tolist() == [
+        [1, 0, 0, 0, 0, 0, 1, 1],
+        [0, 0, 1, 1, 0, 0, 0, 1],
+    ]
+    # vLLM fills a table with one page that no query sees.
+    repeated = mw.packed(mw.sliding_window(2), [1], [6], pages=[[0, 0, 2]], page_size=2).bind(1, 6, q_start=0)
+    assert repeated.spans.row(0) == [(4, 6)]
+    twice = mw.packed(mw.sliding_window(3), [1], [5], pages=[[0, 0, 2]], page_size=2).bind(1, 6, q_start=0)
+    assert twice.spans.row(0) == [(0, 2), (4, 5)]
+    assert [twice.explain(0, k).allowed for k in range(6)] == twice.dense()[0, 0, 0].tolist()
+
+
+def test_only_what_a_window_sees_is_computed():
+    n = 70_000  # a document has 140 runs, 10 million for all queries
+    ids = np.random.default_rng(0).integers(0, 500, n)
+    packed = mw.packed(mw.document(ids=ids), [n - 10_000, 10_000], [n, 20_000])
+    bound = (mw.sliding_window(64) & packed).bind(n, n + 20_000, q_start=0)
+    assert bound.spans.runs < 10
+    for q in (0, 63, 5_000, 59_999):  # a query of the first sequence stands 10,000 keys further on
+        keys = [k for a, b in bound.spans.row(q) for k in range(a, b)]
+        assert keys == [k for k in range(max(q - 63, 0), q + 1) if ids[k] == ids[q + 10_000]]

@@ -41,6 +41,30 @@ def test_rectangles_are_their_cells(seed: int, kinds: tuple[int, ...]):
         np.testing.assert_array_equal(got, cells(q, k, kind, np.arange(q_start, q_start + q_len), kv_len))
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "rows"),
+    [
+        ("full", (5, 2), "11 11 11 11 11"),
+        ("full", (2, 5), "11111 11111"),
+        ("causal", (5, 2), "00 00 00 10 11"),
+        ("causal", (2, 5), "11110 11111"),
+        ("causal", (5, 5), "10000 11000 11100 11110 11111"),
+        ("inverse_causal", (5, 2), "11 01 00 00 00"),
+        ("inverse_causal", (2, 5), "11111 01111"),
+        ("inverse_causal", (5, 5), "11111 01111 00111 00011 00001"),
+        ("bicausal", (5, 2), "00 00 00 00 00"),
+        ("bicausal", (2, 5), "11110 01111"),
+        ("bicausal", (5, 5), "10000 01000 00100 00010 00001"),
+    ],
+)
+def test_kinds_that_the_documentation_of_magi_attention_shows(kind: str, shape: tuple[int, int], rows: str):
+    """The examples of `flex_flash_attn_func`, also away from the first cell."""
+    expected = [[cell == "1" for cell in row] for row in rows.split()]
+    for q, k in ((0, 0), (3, 1)):
+        bound = mw.rectangles([[q, q + shape[0]]], [[k, k + shape[1]]], kind).bind(shape[0], k + shape[1], q_start=q)
+        assert bound.dense()[0, 0, :, k:].tolist() == expected
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_rectangles_differ_by_batch_row(seed: int):
     random = np.random.default_rng(seed)

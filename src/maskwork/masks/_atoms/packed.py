@@ -57,11 +57,15 @@ class _PackedSequences(Mask):
 
     @cached_property
     def _starts(self) -> tuple[Ints, Ints]:
-        """The position of each sequence's first query and the index of its first key: `(B, S)` each, B may be 1."""
+        """The position of each sequence's first query and the index of its first key: `(B, S)` each, B may be 1.
+
+        On pages, the index counts the slots of the sequence's own pages.
+        """
         q_starts, k_starts = self.arrays.get("q_starts"), self.arrays.get("k_starts")
         positions = self.k_lengths - self.q_lengths if q_starts is None else np.atleast_2d(q_starts)
-        before = self.k_lengths.cumsum(axis=1) - self.k_lengths
-        return positions, before if k_starts is None else np.atleast_2d(k_starts)
+        if k_starts is None and self.pages is None:
+            return positions, self.k_lengths.cumsum(axis=1) - self.k_lengths
+        return positions, np.zeros_like(self.k_lengths) if k_starts is None else np.atleast_2d(k_starts)
 
     def _check(self, extent: Extent) -> None:
         queries = self.q_lengths.sum(axis=1)
@@ -111,7 +115,7 @@ class _PackedSequences(Mask):
         # Runs of a sequence's own keys, cut where they end; those that become empty are the last of their row.
         starts, ends = (np.minimum(side, length) for side in (inner.planes_starts, inner.planes_ends))
         if self.pages is not None:
-            return self._paged(number, starts, ends, kv_len)
+            return self._paged(number, starts + first, ends + first, kv_len)
         starts, ends = (np.minimum(side + first, kv_len) for side in (starts, ends))
         empty = starts >= ends
         starts, ends = (np.where(empty, kv_len, side).astype(np.int32) for side in (starts, ends))
@@ -137,14 +141,16 @@ class _PackedSequences(Mask):
         b = min(cell.batch, self.batch - 1)
         found = self._of_queries(np.full((1, 1, 1), cell.query, dtype=np.int64))
         number, query, first, length = (int(side[b if len(side) > 1 else 0, 0, 0]) for side in found)
-        key = cell.key - first
+        slots = [cell.key]
         if self.pages is not None and self.page_size is not None:
             page, inside = divmod(cell.key, self.page_size)
-            holders = np.flatnonzero(self.pages[number] == page)
-            key = int(holders[0]) * self.page_size + inside if len(holders) else -1
-        if not 0 <= key < length:
+            slots = [int(i) * self.page_size + inside for i in np.flatnonzero(self.pages[number] == page)]
+        keys = [slot - first for slot in slots if 0 <= slot - first < length]
+        if not keys:
             return explanation(self, cell, False, f"query {cell.query} is in sequence {number}, key {cell.key} is not")
-        inner = self.mask._explain(cell.move(query, key, int(self.k_lengths.max())))
+        # A page may hold several stretches of a sequence: then one that is allowed decides.
+        parts = [(self.mask._explain(cell.move(query, key, int(self.k_lengths.max()))), key) for key in keys]
+        inner, key = next((pair for pair in parts if pair[0].allowed), parts[0])
         reason = f"in sequence {number} query {cell.query} stands at {query} and key {cell.key} at {key}"
         return explanation(self, cell, inner.allowed, reason, [inner])
 
@@ -183,13 +189,14 @@ def packed(
             stands before key 0 sees what the formula says; "start": the first query stands at key 0.
         q_starts: int, or of the lengths' shape: the position of each sequence's first query, in place of `align`.
         k_starts: int `(S,)` or `(B, S)`: the index of each sequence's first key. Left out, keys lie end to end; given,
-            each sequence may have room for more keys than it holds, and gaps are seen by no query.
+            each sequence may have room for more keys than it holds, and gaps are seen by no query. With `pages`, each
+            index counts the slots of the sequence's own pages.
         pages: int `(S, P)`: the page that holds each stretch of `page_size` keys of a sequence, -1 = none. Keys
             `[page * page_size, (page + 1) * page_size)` are a page.
         page_size: keys of a page.
 
     Raises:
-        MaskError: the shapes differ, `align` has no such name, or a sequence has more keys than pages.
+        MaskError: the shapes differ, `align` has no such name, or a sequence has keys without a page.
         GridError: on binding, the lengths do not cover the grid.
 
     | library | its way to say `packed` |
@@ -201,6 +208,7 @@ def packed(
     | xFormers `BlockDiagonalCausalFromBottomRightMask` | `packed(causal(), q, kv)` |
     | xFormers `BlockDiagonalCausalWithOffsetPaddedKeysMask` | `packed(causal(), q, kv, k_starts=[0, padding, …])` |
     | xFormers `BlockDiagonalGappyKeysMask` | `packed(full(), q, kv, k_starts=starts)` |
+    | xFormers `PagedBlockDiagonal…Mask` | `pages=block_tables, page_size=…`, gappy: `k_starts=starts` too |
 
     >>> import maskwork as mw
     >>> mask = mw.packed(mw.causal(), [1, 2], [3, 2])
@@ -233,7 +241,7 @@ def packed(
     if q_starts is not None and (_lengths(arrays["q_starts"]) == keys - lengths).all():
         del arrays["q_starts"]  # the same as align="end"
     if pages is not None or page_size is not None:
-        arrays["pages"], page_size = _pages(pages, page_size, keys, k_starts)
+        arrays["pages"], page_size = _pages(pages, page_size, keys, arrays.get("k_starts"))
     return _PackedSequences(mask, arrays, page_size)
 
 
@@ -249,21 +257,30 @@ def _each(starts: Ints, lengths: Ints, name: str) -> Ints:
     return each
 
 
-def _pages(pages: Any, page_size: Any, keys: Ints, k_starts: Any) -> tuple[Ints, int]:
+def _pages(pages: Any, page_size: Any, keys: Ints, k_starts: Ints | None) -> tuple[Ints, int]:
     """Return the table of pages and the size of a page, after checking that the table holds all keys."""
-    if pages is None or page_size is None or k_starts is not None or len(keys) > 1:
-        got = "no pages" if pages is None else "no page_size" if page_size is None else "k_starts or (B, S) lengths too"
-        raise MaskError(f"packed takes pages with page_size, for (S,) lengths, got {got}; pass the two alone")
+    if pages is None or page_size is None or len(keys) > 1:
+        got = "no pages" if pages is None else "no page_size" if page_size is None else "(B, S) lengths too"
+        raise MaskError(f"packed takes pages with page_size, for (S,) lengths, got {got}; pass the two")
     size = as_int(page_size, "packed(page_size)", minimum=1)
     table = as_ints(pages, "packed(pages)", ndims=(2,), minimum=-1, fill=-1, squeeze=False)
-    need = -(-keys[0] // size)
-    if len(table) != len(need):
-        raise MaskError(f"packed(pages) has a row for each of {len(need)} sequences, got {len(table)}; pass as many")
-    room = np.argmax(np.concatenate([table < 0, np.ones((len(table), 1), dtype=np.bool_)], axis=1), axis=1)
-    if (room < need).any():
-        short = int((room < need).argmax())
+    first = np.zeros_like(keys) if k_starts is None else np.atleast_2d(k_starts)
+    # The first and one past the last page that each sequence uses; the pages before and after may be missing.
+    low, high = first // size, np.where(keys > 0, -(-(first + keys) // size), 0)
+    if len(table) != keys.shape[1]:
         raise MaskError(
-            f"a sequence's pages hold its keys, got {int(room[short])} pages of {size} for the {int(keys[0, short])} "
-            f"keys of sequence {short}; pass {int(need[short])}"
+            f"packed(pages) has a row for each of {keys.shape[1]} sequences, got {len(table)}; pass as many"
+        )
+    index = np.arange(max(table.shape[1], int(high.max(initial=0))))
+    present = np.zeros((len(table), len(index)), dtype=np.bool_)
+    present[:, : table.shape[1]] = table >= 0
+    used = (low[..., None] <= index) & (index < high[..., None])
+    short = (used & ~present).any(axis=(0, 2))
+    if short.any():
+        number = int(short.argmax())
+        need = used[:, number].any(axis=0)
+        raise MaskError(
+            f"a sequence's pages hold its keys, got {int((need & present[number]).sum())} pages of {size} for the "
+            f"{int(keys[0, number])} keys of sequence {number}; pass {int(need.sum())}"
         )
     return table, size
