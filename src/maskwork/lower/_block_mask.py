@@ -226,7 +226,9 @@ def _build(b: BoundMask, block_size: tuple[int, int], device: torch.device) -> B
     rows = spans.shape[2]
     q_size, kv_size = block_size
     # The tables cover full blocks of rows, since a kernel may read rows beyond the last.
-    starts, ends = span_tables(b, -(-rows // q_size) * q_size if b.mask.depends_on_query else 1, device)
+    # One row stands for all where that saves much: its table is another class of shapes, which costs a compilation.
+    alike = not b.mask.depends_on_query and spans.runs > 1
+    starts, ends = span_tables(b, 1 if alike else -(-rows // q_size) * q_size, device)
     # FlexAttention fills a short last block up with forbidden cells: the block is never full.
     blocks = classify(spans, q_size, kv_size, short_is_full=False)
     partial, full = blocks.partial, blocks.full
