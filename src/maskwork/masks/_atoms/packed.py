@@ -10,7 +10,7 @@ import numpy as np
 from ... import spans as sp
 from ...errors import MaskError
 from ...spans import Spans, merge_runs, repeat_ranges
-from .._arrays import Ints, as_int, as_ints, as_lengths, batch_of
+from .._arrays import Bools, Ints, as_int, as_ints, as_lengths, batch_of
 from .._extent import Extent, check_cover, from_zero
 from .._mask import Mask, Queries, common_batch
 from .._questions.explain import Cell, Explanation, explanation
@@ -271,14 +271,14 @@ def _pages(pages: Any, page_size: Any, keys: Ints, k_starts: Ints | None) -> tup
         raise MaskError(
             f"packed(pages) has a row for each of {keys.shape[1]} sequences, got {len(table)}; pass as many"
         )
-    index = np.arange(max(table.shape[1], int(high.max(initial=0))))
+    index: Ints = np.arange(max(table.shape[1], int(high.max(initial=0))), dtype=np.int64)
     present = np.zeros((len(table), len(index)), dtype=np.bool_)
     present[:, : table.shape[1]] = table >= 0
-    used = (low[..., None] <= index) & (index < high[..., None])
-    short = (used & ~present).any(axis=(0, 2))
+    used: Bools = np.asarray((low[..., None] <= index) & (index < high[..., None]), dtype=np.bool_)
+    short: Bools = np.asarray((used & ~present).any(axis=(0, 2)), dtype=np.bool_)
     if short.any():
         number = int(short.argmax())
-        need = used[:, number].any(axis=0)
+        need: Bools = np.asarray(used[:, number].any(axis=0), dtype=np.bool_)
         raise MaskError(
             f"a sequence's pages hold its keys, got {int((need & present[number]).sum())} pages of {size} for the "
             f"{int(keys[0, number])} keys of sequence {number}; pass {int(need.sum())}"
